@@ -1,0 +1,295 @@
+"""Second-order effects of single neurons, Eq. 5 and 11, factorised over paths.
+
+A path is one (later layer l', head h). With attention and layer-norm scales as they were in the forward
+pass, what neuron n of layer l adds to the output through one path is linear in w^{l,n}, so
+
+    phi_n(I)      = sum_path s_{n,path}(I) u_{n,path}  +  remainder(I)
+    s_{n,path}(I) = sum_i a_i^{l',h}(I) p_i^{l,n}(I) / (sigma_i^{l'}(I) sigma_post(I))      `coefficients`
+    u_{n,path}    = P^T diag(gamma_post) [C] W_O^h W_V^h diag(gamma_l') [C] w^{l,n}           `basis`
+
+Only s depends on the image and only u on the weights, hence |phi_n|^2 needs the small Gram matrix u u^T alone.
+
+The two splits differ in what happens to the terms that belong to no single neuron:
+  equal     Eq. 8-11: no centring C; the layer norms' means and betas, b_V, b_O and the MLP's output bias are
+            divided equally over everything that adds to the residual stream before them. That share is the same
+            vector for every neuron of the layer, `remainder(I)`: a few coordinates in a fixed orthonormal basis.
+  centered  each neuron's own contribution is centred, C = I - 11^T/width; no remainder. The sum over neurons plus
+            the bias's own paths is exactly what the MLP layer sent through the later heads.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import torch
+from einops import einsum, rearrange
+from jaxtyping import Float
+from torch import Tensor
+
+from clipneuron.lens.trace import HasWeights, TowerWeights, Trace
+
+Split = Literal["equal", "centered"]
+
+BLOCK = 256
+"""Neurons per block of the norms' products: the block's coefficients stay in the processor's cache."""
+
+
+def centre(vectors: Float[Tensor, "*rows width"]) -> Float[Tensor, "*rows width"]:
+    """C x: the vectors without their mean over the width."""
+    return vectors - vectors.mean(dim=-1, keepdim=True)
+
+
+@dataclass(frozen=True)
+class PathMatrices:
+    """W_V and W_O of every path out of one MLP layer, with both layer norms' gammas and P folded in."""
+
+    read: Float[Tensor, "path channel width"]
+    write: Float[Tensor, "path channel embed"]
+
+    def send(self, vectors: Float[Tensor, "vector width"]) -> Float[Tensor, "vector path embed"]:
+        """Where each residual-stream vector lands in the joint space through each path."""
+        values = einsum(
+            self.read, vectors, "path channel width, vector width -> path vector channel"
+        )
+        return rearrange(values @ self.write, "path vector embed -> vector path embed")
+
+
+def path_matrices(weights: TowerWeights, layer: int, split: Split) -> PathMatrices:
+    """The path matrices of one layer; `centered` centres what is read and what is written."""
+    later = weights.blocks[layer + 1 :]
+    read = torch.cat([block.value * block.ln_1_gamma for block in later])
+    write = torch.cat([block.output for block in later])
+    if split == "centered":
+        read, write = centre(read), centre(write)
+    return PathMatrices(read, (write * weights.ln_post_gamma) @ weights.projection)
+
+
+def path_attention(
+    weights: TowerWeights, trace: Trace, layer: int, normalize: bool
+) -> Float[Tensor, "image path token"]:
+    """a_i / (sigma_i sigma_post) for every path, divided by |M_image(I)| when `normalize`."""
+    rows = [
+        trace.attention[later] / trace.ln_1[later].sigma[:, None, :]
+        for later in range(layer + 1, weights.layers)
+    ]
+    return torch.cat(rows, dim=1) * image_scale(trace, normalize)[:, None, None]
+
+
+def image_scale(trace: Trace, normalize: bool) -> Float[Tensor, "image"]:
+    """1 / sigma_post, divided by |M_image(I)| when `normalize`."""
+    scale = 1 / trace.ln_post.sigma
+    return scale / trace.embeddings.norm(dim=-1) if normalize else scale
+
+
+@dataclass(frozen=True)
+class RemainderTerms:
+    """The equal split's shares of what belongs to no neuron: Eq. 8-11, constants as in the authors' program.
+
+    Per path: the MLP's output bias over N, and ln_1's mean over (1 + 2 l') N. Then one vector for everything that
+    only meets sigma_post (beta, b_V over (1 + 2 l') N, b_O over (1 + 2 l') H N), one for ln_post's mean and one for
+    its beta (both over (1 + 2 l')(1 + 2 L) H N per path).
+    """
+
+    basis: Float[Tensor, "term embed"]
+
+    @classmethod
+    def of(cls, weights: TowerWeights, layer: int) -> "RemainderTerms":
+        """The terms of one layer."""
+        later = range(layer + 1, weights.layers)
+        paths = path_matrices(weights, layer, "equal")
+        shares = torch.tensor([1.0 / ((1 + 2 * index) * weights.neurons) for index in later])
+        shares = shares.to(paths.read)
+        per_path = shares.repeat_interleave(weights.heads)[:, None]
+        ones = torch.ones_like(weights.ln_post_gamma)
+        bias, mean = paths.send(torch.stack([weights.blocks[layer].neuron_bias, ones]))
+        post = weights.ln_post_gamma * weights.projection.T
+        at_post = shares.sum() / (1 + 2 * weights.layers)
+        tail = torch.stack(
+            [
+                _constants(weights, layer, paths, shares),
+                -at_post * post.sum(dim=-1),
+                at_post * weights.ln_post_beta @ weights.projection,
+            ]
+        )
+        return cls(torch.cat([bias / weights.neurons, -per_path * mean, tail]))
+
+    def values(
+        self, weights: TowerWeights, trace: Trace, layer: int, normalize: bool
+    ) -> Float[Tensor, "image term"]:
+        """How much of each term an image has."""
+        attention = path_attention(weights, trace, layer, normalize)
+        means = torch.cat(
+            [
+                trace.ln_1[later].mean[:, None, :].expand(-1, weights.heads, -1)
+                for later in range(layer + 1, weights.layers)
+            ],
+            dim=1,
+        )
+        scale = image_scale(trace, normalize)
+        tail = torch.stack([scale, scale * trace.ln_post.mean, scale * trace.ln_post.sigma], dim=-1)
+        return torch.cat([attention.sum(-1), (attention * means).sum(-1), tail], dim=-1)
+
+
+def _constants(
+    weights: TowerWeights, layer: int, paths: PathMatrices, shares: Float[Tensor, "later"]
+) -> Float[Tensor, "embed"]:
+    """The shares of ln_1's beta, b_V and b_O, sent through all paths at once: attention sums to one."""
+    blocks = weights.blocks[layer + 1 :]
+    values = torch.cat([block.value @ block.ln_1_beta + block.value_bias for block in blocks])
+    per_path = shares.repeat_interleave(weights.heads)
+    through_heads = einsum(
+        per_path, values, paths.write, "path, path channel, path channel embed -> embed"
+    )
+    biases = torch.stack([block.output_bias for block in blocks]) * weights.ln_post_gamma
+    return through_heads + shares @ biases @ weights.projection
+
+
+class SecondOrderLens:
+    """The second-order effects of one MLP layer's neurons, for any number of traces.
+
+    Holds the Gram matrices [neuron, path, path] (float32: 7 MB for layer 9 of ViT-B-32, 214 MB for its layer 0) and
+    nothing that depends on images. `normalize` divides effects by |M_image(I)|, as the authors' program does.
+
+    Raises ValueError for a layer that does not exist or has no later attention layer, and for an unknown split.
+    """
+
+    def __init__(
+        self, clip: HasWeights, layer: int, *, split: Split = "equal", normalize: bool = True
+    ) -> None:
+        if split not in ("equal", "centered"):
+            raise ValueError(f"unknown split {split!r}: expected 'equal' or 'centered'")
+        clip.weights.check_layer(layer)
+        self.weights, self.layer, self.split, self.normalize = clip.weights, layer, split, normalize
+        self._paths = path_matrices(self.weights, layer, split)
+        self._terms = RemainderTerms.of(self.weights, layer) if split == "equal" else None
+
+    @property
+    def paths(self) -> int:
+        """A, the number of (later layer, head) paths."""
+        return self.weights.paths(self.layer)
+
+    def basis(
+        self, neurons: Sequence[int] | slice | None = None
+    ) -> Float[Tensor, "neuron path embed"]:
+        """u: where a unit coefficient of each path lands in the joint space, for all or chosen neurons."""
+        return self._paths.send(self.weights.blocks[self.layer].neuron_writes[_chosen(neurons)])
+
+    @cached_property
+    def gram(self) -> Float[Tensor, "neuron path path"]:
+        """G = u u^T of every neuron."""
+        blocks = [self.basis(block) for block in _blocks(self.weights.neurons)]
+        return torch.cat([basis @ basis.mT for basis in blocks])
+
+    @cached_property
+    def remainder_basis(self) -> Float[Tensor, "coordinate embed"]:
+        """Orthonormal directions that the remainder lives in; none in the centered split."""
+        return self._remainder[1]
+
+    @cached_property
+    def cross(self) -> Float[Tensor, "neuron coordinate path"]:
+        """The remainder's directions seen from every path of every neuron."""
+        blocks = [self.basis(block) for block in _blocks(self.weights.neurons)]
+        return torch.cat([self.remainder_basis @ basis.mT for basis in blocks])
+
+    @cached_property
+    def _remainder(
+        self,
+    ) -> tuple[Float[Tensor, "term coordinate"], Float[Tensor, "coordinate embed"]]:
+        if self._terms is None:
+            empty = self.weights.projection.new_zeros
+            return empty(0, 0), empty(0, self.weights.embed)
+        left, sizes, right = torch.linalg.svd(self._terms.basis.double(), full_matrices=False)
+        kept = sizes > sizes.max() * torch.finfo(self._terms.basis.dtype).eps
+        like = self._terms.basis
+        return (left * sizes)[:, kept].to(like), right[kept].to(like)
+
+    def coefficients(
+        self, trace: Trace, mean: Float[Tensor, "neuron path"] | None = None
+    ) -> Float[Tensor, "image neuron path"]:
+        """s, minus `mean` when given (in the same product, so that centring costs no pass over memory)."""
+        attention = path_attention(self.weights, trace, self.layer, self.normalize)
+        activations = trace.activations[self.layer].to(attention)
+        if mean is None:
+            return activations.mT @ attention.mT
+        return torch.baddbmm(
+            mean.to(attention).expand(trace.images, -1, -1), activations.mT, attention.mT, beta=-1
+        )
+
+    def remainders(self, trace: Trace) -> Float[Tensor, "image coordinate"]:
+        """Coordinates of the remainder in `remainder_basis`, the same for all neurons of the layer."""
+        if self._terms is None:
+            return trace.embeddings.new_zeros(trace.images, 0)
+        return (
+            self._terms.values(self.weights, trace, self.layer, self.normalize) @ self._remainder[0]
+        )
+
+    def norms(self, trace: Trace) -> Float[Tensor, "image neuron"]:
+        """|phi_n(I)| of every neuron, from s^T G s: no effect is materialised."""
+        return self.norms_of(self.coefficients(trace), self.remainders(trace))
+
+    def norms_of(
+        self,
+        coefficients: Float[Tensor, "image neuron path"],
+        remainders: Float[Tensor, "image coordinate"],
+    ) -> Float[Tensor, "image neuron"]:
+        """|s u + k Q| for given coefficients s and remainder coordinates k: centred norms if both are centred."""
+        squares = coefficients.new_empty(coefficients.shape[:2])
+        for block in _blocks(self.weights.neurons):
+            mine = coefficients[:, block].transpose(0, 1)
+            products = mine @ self.gram[block]
+            if remainders.shape[1]:
+                left = remainders.expand(len(mine), -1, -1)
+                products.baddbmm_(left, self.cross[block], alpha=2)
+            squares[:, block] = products.mul_(mine).sum(-1).T
+        squares += remainders.square().sum(-1, keepdim=True)
+        return squares.clamp_(min=0).sqrt_()
+
+    def effects(
+        self, trace: Trace, neurons: Sequence[int] | None = None
+    ) -> Float[Tensor, "image neuron embed"]:
+        """phi_n(I) itself, for all or chosen neurons."""
+        coefficients = self.coefficients(trace)[:, _chosen(neurons)]
+        linear = einsum(
+            coefficients,
+            self.basis(neurons),
+            "image neuron path, neuron path embed -> image neuron embed",
+        )
+        return linear + (self.remainders(trace) @ self.remainder_basis)[:, None]
+
+    def layer_effect(self, trace: Trace) -> Float[Tensor, "image embed"]:
+        """The sum of phi_n(I) over all neurons of the layer, without computing any of them.
+
+        The sum over neurons of p_i w^{l,n} is the MLP's output minus its bias, which goes down the same paths once.
+        """
+        writes = trace.activations[self.layer] @ self.weights.blocks[self.layer].neuron_writes
+        total = self._sent(trace, writes)
+        return total + self.weights.neurons * self.remainders(trace) @ self.remainder_basis
+
+    def bias_effect(self, trace: Trace) -> Float[Tensor, "image embed"]:
+        """What the MLP's output bias adds through the same paths; inside the remainder in the equal split."""
+        bias = self.weights.blocks[self.layer].neuron_bias
+        attention = path_attention(self.weights, trace, self.layer, self.normalize)
+        return attention.sum(-1) @ self._paths.send(bias[None])[0]
+
+    def _sent(
+        self, trace: Trace, vectors: Float[Tensor, "image token width"]
+    ) -> Float[Tensor, "image embed"]:
+        attention = path_attention(self.weights, trace, self.layer, self.normalize)
+        gathered = attention @ vectors
+        values = einsum(
+            gathered, self._paths.read, "image path width, path channel width -> image path channel"
+        )
+        return einsum(
+            values, self._paths.write, "image path channel, path channel embed -> image embed"
+        )
+
+
+def _chosen(neurons: Sequence[int] | slice | None) -> slice | list[int]:
+    if neurons is None:
+        return slice(None)
+    return neurons if isinstance(neurons, slice) else list(neurons)
+
+
+def _blocks(neurons: int) -> list[slice]:
+    return [slice(start, min(start + BLOCK, neurons)) for start in range(0, neurons, BLOCK)]

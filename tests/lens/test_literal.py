@@ -1,0 +1,65 @@
+"""The oracle itself, against the authors' own program and open_clip's forward pass."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from open_clip.transformer import QuickGELU, VisionTransformer
+from safetensors.torch import load_file
+
+from tests.lens.literal import literal_effects, literal_path_effects, plain_trace, plain_weights
+
+PARITY = Path(__file__).parents[3] / "shared/data/parity"
+needs_parity = pytest.mark.skipif(
+    not PARITY.is_dir(), reason="the authors' program's outputs are not beside this checkout"
+)
+
+
+@pytest.fixture(scope="module")
+def visual() -> VisionTransformer:
+    tower = VisionTransformer(32, 8, 64, 4, 4, 4.0, output_dim=32, act_layer=QuickGELU)
+    state = load_file(PARITY / "tiny_visual.safetensors")
+    tower.load_state_dict({name.removeprefix("visual."): value for name, value in state.items()})
+    return tower.double().eval()
+
+
+@pytest.fixture(scope="module")
+def hooks() -> Any:
+    return np.load(PARITY / "hooks.npz")
+
+
+@pytest.fixture(scope="module")
+def pixels() -> torch.Tensor:
+    return torch.from_numpy(np.load(PARITY / "images.npz")["train_pixels"][:4]).double()
+
+
+@needs_parity
+def test_trace_is_the_forward_pass(visual: VisionTransformer, pixels: torch.Tensor, hooks: Any):
+    trace = plain_trace(visual, pixels)
+    with torch.no_grad():
+        torch.testing.assert_close(trace.embeddings, visual(pixels), rtol=1e-10, atol=1e-12)
+    assert_allclose(trace.embeddings, hooks["representation"], rtol=1e-4, atol=1e-6)
+    assert_allclose(trace.ln_post.mean, hooks["ln_post_mean"][:, 0], rtol=1e-4, atol=1e-6)
+    assert_allclose(trace.ln_post.sigma, hooks["ln_post_std"][:, 0], rtol=1e-4)
+    for layer in range(4):
+        assert_allclose(trace.attention[layer], hooks["attn_maps"][:, layer, :, 0], atol=1e-6)
+        assert_allclose(trace.activations[layer], hooks["post_gelu"][:, layer], atol=1e-5)
+        sigma = hooks["ln_1_std"][:, layer, :, 0]
+        assert_allclose(trace.ln_1[layer].sigma, sigma, rtol=1e-4)
+
+
+@needs_parity
+@pytest.mark.parametrize("layer", [0, 1, 2])
+def test_equal_split_is_what_the_authors_compute(
+    visual: VisionTransformer, pixels: torch.Tensor, hooks: Any, layer: int
+):
+    chosen = range(0, 256, 16)
+    weights, trace = plain_weights(visual), plain_trace(visual, pixels)
+    terms = 100 * literal_path_effects(weights, trace, layer, "equal", True, chosen)
+    assert_allclose(terms, hooks[f"phi_per_head_L{layer}"][:, :, :, chosen], atol=2e-6)
+    effects = 100 * literal_effects(weights, trace, layer, "equal", True, chosen)
+    phi = np.load(PARITY / "phi.npz")[f"phi_L{layer}"][:4, chosen]
+    assert_allclose(effects, phi, atol=2e-6)
