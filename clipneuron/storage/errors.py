@@ -1,0 +1,55 @@
+"""What goes wrong with what is on disk, as a small tree.
+
+    Exception
+    +-- StoreError            the store can't be written, or holds something that it should not
+    |   +-- ObjectMissingError   an object that was asked for is not there
+    |   +-- RunMismatchError     a run exists, but under another configuration
+    +-- ReadError             one picture can't be read: becomes a row with a status and a reason
+
+What a caller asks for wrongly (a path, a name, a column) is a plain ValueError.
+"""
+
+from collections.abc import Sequence
+
+
+class StoreError(Exception):
+    """The store can't be written, or holds something that it should not."""
+
+
+class ObjectMissingError(StoreError):
+    """An object that was asked for is not in the store."""
+
+    def __init__(self, location: str) -> None:
+        super().__init__(location)
+        self.location = location
+
+    def __str__(self) -> str:
+        return f"there is no object {self.location}"
+
+
+class RunMismatchError(StoreError):
+    """A run exists under this name, but its numbers come from another configuration."""
+
+    def __init__(self, run: str, differences: Sequence[str]) -> None:
+        super().__init__(run, tuple(differences))
+        self.run = run
+        self.differences = tuple(differences)
+
+    def __str__(self) -> str:
+        lines = "".join(f"\n  {line}" for line in self.differences)
+        return (
+            f"run {self.run} holds the numbers of another configuration:{lines}\n"
+            "Use the stored values to resume it, or leave out the run's name to start a new run."
+        )
+
+
+class ReadError(Exception):
+    """One picture can't be read; `status` is the kind of trouble and `reason` says it in words."""
+
+    def __init__(self, status: str, reason: str) -> None:
+        super().__init__(status, reason)
+        self.status = status
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.status}: {self.reason}"

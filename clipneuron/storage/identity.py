@@ -1,0 +1,51 @@
+"""When two runs are the same run: the fingerprint of what changes their numbers, and differences in words."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+
+JSON = None | bool | int | float | str | Sequence["JSON"] | Mapping[str, "JSON"]
+
+
+def canonical(value: JSON) -> str:
+    """The one JSON text of a value: keys sorted, floats exact (shortest text that reads back equal).
+
+    Raises ValueError for anything that JSON can't say, NaN and infinities included.
+    """
+    try:
+        return json.dumps(
+            value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True
+        )
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"an identity is made of plain JSON values: {error}") from error
+
+
+def fingerprint(identity: Mapping[str, JSON]) -> str:
+    """The first 16 hexadecimal digits of the sha256 of an identity's canonical JSON.
+
+    >>> fingerprint({"layers": [8, 9], "model": "ViT-B-32"})
+    'f5af7d1cce2fee17'
+    """
+    return hashlib.sha256(canonical(identity).encode()).hexdigest()[:16]
+
+
+def differences(stored: Mapping[str, JSON], asked: Mapping[str, JSON]) -> list[str]:
+    """One line per key that differs, nested keys joined by dots.
+
+    >>> differences({"layers": [8, 9]}, {"layers": [9], "split": "equal"})
+    ['layers: stored [8, 9], asked [9]', 'split: stored nothing, asked "equal"']
+    """
+    left, right = dict(_leaves(stored)), dict(_leaves(asked))
+    return [
+        f"{key}: stored {left.get(key, 'nothing')}, asked {right.get(key, 'nothing')}"
+        for key in sorted(left.keys() | right.keys())
+        if left.get(key) != right.get(key)
+    ]
+
+
+def _leaves(value: JSON, path: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping) and (value or not path):
+        for key, item in value.items():
+            yield from _leaves(item, f"{path}.{key}" if path else key)
+    else:
+        yield path, json.dumps(value, sort_keys=True)
