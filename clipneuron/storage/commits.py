@@ -53,6 +53,9 @@ class Stored(_Record):
     """Relative to the run."""
     size: int
     sha256: str
+    footer: int
+    """Bytes at its end that say where the columns are."""
+    footer_sha256: str
     rows: int
 
 

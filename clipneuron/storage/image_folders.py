@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import stat
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -116,16 +117,19 @@ def _unreadable(error: OSError) -> None:
 
 def _sort_in(root: Path, path: str, listing: Listing) -> None:
     suffix = Path(path).suffix.lower()
-    if not _is_text(path):
-        listing.skipped["name is not UTF-8"] += 1
-    elif not (root / path).exists():
+    try:
+        status = (root / path).stat()
+    except OSError:
         listing.skipped["broken link"] += 1
-    elif not (root / path).is_file():
+        return
+    if not stat.S_ISREG(status.st_mode):
         listing.skipped["not a file"] += 1
+    elif not _is_text(path):
+        listing.skipped["name is not UTF-8"] += 1
     elif suffix in SUFFIXES:
-        listing.pictures[path] = (root / path).stat().st_size
+        listing.pictures[path] = status.st_size
     elif suffix == ".parquet":
-        listing.tables[path] = (root / path).stat().st_size
+        listing.tables[path] = status.st_size
     elif path != CONTENTS:
         listing.others[suffix or "no suffix"] += 1
 
@@ -158,10 +162,13 @@ def _listed_labels(
     if all(label is None or isinstance(label, str) for label in labels):
         return numbered(labels), labels
     if all(label is None or type(label) is int for label in labels):
-        return labels, [record.get("label_name", record.get("name")) for record in records]
-    raise ValueError(
-        f"the labels in {CONTENTS} are partly names and partly numbers: use one of the two"
-    )
+        return labels, [_class_name(record) for record in records]
+    raise ValueError(f"the labels in {CONTENTS} must be all names (text) or all numbers (integers)")
+
+
+def _class_name(record: Mapping[str, Any]) -> str | None:
+    name = record.get("label_name", record.get("name"))
+    return name if isinstance(name, str) else None
 
 
 def _contents(path: Path) -> dict[str, Mapping[str, Any]]:

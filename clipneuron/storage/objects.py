@@ -8,6 +8,7 @@ renamed (put). Leftovers of killed writers stay under `.partial/`, where no list
 
 import errno
 import os
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -90,7 +91,7 @@ class LocalObjects:
         """True if created, False if there already; raises StoreError."""
         path = self._path(key)
         with _explained("write", path), self._partial(data) as partial:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(path.parent)
             if not _link(partial, path):
                 return False
             _sync_directory(path.parent)
@@ -100,7 +101,7 @@ class LocalObjects:
         """Writes or replaces the whole object; raises StoreError."""
         path = self._path(key)
         with _explained("write", path), self._partial(data) as partial:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(path.parent)
             partial.replace(path)
             _sync_directory(path.parent)
 
@@ -115,9 +116,10 @@ class LocalObjects:
         path = self._path(key)
         try:
             with _explained("look at", path):
-                return path.stat().st_size if path.is_file() else None
+                status = path.stat()
         except ObjectMissingError:
             return None
+        return status.st_size if stat.S_ISREG(status.st_mode) else None
 
     def list(self, prefix: str) -> Iterator[str]:
         """The keys that start with the prefix, sorted; raises StoreError."""
@@ -165,9 +167,8 @@ class LocalObjects:
 
     @contextmanager
     def _partial(self, data: bytes) -> Iterator[Path]:
-        folder = self.root / _PARTIAL
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / uuid.uuid4().hex
+        partial = self.root / _PARTIAL / uuid.uuid4().hex
+        _make_folder(partial.parent)
         try:
             _write_synced(partial, data)
             yield partial
@@ -239,6 +240,14 @@ def _write_synced(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
+def _make_folder(path: Path) -> None:
+    if path.is_dir():
+        return
+    _make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    _sync_directory(path.parent)
+
+
 def _sync_directory(path: Path) -> None:
     """Makes a new name survive a power cut, so that no marker can outlive the data it points to."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -258,9 +267,9 @@ def _unless_gone(error: OSError) -> None:
 def _explained(action: str, path: Path) -> Iterator[None]:
     try:
         yield
-    except FileNotFoundError as error:
-        raise ObjectMissingError(str(path)) from error
     except OSError as error:
+        if isinstance(error, FileNotFoundError | NotADirectoryError) and action != "write":
+            raise ObjectMissingError(str(path)) from error
         raise StoreError(
             f"can't {action} {path}: {error.strerror}{_advice(error.errno)}"
         ) from error

@@ -39,6 +39,11 @@ def decode(
     )
 
 
+def footer(data: bytes) -> bytes:
+    """The end of a Parquet file: its metadata, their length and the magic number."""
+    return data[-8 - int.from_bytes(data[-8:-4], "little") :]
+
+
 def checked_format() -> ds.ParquetFileFormat:
     """The format for Arrow datasets that verifies page checksums, which is off by default."""
     options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)

@@ -16,7 +16,16 @@ def put(objects: Objects, key: str, name: str, table: pa.Table) -> Stored:
     """The record of a table that was put under this key; built in memory, so it is there whole or not."""
     data = parquet.encode(table)
     objects.put(key, data)
-    return Stored(table=name, key=key, size=len(data), sha256=_sha256(data), rows=table.num_rows)
+    footer = parquet.footer(data)
+    return Stored(
+        table=name,
+        key=key,
+        size=len(data),
+        sha256=_sha256(data),
+        footer=len(footer),
+        footer_sha256=_sha256(footer),
+        rows=table.num_rows,
+    )
 
 
 def read(
@@ -24,7 +33,8 @@ def read(
 ) -> pa.Table:
     """The rows of a stored table, or the columns and rows of it that were asked for.
 
-    The object's digest is compared when it is read whole; a part of it has checksums page by page.
+    The object's digest is compared when it is read whole; for a part of it, the digest of the footer and
+    the checksums of the pages.
     Raises StoreError when the object is missing or damaged, ValueError for an unknown column.
     """
     _raise(objects, stored, wrong_size(objects, stored))
@@ -32,6 +42,8 @@ def read(
         if columns is None and filters is None:
             return parquet.decode(_intact(objects, stored))
         with objects.filesystem().open_input_file(stored.key) as source:
+            found = _sha256(source.read_at(stored.footer, stored.size - stored.footer))
+            _raise(objects, stored, _differs(found, stored.footer_sha256))
             return parquet.decode(source, columns, filters)
     except (pa.ArrowException, OSError) as error:
         # Whether the request or the object is at fault is decided by the object's digest.
@@ -50,12 +62,12 @@ def wrong_size(objects: Objects, stored: Stored) -> str:
 def wrong_bytes(objects: Objects, stored: Stored) -> str:
     """What is wrong with the object, every byte of it considered, "" if nothing is."""
     problem = wrong_size(objects, stored)
-    return problem or _wrong_digest(objects.get(stored.key), stored)
+    return problem or _differs(_sha256(objects.get(stored.key)), stored.sha256)
 
 
 def _intact(objects: Objects, stored: Stored) -> bytes:
     data = objects.get(stored.key)
-    _raise(objects, stored, _wrong_digest(data, stored))
+    _raise(objects, stored, _differs(_sha256(data), stored.sha256))
     return data
 
 
@@ -67,10 +79,10 @@ def _raise(objects: Objects, stored: Stored, problem: str) -> None:
         )
 
 
-def _wrong_digest(data: bytes, stored: Stored) -> str:
-    if _sha256(data) == stored.sha256:
-        return ""
-    return "is damaged: its bytes are not the ones that were committed"
+def _differs(found: str, committed: str) -> str:
+    return (
+        "" if found == committed else "is damaged: its bytes are not the ones that were committed"
+    )
 
 
 def _sha256(data: bytes) -> str:
