@@ -38,7 +38,7 @@ def capture(
     ViT-L-14 (97 MB for all but the last). `first_order` adds s W (T + 1) and attention for every block:
     1.9 MB for ViT-B-32, 25.8 MB for ViT-L-14.
     """
-    _check_call(visual, layers)
+    _check_call(visual, pixels, layers)
     notes = _Notes()
     with _hooks(visual, frozenset(layers), first_order, notes):
         output = visual(pixels)
@@ -193,8 +193,10 @@ def _class_token(tokens: Tensor, batch_first: bool) -> Float[Tensor, "image widt
     return _image_first(tokens, batch_first)[:, 0].clone()
 
 
-def _check_call(visual: Any, layers: Sequence[int]) -> None:
+def _check_call(visual: Any, pixels: Tensor, layers: Sequence[int]) -> None:
     check_tower(visual)
+    if not len(pixels):
+        raise ValueError("no images: open_clip's towers cannot run on an empty batch; skip it")
     if visual.training:
         raise ValueError("the tower is in training mode, which drops patches: call .eval() first")
     blocks = len(visual.transformer.resblocks)

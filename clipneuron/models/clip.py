@@ -136,21 +136,22 @@ class Clip:
         return digest(self.architecture, (self.network if whole else self.visual).state_dict())
 
     def trace(
-        self,
-        pixels: Float[Tensor, "image 3 height width"],
-        layers: Sequence[int] | None = None,
-        first_order: bool = False,
+        self, pixels: Tensor, layers: Sequence[int] | None = None, first_order: bool = False
     ) -> Trace:
-        """What one forward pass leaves behind for `layers`: all but the last, if none are named."""
+        """What one forward pass over normalised pixels [image, 3, height, width] leaves behind.
+
+        Kept is what `layers` need: all but the last, if none are named.
+        """
         chosen = range(self.layers - 1) if layers is None else layers
         return capture(self.visual, self._readable(pixels), chosen, first_order)
 
     @torch.no_grad()
-    def encode_images(
-        self, pixels: Float[Tensor, "image 3 height width"]
-    ) -> Float[Tensor, "image embed"]:
-        """M_image of normalised pixels."""
-        output = self.visual(self._readable(pixels))
+    def encode_images(self, pixels: Tensor) -> Float[Tensor, "image embed"]:
+        """M_image of normalised pixels [image, 3, height, width]."""
+        readable = self._readable(pixels)
+        if not len(readable):  # on which open_clip's towers fail
+            return readable.new_empty(0, self.embed)
+        output = self.visual(readable)
         embeddings: Tensor = output[0] if isinstance(output, tuple) else output
         return embeddings
 
@@ -189,9 +190,7 @@ class Clip:
         embeddings: Tensor = self.network.encode_text(tokens)
         return embeddings
 
-    def _readable(
-        self, pixels: Float[Tensor, "image 3 height width"]
-    ) -> Float[Tensor, "image 3 height width"]:
+    def _readable(self, pixels: Tensor) -> Float[Tensor, "image 3 height width"]:
         """The pixels in the model's type and place; ValueError where it could not read them."""
         if not pixels.is_floating_point():
             raise ValueError(

@@ -94,11 +94,14 @@ class Preprocess:
 
     def normalize(
         self,
-        pixels: UInt8[Tensor, "*image 3 height width"],
+        pixels: Tensor,
         device: torch.device | str | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> Float[Tensor, "*image 3 height width"]:
-        """(pixels / 255 - mean) / std, on `device` (moved there as bytes) or where they are."""
+        """(pixels / 255 - mean) / std of uint8 pixels [*image, 3, height, width].
+
+        The result is on `device`, where the pixels travel as bytes, or where they are.
+        """
         if pixels.dtype != torch.uint8:
             raise ValueError(f"expected uint8 pixels as `decode` yields them, got {pixels.dtype}")
         values = pixels.to(device or pixels.device).to(dtype).div_(255)
