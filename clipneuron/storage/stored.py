@@ -34,8 +34,8 @@ def read(
     """The rows of a stored table, or the columns and rows of it that were asked for.
 
     The object's digest is compared when it is read whole; for a part of it, the digest of the footer and
-    the checksums of the pages.
-    Raises StoreError when the object is missing or damaged, ValueError for an unknown column.
+    the checksums of the pages. Raises StoreError when the object is missing, damaged or can't be read,
+    ValueError for an unknown column.
     """
     _raise(objects, stored, wrong_size(objects, stored))
     try:
@@ -46,9 +46,10 @@ def read(
             _raise(objects, stored, _differs(found, stored.footer_sha256))
             return parquet.decode(source, columns, filters)
     except (pa.ArrowException, OSError) as error:
-        # Whether the request or the object is at fault is decided by the object's digest.
+        # Whether the object or something else is at fault is decided by the object's digest.
         _intact(objects, stored)
-        raise ValueError(f"can't read table {stored.table!r} as asked: {error}") from error
+        kind = StoreError if isinstance(error, OSError) else ValueError
+        raise kind(f"can't read table {stored.table!r} as asked: {error}") from error
 
 
 def wrong_size(objects: Objects, stored: Stored) -> str:
@@ -80,9 +81,7 @@ def _raise(objects: Objects, stored: Stored, problem: str) -> None:
 
 
 def _differs(found: str, committed: str) -> str:
-    return (
-        "" if found == committed else "is damaged: its bytes are not the ones that were committed"
-    )
+    return "" if found == committed else "is damaged: its bytes are not those that were committed"
 
 
 def _sha256(data: bytes) -> str:

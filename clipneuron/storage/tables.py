@@ -73,7 +73,7 @@ def means() -> pa.Schema:
             "layer": _LAYER,
             "neuron": _NEURON,
             "count": _COUNT,
-            "coefficients": (pa.list_(pa.float64()), "sum of the coefficients s over them [path]"),
+            "coefficients": (_list(pa.float64()), "sum of the coefficients s over them [path]"),
         },
     )
 
@@ -85,14 +85,14 @@ def remainder_means() -> pa.Schema:
         {
             "layer": _LAYER,
             "count": _COUNT,
-            "coordinates": (pa.list_(pa.float64()), "sum of the remainders' coordinates over them"),
+            "coordinates": (_list(pa.float64()), "sum of the remainders' coordinates over them"),
         },
     )
 
 
 def norms(layers: Sequence[int], neurons: int) -> pa.Schema:
     """|phi| of every neuron on every picture, a row per picture (effects)."""
-    effects = pa.list_(pa.float32(), neurons)
+    effects = _list(pa.float32(), neurons)
     return _schema(
         "norms",
         {
@@ -124,11 +124,11 @@ def summaries() -> pa.Schema:
             "norm_sum": (pa.float64(), "sum of |phi|"),
             "square_sum": (pa.float64(), "sum of |phi|^2"),
             "fourth_sum": (pa.float64(), "sum of |phi|^4"),
-            "histogram": (pa.list_(pa.int64()), "pictures per bin of |phi|"),
-            "top_norms": (pa.list_(pa.float32()), "greatest |phi|, in falling order [top]"),
-            "top_images": (pa.list_(pa.int64()), "index of the pictures that have them [top]"),
+            "histogram": (_list(pa.int64()), "pictures per bin of |phi|"),
+            "top_norms": (_list(pa.float32()), "greatest |phi|, in falling order [top]"),
+            "top_images": (_list(pa.int64()), "index of the pictures that have them [top]"),
             "top_coefficients": (
-                pa.list_(pa.float32()),
+                _list(pa.float32()),
                 "coefficients s of these pictures, row after row [top, path]",
             ),
         },
@@ -142,7 +142,7 @@ def remainders() -> pa.Schema:
         {
             "index": _INDEX,
             "layer": _LAYER,
-            "coordinates": (pa.list_(pa.float32()), "coordinates of the remainder"),
+            "coordinates": (_list(pa.float32()), "coordinates of the remainder"),
         },
     )
 
@@ -154,8 +154,8 @@ def directions() -> pa.Schema:
         {
             "layer": _LAYER,
             "neuron": _NEURON,
-            "direction": (pa.list_(pa.float32()), "first principal component r, of unit length"),
-            "mean": (pa.list_(pa.float32()), "mean effect that was taken off"),
+            "direction": (_list(pa.float32()), "first principal component r, of unit length"),
+            "mean": (_list(pa.float32()), "mean effect that was taken off"),
             "explained_variance": (pa.float32(), "share of the variance along the direction"),
             "threshold": (
                 pa.float32(),
@@ -168,9 +168,9 @@ def directions() -> pa.Schema:
                 "(sum |phi|^2)^2 / (count sum |phi|^4), low when sparse",
             ),
             "count": (pa.int64(), "pictures that the neuron was seen on"),
-            "top_images": (pa.list_(pa.int64()), "index of the pictures of greatest |phi| [top]"),
-            "top_norms": (pa.list_(pa.float32()), "their |phi| [top]"),
-            "top_projections": (pa.list_(pa.float32()), "their phi along the direction [top]"),
+            "top_images": (_list(pa.int64()), "index of the pictures of greatest |phi| [top]"),
+            "top_norms": (_list(pa.float32()), "their |phi| [top]"),
+            "top_projections": (_list(pa.float32()), "their phi along the direction [top]"),
         },
     )
 
@@ -231,6 +231,11 @@ def _schema(name: str, columns: Columns, *, nullable: Sequence[str] = ()) -> pa.
         for column, (kind, description) in columns.items()
     ]
     return pa.schema(fields, metadata={"table": name})
+
+
+def _list(kind: pa.DataType, length: int = -1) -> pa.DataType:
+    # Parquet's own name for what a list holds, so that a table comes back with the schema it had.
+    return pa.list_(pa.field("element", kind), length)
 
 
 def _shape(name: str, found: pa.Schema) -> dict[str, object]:
