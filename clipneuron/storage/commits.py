@@ -1,5 +1,6 @@
 """What a run writes about itself as JSON: the run's record, commit markers and failed attempts."""
 
+import json
 import os
 import platform
 import socket
@@ -12,7 +13,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 
 from clipneuron.storage.errors import StoreError
 
@@ -67,7 +68,7 @@ class Commit(_Record):
     attempt: str
     objects: tuple[Stored, ...]
     failures: tuple[Failure, ...] = ()
-    timings: dict[str, float] = {}
+    timings: dict[str, FiniteFloat] = {}
     host: str
     pid: int
     versions: dict[str, str]
@@ -142,7 +143,9 @@ def failed_attempt(stage: str, shard: str, attempt: int, error: BaseException) -
 
 def dump(record: BaseModel) -> bytes:
     """The record as indented JSON, for programs and for people."""
-    return (record.model_dump_json(indent=1) + "\n").encode()
+    text = json.dumps(record.model_dump(mode="json"), indent=1, ensure_ascii=False)
+    # Names of files may hold what is no Unicode; a message about one must not stop its own recording.
+    return (text + "\n").encode("utf-8", "replace")
 
 
 def load(kind: type[_Model], data: bytes, location: str) -> _Model:

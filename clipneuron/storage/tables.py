@@ -209,6 +209,35 @@ def manifest() -> pa.Schema:
     )
 
 
+def text_embeddings() -> pa.Schema:
+    """A text pool as the text tower encodes it, a row per text."""
+    return _schema(
+        "text_embeddings",
+        {
+            "text_index": (pa.int32(), "number of the text in its pool"),
+            "text": (pa.string(), "the text"),
+            "embedding": (pa.list_(pa.float32()), "M_text, not normalised [embed]"),
+        },
+    )
+
+
+def explanations() -> pa.Schema:
+    """How well each neuron's words predict its pictures, where the pictures' contents are known."""
+    return _schema(
+        "explanations",
+        {
+            "layer": _LAYER,
+            "neuron": _NEURON,
+            "auc": (
+                pa.float32(),
+                "AUC of its own words for its top pictures, NaN if there are none",
+            ),
+            "shuffled_auc": (pa.float32(), "the same with another neuron's words"),
+            "positives": (pa.int32(), "its top pictures with a positive projection"),
+        },
+    )
+
+
 TABLES: dict[str, Callable[..., pa.Schema]] = {
     function.__name__: function
     for function in (

@@ -115,7 +115,7 @@ def test_keys_that_would_leave_the_store_or_hide_are_refused(
         objects.put(key, b"")
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(data=st.binary(max_size=64))
 def test_any_bytes_survive(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     objects = LocalObjects(tmp_path_factory.mktemp("bytes"))
