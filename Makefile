@@ -1,0 +1,50 @@
+# Everything a developer or a new user runs. Needs Python 3.11 or newer, git and make; the rest goes to .venv.
+
+PYTHON ?= python3
+BIN := .venv/bin
+STORE ?= demo-run
+
+.PHONY: demo test quick check format lint types imports lock clean
+
+demo: .venv/ready
+	$(BIN)/clipneuron run --recipe demo --store $(STORE)
+
+test: .venv/ready
+	$(BIN)/pytest
+
+quick: .venv/ready
+	$(BIN)/pytest -m "not slow and not gpu and not weights"
+
+check: lint types imports test
+
+format: .venv/ready
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: .venv/ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: .venv/ready
+	$(BIN)/mypy
+
+imports: .venv/ready
+	$(BIN)/lint-imports
+
+# uv installs the lock in a third of pip's time; its own version is locked in requirements/uv.lock.
+.venv/ready: requirements/all.lock requirements/uv.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "clipneuron needs Python 3.11 or newer: make PYTHON=...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes -r requirements/all.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	touch $@
+
+# After changing dependencies in pyproject.toml. No index address is written into the locks.
+UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11
+lock: .venv/ready
+	$(UV_COMPILE) pyproject.toml --extra dev -o requirements/all.lock
+	echo "uv==0.13.9" | $(UV_COMPILE) - -o requirements/uv.lock
+
+clean:
+	rm -rf .venv demo-run .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,93 @@
+"""What second-order norms add to a plain forward pass: ViT-B-32's shape, random weights, all on this machine.
+
+    python benchmarks/effects.py                      # both splits, all layers / 8-10 / 9
+    python benchmarks/effects.py --batch 16 --repeats 20
+
+Each repeat times the plain open_clip forward and every variant in turn on the same pixels, so that a drift of the
+machine's speed hits all alike; quoted are medians of the ratios within a repeat. Norms are the sweep's centred
+norms: one forward pass with capture, coefficients minus their mean, Gram norms; PyTorch's own threads.
+"""
+
+import argparse
+import resource
+import statistics
+import time
+from collections.abc import Callable
+
+import open_clip
+import torch
+from machine import describe
+
+from clipneuron import Clip, SecondOrderLens, load_clip
+
+LAYERS = {"all layers": tuple(range(11)), "layers 8-10": (8, 9, 10), "layer 9": (9,)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--model", default="ViT-B-32", help="an open_clip architecture")
+    parser.add_argument("--batch", type=int, default=32, help="images per forward pass")
+    parser.add_argument("--repeats", type=int, default=10, help="timed repeats, after one warm-up")
+    arguments = parser.parse_args()
+    clip = load_clip(open_clip.create_model(arguments.model, pretrained=None))
+    size = clip.image_size
+    pixels = torch.randn(arguments.batch, 3, *((size, size) if isinstance(size, int) else size))
+    print(describe())
+    print(f"{arguments.model}, batch {arguments.batch}, {arguments.repeats} repeats, float32")
+    print(f"{'layers':12} {'split':9} {'ms/image':>9} {'added':>7}   (plain forward in the same repeat)")
+    for split in ("equal", "centered"):
+        for name, layers in LAYERS.items():
+            report(clip, pixels, name, layers, split, arguments.repeats)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"peak memory of this process: {peak:.1f} GiB")
+
+
+def report(
+    clip: Clip, pixels: torch.Tensor, name: str, layers: tuple[int, ...], split: str, repeats: int
+) -> None:
+    """Print one row of the table."""
+    lenses = [SecondOrderLens(clip, layer, split=split) for layer in layers]
+    means = [lens.coefficients(trace).mean(0) for lens, trace in _traced(clip, pixels, lenses)]
+    plain, full = [], []
+    sweep = sweeper(clip, pixels, layers, lenses, means)
+    for repeat in range(repeats + 1):
+        times = seconds(lambda: clip.visual(pixels)), seconds(sweep)
+        if repeat:
+            plain.append(times[0])
+            full.append(times[1])
+    ratio = statistics.median(b / a for a, b in zip(plain, full, strict=True)) - 1
+    print(f"{name:12} {split:9} {statistics.median(full) / len(pixels) * 1e3:9.2f} {ratio:7.1%}")
+
+
+def sweeper(
+    clip: Clip,
+    pixels: torch.Tensor,
+    layers: tuple[int, ...],
+    lenses: list[SecondOrderLens],
+    means: list[torch.Tensor],
+) -> Callable[[], None]:
+    """One forward pass and the centred norms of all asked layers."""
+
+    def sweep() -> None:
+        trace = clip.trace(pixels, layers)
+        for lens, mean in zip(lenses, means, strict=True):
+            lens.norms_of(lens.coefficients(trace, mean), lens.remainders(trace))
+
+    return sweep
+
+
+def _traced(clip: Clip, pixels: torch.Tensor, lenses: list[SecondOrderLens]):
+    trace = clip.trace(pixels[:4], tuple(lens.layer for lens in lenses))
+    return [(lens, trace) for lens in lenses]
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Wall time of one call."""
+    start = time.perf_counter()
+    with torch.inference_mode():
+        work()
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""Pictures made of pictures: the contact sheet of top images per neuron (Fig. 5's layout)."""
+
+import io
+from collections.abc import Callable, Sequence
+from textwrap import wrap
+
+from PIL import Image, ImageDraw, ImageFont
+
+from clipneuron.atlas.neurons import NeuronCard
+
+TILE = 96
+GAP = 6
+LABEL_WIDTH = 250
+INK, FAINT, PAPER = (20, 20, 20), (110, 110, 110), (255, 255, 255)
+
+
+def contact_sheet(
+    cards: Sequence[NeuronCard], read: Callable[[int], bytes], pictures: int = 10
+) -> Image.Image:
+    """One row per neuron: its number, words and figures at the left, its top pictures at the right.
+
+    `read` gives a picture's bytes by its number in the plan. ValueError when there is nothing to show.
+    """
+    if not cards:
+        raise ValueError("a contact sheet needs at least one neuron")
+    width = LABEL_WIDTH + pictures * (TILE + GAP) + GAP
+    sheet = Image.new("RGB", (width, len(cards) * (TILE + GAP) + GAP), PAPER)
+    for row, card in enumerate(cards):
+        top = GAP + row * (TILE + GAP)
+        _label(ImageDraw.Draw(sheet), card, top)
+        for place, image in enumerate(card.top_images[:pictures]):
+            sheet.paste(_tile(read(image)), (LABEL_WIDTH + place * (TILE + GAP), top))
+    return sheet
+
+
+def png(picture: Image.Image) -> bytes:
+    """The picture as PNG."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _label(draw: ImageDraw.ImageDraw, card: NeuronCard, top: int) -> None:
+    title, small = ImageFont.load_default(15), ImageFont.load_default(12)
+    draw.text((GAP, top), f"layer {card.layer}, neuron #{card.neuron}", INK, title)
+    figures = (
+        f"PC 1 explains {card.explained_variance:.0%}, effective share {card.participation:.1%}"
+    )
+    draw.text((GAP, top + 20), figures, FAINT, small)
+    lines = [line for word in card.signed_words.split("  ") for line in wrap(word, 38)[:1]]
+    for place, line in enumerate(lines[:4]):
+        draw.text((GAP, top + 38 + place * 14), line, INK, small)
+
+
+def _tile(data: bytes) -> Image.Image:
+    """The picture's centre square; a small picture is enlarged without blurring its pixels."""
+    picture = Image.open(io.BytesIO(data)).convert("RGB")
+    side = min(picture.size)
+    left, top = (picture.width - side) // 2, (picture.height - side) // 2
+    square = picture.crop((left, top, left + side, top + side))
+    method = Image.Resampling.NEAREST if side < TILE else Image.Resampling.BICUBIC
+    return square.resize((TILE, TILE), method)

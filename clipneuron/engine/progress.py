@@ -1,0 +1,93 @@
+"""What a person sees while a stage runs: a bar on a terminal, a line every ten seconds elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class Meter(Protocol):
+    """Counts rows of one stage."""
+
+    def advance(self, rows: int) -> None:
+        """`rows` more are done."""
+        ...
+
+
+class _Rate(ProgressColumn):
+    """Rows per second."""
+
+    def render(self, task: Task) -> Text:
+        unit = task.fields.get("unit", "rows")
+        return Text(f"{task.speed:,.0f} {unit}/s" if task.speed else "", style="cyan")
+
+
+class _Bar:
+    def __init__(self, progress: Progress, name: str, total: int, done: int, unit: str) -> None:
+        self._progress = progress
+        self._task = progress.add_task(f"{name:<14.28}", total=total, completed=done, unit=unit)
+
+    def advance(self, rows: int) -> None:
+        self._progress.advance(self._task, rows)
+
+
+class _Lines:
+    def __init__(self, console: Console, name: str, total: int, done: int, unit: str) -> None:
+        self._console, self._name, self._total, self._unit = console, name, total, unit
+        self._first, self._done = done, done
+        self._start = self._printed = time.monotonic()
+
+    def advance(self, rows: int) -> None:
+        self._done += rows
+        now = time.monotonic()
+        if now - self._printed >= SECONDS_BETWEEN_LINES:
+            self._printed = now
+            self._console.print(self.line(now - self._start), highlight=False)
+
+    def line(self, seconds: float) -> str:
+        rate = (self._done - self._first) / max(seconds, 1e-9)
+        left = (self._total - self._done) / rate if rate else float("inf")
+        return (
+            f"{self._name}: {self._done:,}/{self._total:,} {self._unit}, "
+            f"{rate:,.1f} {self._unit}/s, {left:,.0f} s left"
+        )
+
+
+@contextmanager
+def meter(console: Console, name: str, total: int, done: int, unit: str) -> Iterator[Meter]:
+    """A meter for one stage that starts at `done` of `total` rows."""
+    if not console.is_terminal:
+        yield _Lines(console, name, total, done, unit)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        yield _Bar(progress, name, total, done, unit)
+
+
+def default_console() -> Console:
+    """Progress goes to standard error, so that standard output stays the result."""
+    return Console(file=sys.stderr)

@@ -1,0 +1,103 @@
+"""Named configurations of a whole run. A recipe says what to compute; `clipneuron.sweep` carries it out."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from clipneuron.lens.effects import Split
+from clipneuron.lens.pursuit import Preparation
+from clipneuron.stage import Config
+
+
+class Recipe(Config):
+    """Everything that decides what a run computes. Defaults are the paper's where it has one."""
+
+    name: str = Field(description="short name; the run is stored as name-fingerprint")
+    model: str = Field(description="open_clip architecture, local model folder, or 'demo'")
+    pretrained: str | None = Field(default=None, description="open_clip tag or checkpoint file")
+    images: str = Field(
+        description="folder, picture or Parquet of pictures; 'demo' renders scenes of the demo world"
+    )
+    every: int = Field(default=1, ge=1, description="use every n-th picture (the authors: 250)")
+    limit: int = Field(default=0, ge=0, description="use at most this many pictures; 0 means all")
+    layers: tuple[int, ...] = Field(
+        default=(), description="MLP layers, 0-based; empty means all but the last"
+    )
+    split: Split = Field(
+        default="equal", description="layer-norm split: equal (Eq. 8-11) or centered"
+    )
+    normalize: bool = Field(default=True, description="divide effects by |M_image(I)|")
+    top: int = Field(
+        default=100, ge=2, description="top effects per neuron that give its direction (Sec. 3.3)"
+    )
+    pool: str = Field(
+        default="words-30k",
+        description="text pool: 'demo', words-N, a text file or URL (Sec. 4: 30k common words)",
+    )
+    preparation: Preparation = Field(
+        default="unit", description="unit, centered, or authors (per-dimension norm, see docs)"
+    )
+    atoms: int = Field(default=128, ge=1, description="texts per neuron, m (Sec. 4: up to 128)")
+    shard_size: int = Field(default=256, ge=1, description="pictures per shard")
+    block: int = Field(default=256, ge=1, description="neurons per shard of the per-neuron stages")
+    batch_size: int = Field(default=32, ge=1, description="pictures per forward pass")
+    dtype: Literal["float32", "bfloat16"] = Field(default="float32", description="of the model")
+    device: str = Field(default="auto", description="auto takes a GPU if there is one")
+    words: int = Field(default=4, ge=1, description="top words that an explanation is scored by")
+    seed: int = Field(default=0, ge=0, description="seed of the demo world's scenes")
+
+
+RECIPES: dict[str, dict[str, Any]] = {
+    # The embedded world: a small CLIP trained on rendered scenes; needs no download.
+    "demo": {
+        "name": "demo",
+        "model": "demo",
+        "images": "demo",
+        "limit": 2000,
+        "pool": "demo",
+        "atoms": 32,
+        "batch_size": 64,
+    },
+    # The paper's main setting: OpenAI's ViT-B-32 on every 250th ImageNet training image.
+    "vit_b_32": {"name": "vit_b_32", "model": "ViT-B-32", "pretrained": "openai", "every": 250},
+    # The paper's appendix A.1: ViT-L-14 of LAION-2B.
+    "vit_l_14": {
+        "name": "vit_l_14",
+        "model": "ViT-L-14",
+        "pretrained": "laion2b_s32b_b82k",
+        "every": 250,
+        "batch_size": 16,
+    },
+}
+"""The named recipes; those for downloaded weights leave `images` to the caller."""
+
+
+def named_recipe(name: str | None, options: Mapping[str, Any]) -> Recipe:
+    """The recipe of this name or JSON file with some fields replaced; without a name, from the fields alone.
+
+    Raises ValueError for an unknown name, a file that is no recipe, and fields that are missing or misspelt.
+    """
+    if name is None:
+        return Recipe(**{"name": "run", **options})
+    if name.endswith(".json"):
+        return Recipe(**{"name": Path(name).stem, **_from_file(Path(name)), **options})
+    if name not in RECIPES:
+        raise ValueError(
+            f"there is no recipe {name!r}: expected {', '.join(RECIPES)} or a file ending in .json"
+        )
+    return Recipe(**{**RECIPES[name], **options})
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        fields = json.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"the recipe {path} cannot be read as JSON: {error}") from error
+    if not isinstance(fields, dict):
+        raise ValueError(
+            f"the recipe {path} holds no object: expected fields such as model and images"
+        )
+    return fields

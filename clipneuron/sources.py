@@ -1,0 +1,93 @@
+"""Where stages get models and pixels from: by description, so that a stage can travel to another process."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from clipneuron.models.clip import Clip
+from clipneuron.models.pixels import PictureError, Preprocess
+from clipneuron.stage import Shard
+from clipneuron.storage.errors import ReadError
+from clipneuron.storage.pictures import Picture, Pictures, Reader
+from clipneuron.storage.store import Failure, Run
+
+ClipLoader = Callable[[], Clip]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The pictures of a shard: `pixels` of those that could be read, in order; failures of the others."""
+
+    pictures: tuple[Picture, ...]
+    good: tuple[Picture, ...]
+    pixels: UInt8[Tensor, "image 3 height width"]
+    failures: tuple[Failure, ...]
+
+    def slices(self, size: int) -> Iterator[tuple[tuple[Picture, ...], Tensor]]:
+        """The good pictures and their pixels, `size` at a time."""
+        for start in range(0, len(self.good), size):
+            yield self.good[start : start + size], self.pixels[start : start + size]
+
+    def rows(self) -> dict[str, pa.Array]:
+        """The columns that say which picture each row is and what became of it."""
+        reasons = {failure.image: failure for failure in self.failures}
+        failed = [reasons.get(picture.image) for picture in self.pictures]
+        return {
+            "index": pa.array([picture.index for picture in self.pictures], pa.int64()),
+            "image": pa.array([picture.image for picture in self.pictures], pa.string()),
+            "label": pa.array([picture.label for picture in self.pictures], pa.int32()),
+            "status": pa.array([item.status if item else "ok" for item in failed], pa.string()),
+            "reason": pa.array([item.reason if item else None for item in failed], pa.string()),
+        }
+
+
+@dataclass(frozen=True)
+class PictureFeed:
+    """A collection seen through a model's preprocessing: shards of pictures in, uint8 pixels out.
+
+    Holds no listing, so that it travels to workers; which pictures a shard has is in the table `plan`.
+    """
+
+    reader: Reader
+    preprocess: Preprocess
+    threads: int = 2
+
+    def shards(self, run: Run) -> list[Shard]:
+        """The shards that the plan cut the collection into, each with its rows of the plan."""
+        plan = run.read("plan", "plan").combine_chunks().sort_by("index")
+        encoded = pc.run_end_encode(plan["shard"].combine_chunks())
+        starts = [0, *encoded.run_ends.to_pylist()]
+        return [
+            Shard(name, stop - start, plan.slice(start, stop - start).drop_columns("shard"))
+            for name, start, stop in zip(
+                encoded.values.to_pylist(), starts, starts[1:], strict=False
+            )
+        ]
+
+    def load(self, shard: Shard) -> Batch:
+        """Read and decode one shard; a picture that cannot be used becomes a failure with its reason."""
+        pictures = tuple(Pictures(shard.payload))
+        with ThreadPoolExecutor(self.threads) as pool:
+            results = list(pool.map(self._decode, pictures, self.reader.read_many(pictures)))
+        pairs = list(zip(pictures, results, strict=True))
+        pixels = [result for result in results if isinstance(result, Tensor)]
+        return Batch(
+            pictures,
+            tuple(picture for picture, result in pairs if isinstance(result, Tensor)),
+            torch.stack(pixels) if pixels else torch.empty(0, 3, 1, 1, dtype=torch.uint8),
+            tuple(result for result in results if isinstance(result, Failure)),
+        )
+
+    def _decode(self, picture: Picture, data: bytes | ReadError) -> Tensor | Failure:
+        try:
+            if isinstance(data, ReadError):
+                raise data
+            return self.preprocess.decode(data, picture.image)
+        except (ReadError, PictureError) as error:
+            return Failure(picture.image, error.status, error.reason)

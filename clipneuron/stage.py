@@ -1,0 +1,98 @@
+"""What a stage says about itself. This module runs nothing: the engine does, here or on a cluster.
+
+A stage is one arrow of the flow. It names what it reads and writes, cuts its work into shards, and builds a
+worker once per process. `load` (no model: reading, decoding) and `process` (the model or the maths) are apart, so
+that an engine can overlap them. Both must be safe to repeat: the only effect of a shard is its commit.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field
+
+from clipneuron.storage.store import Failure, Run
+
+
+class Config(BaseModel):
+    """Base of every configuration: frozen, and a misspelt field is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Resources(Config):
+    """What one worker of a stage needs, in the engine's units."""
+
+    cpus: float = Field(default=1.0, description="CPU cores per worker")
+    gpus: float = Field(default=0.0, description="GPUs per worker; a fraction shares one")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The unit of work, of retry and of resume. `rows` counts its pictures or neurons for the progress bar."""
+
+    name: str
+    rows: int
+    payload: Any = None
+
+
+@dataclass(frozen=True)
+class Output:
+    """What one shard yields: tables by name, and the rows that failed with their reasons."""
+
+    tables: Mapping[str, pa.Table]
+    failures: Sequence[Failure] = field(default_factory=tuple)
+
+
+Advance = Callable[[int], None]
+"""Called with the number of rows just finished."""
+
+
+class Worker(Protocol):
+    """Does the work of a stage's shards, one after another, in one process."""
+
+    def load(self, shard: Shard) -> Any:
+        """Whatever `process` needs of this shard; called in another thread, ahead of `process`."""
+        ...
+
+    def process(self, loaded: Any, advance: Advance) -> Output:
+        """The shard's tables."""
+        ...
+
+
+class Stage(Protocol):
+    """One arrow of the flow."""
+
+    @property
+    def name(self) -> str:
+        """Key of the stage's commits, such as `effects`."""
+        ...
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Keys of the stages whose commits must be complete first."""
+        ...
+
+    @property
+    def writes(self) -> tuple[str, ...]:
+        """Names of the tables in its commits."""
+        ...
+
+    @property
+    def unit(self) -> str:
+        """What `Shard.rows` counts, such as `images`."""
+        ...
+
+    @property
+    def resources(self) -> Resources:
+        """What one worker needs."""
+        ...
+
+    def shards(self, run: Run) -> Sequence[Shard]:
+        """All shards of the run, done or not, in a stable order."""
+        ...
+
+    def build(self, run: Run) -> Worker:
+        """A worker, with everything loaded that all shards share."""
+        ...

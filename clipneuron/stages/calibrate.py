@@ -1,0 +1,108 @@
+"""calibrate: the mean effect of every neuron over D, as sums of coefficients per shard."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import torch
+
+from clipneuron.columns import list_column, neuron_columns, table_of
+from clipneuron.lens.directions import Moments
+from clipneuron.lens.effects import SecondOrderLens, Split
+from clipneuron.models.clip import Clip
+from clipneuron.sources import Batch, ClipLoader, PictureFeed
+from clipneuron.stage import Advance, Output, Resources, Shard
+from clipneuron.storage import tables
+from clipneuron.storage.store import Run
+
+
+@dataclass(frozen=True)
+class CalibrateStage:
+    """One pass over the pictures that sums s and the remainders of every asked layer."""
+
+    clip: ClipLoader
+    pictures: PictureFeed
+    layers: tuple[int, ...]
+    split: Split
+    normalize: bool
+    batch_size: int
+    resources: Resources = Resources()
+
+    name = "calibrate"
+    reads = ("plan",)
+    writes = ("means", "remainder_means")
+    unit = "images"
+
+    def shards(self, run: Run) -> Sequence[Shard]:
+        """The plan's shards."""
+        return self.pictures.shards(run)
+
+    def build(self, run: Run) -> "CalibrateWorker":
+        """A worker with the model and a lens per layer."""
+        return CalibrateWorker(self, self.clip())
+
+
+class CalibrateWorker:
+    """Sums the coefficients of one shard after another."""
+
+    def __init__(self, stage: CalibrateStage, clip: Clip) -> None:
+        self.stage, self.clip = stage, clip
+        self.lenses = {
+            layer: SecondOrderLens(clip, layer, split=stage.split, normalize=stage.normalize)
+            for layer in stage.layers
+        }
+
+    def load(self, shard: Shard) -> Batch:
+        """The shard's decoded pictures."""
+        return self.stage.pictures.load(shard)
+
+    @torch.inference_mode()
+    def process(self, loaded: Batch, advance: Advance) -> Output:
+        """The tables `means` and `remainder_means`."""
+        sums = {layer: self._nothing(lens) for layer, lens in self.lenses.items()}
+        for pictures, pixels in loaded.slices(self.stage.batch_size):
+            trace = self.clip.trace(self.clip.preprocess.normalize(pixels), self.stage.layers)
+            for layer, lens in self.lenses.items():
+                sums[layer] += Moments.of(lens.coefficients(trace), lens.remainders(trace))
+            advance(len(pictures))
+        advance(len(loaded.failures))
+        return Output(_tables(sums), loaded.failures)
+
+    @staticmethod
+    def _nothing(lens: SecondOrderLens) -> Moments:
+        zeros = lens.weights.projection.new_zeros
+        wide = {"dtype": torch.float64}
+        return Moments(
+            0,
+            zeros(lens.weights.neurons, lens.paths, **wide),
+            zeros(len(lens.remainder_basis), **wide),
+        )
+
+
+def _tables(sums: dict[int, Moments]) -> dict[str, pa.Table]:
+    means, remainders = tables.schema("means"), tables.schema("remainder_means")
+    return {
+        "means": pa.concat_tables([_means(layer, item, means) for layer, item in sums.items()]),
+        "remainder_means": pa.concat_tables(
+            [_remainder_means(layer, item, remainders) for layer, item in sums.items()]
+        ),
+    }
+
+
+def _means(layer: int, moments: Moments, schema: pa.Schema) -> pa.Table:
+    neurons = len(moments.coefficients)
+    columns = {
+        **neuron_columns(layer, 0, neurons),
+        "count": pa.array([moments.count] * neurons, pa.int64()),
+        "coefficients": list_column(moments.coefficients, pa.list_(pa.float64())),
+    }
+    return table_of(columns, schema)
+
+
+def _remainder_means(layer: int, moments: Moments, schema: pa.Schema) -> pa.Table:
+    columns = {
+        "layer": pa.array([layer], pa.int16()),
+        "count": pa.array([moments.count], pa.int64()),
+        "coordinates": list_column(moments.remainders[None], pa.list_(pa.float64())),
+    }
+    return table_of(columns, schema)

@@ -1,0 +1,96 @@
+"""descriptions: every direction as a sparse sum of texts (Sec. 4), by orthogonal matching pursuit."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from clipneuron.columns import table_of, tensor
+from clipneuron.lens.pursuit import Preparation, Pursuit, prepare, pursuit
+from clipneuron.readings import NeuronBlock, neuron_blocks
+from clipneuron.stage import Advance, Output, Resources, Shard
+from clipneuron.storage import tables
+from clipneuron.storage.store import Run
+
+
+@dataclass(frozen=True)
+class DescriptionsStage:
+    """Describes neurons block by block; the text matrix is read once per process.
+
+    `label` tells apart descriptions of one sweep by different pools, preparations or numbers of atoms.
+    """
+
+    texts: str
+    label: str
+    layers: tuple[int, ...]
+    neurons: int
+    block: int
+    atoms: int
+    preparation: Preparation
+    device: str
+    resources: Resources = Resources()
+
+    writes = ("descriptions",)
+    unit = "neurons"
+
+    @property
+    def name(self) -> str:
+        """Key of the commits, with what sets these descriptions apart."""
+        return f"descriptions-{self.label}"
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The directions and the encoded pool."""
+        return ("directions", self.texts)
+
+    def shards(self, run: Run) -> Sequence[Shard]:
+        """A shard per block of neurons."""
+        blocks = neuron_blocks(self.layers, self.neurons, self.block)
+        return [Shard(block.name, block.size, block) for block in blocks]
+
+    def build(self, run: Run) -> "DescriptionsWorker":
+        """A worker with the prepared text matrix."""
+        return DescriptionsWorker(self, run)
+
+
+class DescriptionsWorker:
+    """Runs the pursuit on one block after another."""
+
+    def __init__(self, stage: DescriptionsStage, run: Run) -> None:
+        self.stage, self.run = stage, run
+        pool = run.read(stage.texts, "text_embeddings").sort_by("text_index")
+        self.words = np.array(pool["text"].to_pylist(), dtype=object)
+        self.texts = prepare(tensor(pool["embedding"]).to(stage.device), stage.preparation)
+
+    def load(self, shard: Shard) -> tuple[NeuronBlock, Tensor]:
+        """The block and its directions."""
+        block: NeuronBlock = shard.payload
+        columns = ["neuron", "direction"]
+        rows = self.run.read("directions", "directions", columns=columns, filters=block.filters)
+        return block, tensor(rows.sort_by("neuron")["direction"])
+
+    @torch.inference_mode()
+    def process(self, loaded: tuple[NeuronBlock, Tensor], advance: Advance) -> Output:
+        """The table `descriptions`: one row per neuron and chosen text."""
+        block, directions = loaded
+        atoms = min(self.stage.atoms, *self.texts.shape)
+        found = pursuit(directions.to(self.texts), self.texts, atoms)
+        advance(block.size)
+        return Output({"descriptions": self._table(block, found)})
+
+    def _table(self, block: NeuronBlock, found: Pursuit) -> pa.Table:
+        neuron, atom = (found.indices >= 0).nonzero(as_tuple=True)
+        indices = found.indices[neuron, atom].cpu().numpy()
+        columns = {
+            "layer": np.full(len(indices), block.layer, dtype=np.int16),
+            "neuron": (neuron + block.first).cpu().numpy().astype(np.int32),
+            "atom": atom.cpu().numpy().astype(np.int16),
+            "text": pa.array(self.words[indices], pa.string()),
+            "text_index": indices.astype(np.int32),
+            "weight": found.weights[neuron, atom].float().cpu().numpy(),
+            "residual": found.residuals[neuron, atom].float().cpu().numpy(),
+        }
+        return table_of(columns, tables.schema("descriptions"))

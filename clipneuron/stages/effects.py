@@ -1,0 +1,143 @@
+"""effects: the sweep. Centred norms per picture, and a mergeable summary per neuron and shard."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from clipneuron.columns import fixed_list_column, list_column, neuron_columns, table_of
+from clipneuron.lens.directions import Collector
+from clipneuron.lens.effects import SecondOrderLens, Split
+from clipneuron.lens.trace import Trace
+from clipneuron.models.clip import Clip
+from clipneuron.readings import MeanEffect, mean_effects
+from clipneuron.sources import Batch, ClipLoader, PictureFeed
+from clipneuron.stage import Advance, Output, Resources, Shard
+from clipneuron.storage import tables
+from clipneuron.storage.store import Run
+
+
+@dataclass(frozen=True)
+class EffectsStage:
+    """One pass over the pictures; memory does not grow with their number."""
+
+    clip: ClipLoader
+    pictures: PictureFeed
+    layers: tuple[int, ...]
+    split: Split
+    normalize: bool
+    batch_size: int
+    top: int
+    resources: Resources = Resources()
+
+    name = "effects"
+    reads = ("plan", "calibrate")
+    writes = ("norms", "summaries", "remainders")
+    unit = "images"
+
+    def shards(self, run: Run) -> Sequence[Shard]:
+        """The plan's shards."""
+        return self.pictures.shards(run)
+
+    def build(self, run: Run) -> "EffectsWorker":
+        """A worker with the model, the mean effects and a lens per layer."""
+        return EffectsWorker(self, self.clip(), mean_effects(run, self.layers))
+
+
+class LayerSweep:
+    """What one shard leaves of one layer, batch by batch."""
+
+    def __init__(self, lens: SecondOrderLens, mean: MeanEffect, top: int) -> None:
+        like = lens.weights.projection
+        self.lens, self.layer = lens, lens.layer
+        self.mean = mean.coefficients.to(like)
+        self.mean_remainder = mean.remainder.to(like)
+        self.collector = Collector(lens.weights.neurons, lens.paths, top, like.device)
+        self.norms = [like.new_zeros(0, lens.weights.neurons)]
+        self.remainders = [like.new_zeros(0, len(lens.remainder_basis))]
+
+    def add(self, trace: Trace, images: Tensor) -> None:
+        """Take in one batch."""
+        coefficients = self.lens.coefficients(trace, self.mean)
+        remainders = self.lens.remainders(trace) - self.mean_remainder
+        norms = self.lens.norms_of(coefficients, remainders)
+        self.collector.add(norms, images.to(norms.device), coefficients)
+        self.norms.append(norms)
+        self.remainders.append(remainders)
+
+    def summaries(self) -> pa.Table:
+        """A row per neuron."""
+        summary, floats = self.collector.summary(), pa.list_(pa.float32())
+        neurons = len(summary.keys)
+        columns = {
+            **neuron_columns(self.layer, 0, neurons),
+            "count": pa.array([summary.count] * neurons, pa.int64()),
+            "norm_sum": summary.norm_sum.cpu().numpy(),
+            "square_sum": summary.square_sum.cpu().numpy(),
+            "fourth_sum": summary.fourth_sum.cpu().numpy(),
+            "histogram": list_column(summary.histogram, pa.list_(pa.int64())),
+            "top_norms": list_column(summary.top_norms, floats),
+            "top_images": list_column(summary.top_images, pa.list_(pa.int64())),
+            "top_coefficients": list_column(summary.coefficients, floats),
+        }
+        return table_of(columns, tables.schema("summaries"))
+
+    def remainder_rows(self, images: Tensor) -> pa.Table:
+        """A row per picture."""
+        columns = {
+            "index": images.numpy(),
+            "layer": pa.array([self.layer] * len(images), pa.int16()),
+            "coordinates": list_column(torch.cat(self.remainders), pa.list_(pa.float32())),
+        }
+        return table_of(columns, tables.schema("remainders"))
+
+
+class EffectsWorker:
+    """Sweeps one shard after another."""
+
+    def __init__(self, stage: EffectsStage, clip: Clip, means: dict[int, MeanEffect]) -> None:
+        self.stage, self.clip, self.means = stage, clip, means
+        self.lenses = [
+            SecondOrderLens(clip, layer, split=stage.split, normalize=stage.normalize)
+            for layer in stage.layers
+        ]
+
+    def load(self, shard: Shard) -> Batch:
+        """The shard's decoded pictures."""
+        return self.stage.pictures.load(shard)
+
+    @torch.inference_mode()
+    def process(self, loaded: Batch, advance: Advance) -> Output:
+        """The tables `norms`, `summaries` and `remainders`."""
+        sweeps = [LayerSweep(lens, self.means[lens.layer], self.stage.top) for lens in self.lenses]
+        for pictures, pixels in loaded.slices(self.stage.batch_size):
+            trace = self.clip.trace(self.clip.preprocess.normalize(pixels), self.stage.layers)
+            images = torch.tensor([picture.index for picture in pictures])
+            for sweep in sweeps:
+                sweep.add(trace, images)
+            advance(len(pictures))
+        advance(len(loaded.failures))
+        return Output(_tables(loaded, sweeps), loaded.failures)
+
+
+def _tables(loaded: Batch, sweeps: Sequence[LayerSweep]) -> dict[str, pa.Table]:
+    images = torch.tensor([picture.index for picture in loaded.good], dtype=torch.int64)
+    return {
+        "norms": _norms(loaded, sweeps),
+        "summaries": pa.concat_tables([sweep.summaries() for sweep in sweeps]),
+        "remainders": pa.concat_tables([sweep.remainder_rows(images) for sweep in sweeps]),
+    }
+
+
+def _norms(loaded: Batch, sweeps: Sequence[LayerSweep]) -> pa.Table:
+    good = {picture.index for picture in loaded.good}
+    present = torch.tensor([picture.index in good for picture in loaded.pictures])
+    columns: dict[str, object] = dict(loaded.rows())
+    for sweep in sweeps:
+        norms = torch.cat(sweep.norms).float()
+        columns[f"layer_{sweep.layer}"] = fixed_list_column(norms, present)
+    neurons = sweeps[0].lens.weights.neurons
+    layers = [sweep.layer for sweep in sweeps]
+    return table_of(columns, tables.schema("norms", layers=layers, neurons=neurons))

@@ -1,0 +1,135 @@
+"""explanations: do a neuron's words predict the pictures it acts on? Needs pictures of known content.
+
+For every neuron, each picture is scored by the summed weights of those of its top words that are true of the
+picture; the score's AUC says how well that tells the neuron's top pictures (those with a positive projection)
+from all pictures that are not among its top ones. The control gives each neuron another neuron's words.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from clipneuron.columns import neuron_columns, table_of, tensor
+from clipneuron.lens.metrics import auc
+from clipneuron.stage import Advance, Output, Resources, Shard
+from clipneuron.storage import tables
+from clipneuron.storage.store import Run
+
+Truth = Callable[[Sequence[str]], Bool[np.ndarray, "text image"]]
+"""Says which texts are true of which pictures, pictures by number."""
+
+
+@dataclass(frozen=True)
+class ExplanationsStage:
+    """Scores the descriptions of one layer per shard."""
+
+    truth: Truth
+    descriptions: str
+    label: str
+    layers: tuple[int, ...]
+    neurons: int
+    words: int
+    seed: int = 0
+    resources: Resources = Resources()
+
+    writes = ("explanations",)
+    unit = "neurons"
+
+    @property
+    def name(self) -> str:
+        """Key of the commits, the same label as the descriptions'."""
+        return f"explanations-{self.label}"
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The descriptions, and the top pictures of the directions."""
+        return ("effects", "directions", self.descriptions)
+
+    def shards(self, run: Run) -> Sequence[Shard]:
+        """A shard per layer."""
+        return [Shard(f"layer-{layer:02d}", self.neurons, layer) for layer in self.layers]
+
+    def build(self, run: Run) -> "ExplanationsWorker":
+        """A worker; the truth is asked per layer."""
+        return ExplanationsWorker(self, run)
+
+
+class ExplanationsWorker:
+    """Scores one layer after another."""
+
+    def __init__(self, stage: ExplanationsStage, run: Run) -> None:
+        self.stage, self.run = stage, run
+        seen = run.read("effects", "norms", columns=["index", "status"])
+        self.usable = seen["index"].to_numpy()[seen["status"].to_numpy() == "ok"]
+
+    def load(self, shard: Shard) -> tuple[int, pa.Table, pa.Table]:
+        """The layer with its directions and its descriptions."""
+        layer = [("layer", "==", shard.payload)]
+        directions = self.run.read("directions", "directions", filters=layer).sort_by("neuron")
+        described = self.run.read(self.stage.descriptions, "descriptions", filters=layer)
+        return shard.payload, directions, described
+
+    def process(self, loaded: tuple[int, pa.Table, pa.Table], advance: Advance) -> Output:
+        """The table `explanations`."""
+        layer, directions, described = loaded
+        scores = self._scores(described)
+        acts, counts = _targets(directions, scores.shape[1])
+        usable = torch.zeros(scores.shape[1], dtype=torch.bool)
+        usable[self.usable.copy()] = True
+        other = _derangement(self.stage.neurons, self.stage.seed)
+        mask = (acts | counts) & usable
+        columns = {
+            **neuron_columns(layer, 0, self.stage.neurons),
+            "auc": auc(scores, acts, mask).float().numpy(),
+            "shuffled_auc": auc(scores[other], acts, mask).float().numpy(),
+            "positives": (acts & usable).sum(1).int().numpy(),
+        }
+        advance(self.stage.neurons)
+        return Output({"explanations": table_of(columns, tables.schema("explanations"))})
+
+    def _scores(self, described: pa.Table) -> Float[Tensor, "neuron image"]:
+        neuron, weight = tensor(described["neuron"]).long(), tensor(described["weight"])
+        texts = described["text"].to_pylist()
+        chosen = top_words(neuron, weight, self.stage.words)
+        vocabulary = sorted({texts[place] for place in chosen.tolist()})
+        column = {text: index for index, text in enumerate(vocabulary)}
+        weights = torch.zeros(self.stage.neurons, max(len(vocabulary), 1))
+        places = torch.tensor([column[texts[place]] for place in chosen.tolist()])
+        if len(chosen):
+            weights[neuron[chosen], places] = weight[chosen]
+        truth = torch.from_numpy(self.stage.truth(vocabulary or [""])).float()
+        return weights @ truth
+
+
+def top_words(neuron: Tensor, weight: Tensor, words: int) -> Tensor:
+    """Rows of the `words` largest absolute weights of every neuron."""
+    order = weight.abs().argsort(descending=True, stable=True)
+    order = order[neuron[order].argsort(stable=True)]
+    sorted_neuron = neuron[order]
+    starts = torch.searchsorted(sorted_neuron, sorted_neuron)
+    rank = torch.arange(len(order)) - starts
+    return order[rank < words]
+
+
+def _targets(directions: pa.Table, images: int) -> tuple[Tensor, Tensor]:
+    """Which pictures a neuron acts on positively, and which are none of its top pictures."""
+    top, projections = tensor(directions["top_images"]), tensor(directions["top_projections"])
+    acts = torch.zeros(len(top), images + 1, dtype=torch.bool)
+    tops = acts.clone()
+    places = torch.where(top < 0, images, top)
+    tops.scatter_(1, places, True)
+    acts.scatter_(1, torch.where(projections > 0, places, images), True)
+    return acts[:, :images], ~tops[:, :images]
+
+
+def _derangement(size: int, seed: int) -> Tensor:
+    """A seeded permutation without fixed points: a cyclic shift along a random order."""
+    order = torch.randperm(size, generator=torch.Generator().manual_seed(seed))
+    other = torch.empty_like(order)
+    other[order] = order.roll(1)
+    return other
