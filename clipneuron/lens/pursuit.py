@@ -1,0 +1,281 @@
+"""Sparse descriptions: directions written as sums of a few text embeddings (Sec. 4.3 of the paper).
+
+Orthogonal matching pursuit (Pati et al. 1993), batched over neurons. The semantics are those of
+scikit-learn's `orthogonal_mp`; the organisation is not: one matrix product scores every text for a
+whole block of neurons, and an orthonormal basis of each support grows by one vector per step, so
+neither the text x text Gram matrix nor a copy of the pool is ever made.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, get_args
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.linalg import vector_norm
+from torch.nn import functional
+
+Preparation = Literal["unit", "centered", "authors"]
+
+STOPPED = -1
+"""The index that fills `Pursuit.indices` after a neuron's pursuit has ended early."""
+
+_NEGLIGIBLE = 32
+"""A residual's correlation with the best text, in units of rounding, below which nothing is left."""
+
+
+class Pursuit(NamedTuple):
+    """Sparse descriptions r_n ≈ sum_j gamma_j t_j, texts in the order in which they were chosen.
+
+    A pursuit that ends early has index -1 (`STOPPED`) and weight 0 from there on, and its residual
+    stays what it was.
+
+    indices: which texts [neuron, atom].
+    weights: gamma_j, the least-squares coefficients on the whole support [neuron, atom].
+    residuals: |r_n - sum_{j <= m} gamma_j t_j| after each atom m, refitted [neuron, atom].
+    """
+
+    indices: Int[Tensor, "neuron atom"]
+    weights: Float[Tensor, "neuron atom"]
+    residuals: Float[Tensor, "neuron atom"]
+
+
+def prepare(
+    texts: Float[Tensor, "text embed"], how: Preparation = "unit"
+) -> Float[Tensor, "text embed"]:
+    """The pool as the pursuit is to see it; every choice starts from texts of unit norm.
+
+    "unit": nothing more. All texts have the same chance.
+    "centered": minus the mean of the pool, then unit again. CLIP's texts share a large common part,
+    which every description would otherwise spend its first atom on.
+    "authors": minus the mean, divided by the L2 norm of each *dimension* over the pool, times 100,
+    as `compute_sparse_decomposition.py` of the paper's authors does it: the atoms are not unit, so
+    long ones are favoured, and the descriptions live in a rescaled space.
+
+    >>> prepare(torch.tensor([[3.0, 4.0], [0.0, 2.0]]))
+    tensor([[0.6000, 0.8000],
+            [0.0000, 1.0000]])
+    """
+    if how not in get_args(Preparation):
+        raise ValueError(
+            f"{how!r} is no way to prepare texts; choose one of {', '.join(get_args(Preparation))}"
+        )
+    _check_matrix("the texts", texts)
+    unit = functional.normalize(texts, dim=1)
+    if how == "unit":
+        return unit
+    centered = unit - unit.mean(dim=0)
+    if how == "centered":
+        return functional.normalize(centered, dim=1)
+    return 100 * functional.normalize(centered, dim=0)
+
+
+@torch.no_grad()
+def pursuit(
+    directions: Float[Tensor, "neuron embed"],
+    texts: Float[Tensor, "text embed"],
+    atoms: int = 128,
+    *,
+    block: int = 512,
+) -> Pursuit:
+    """Each direction's sparse description in at most `atoms` texts (the paper: 128).
+
+    Each step takes the text with the largest |<t_j, residual>|, the texts as given (`prepare`
+    scales them), and refits all weights by least squares. A neuron's pursuit ends early when no
+    text correlates with what is left of it or when the best one depends linearly on those chosen.
+
+    `block` neurons are worked on at a time. Memory is that of the [block, text] scores and of the
+    [block, atom, embed] bases: 61 MB + 134 MB for 30,000 texts of CLIP ViT-B-32 in float32.
+
+    >>> indices, weights, residuals = pursuit(torch.tensor([[3.0, 0.0, -4.0]]), torch.eye(3), 2)
+    >>> indices, weights, residuals
+    (tensor([[2, 0]]), tensor([[-4.,  3.]]), tensor([[3., 0.]]))
+    """
+    _check_pair(directions, texts)
+    _check_atoms(atoms, texts)
+    _check_block(block)
+    found = [_pursue(part, texts, atoms) for part in torch.split(directions, block)]
+    return Pursuit(*(torch.cat(parts) for parts in zip(*found, strict=True)))
+
+
+@torch.no_grad()
+def prefix_weights(
+    directions: Float[Tensor, "neuron embed"],
+    texts: Float[Tensor, "text embed"],
+    indices: Int[Tensor, "neuron atom"],
+    prefixes: Sequence[int],
+    *,
+    block: int = 512,
+) -> Float[Tensor, "prefix neuron atom"]:
+    """The weights had each pursuit stopped after m atoms, for every m in `prefixes`, 0 beyond.
+
+    Matching pursuit is greedy: the first m of its choices are what a run with `atoms=m` chooses.
+    So one run and one QR factorisation of its support serve all of Fig. 4's m in {4, 8, ..., 128}.
+    """
+    _check_pair(directions, texts)
+    _check_block(block)
+    if not prefixes or min(prefixes) < 1 or max(prefixes) > indices.shape[1]:
+        raise ValueError(
+            f"prefixes {list(prefixes)} of a description of {indices.shape[1]} atoms: give at least "
+            f"one, each from 1 to {indices.shape[1]}"
+        )
+    parts = zip(torch.split(directions, block), torch.split(indices, block), strict=True)
+    return torch.cat([_refit(part, texts, chosen, prefixes) for part, chosen in parts], dim=1)
+
+
+def reconstruction(
+    texts: Float[Tensor, "text embed"],
+    indices: Int[Tensor, "neuron atom"],
+    weights: Float[Tensor, "neuron atom"],
+) -> Float[Tensor, "neuron embed"]:
+    """r̂_n = sum_j gamma_j t_j, without gathering [neuron, atom, embed].
+
+    >>> reconstruction(torch.eye(3), torch.tensor([[2, 0]]), torch.tensor([[-4.0, 3.0]]))
+    tensor([[ 3.,  0., -4.]])
+    """
+    chosen = indices.clamp(min=0)
+    return functional.embedding_bag(chosen, texts, per_sample_weights=weights, mode="sum")
+
+
+def _pursue(directions: Tensor, texts: Tensor, atoms: int) -> Pursuit:
+    support = _Support(directions, atoms)
+    scores = directions.new_empty(len(directions), len(texts))
+    smallest = _NEGLIGIBLE * torch.finfo(directions.dtype).eps * vector_norm(directions, dim=1)
+    for step in range(atoms):
+        score, index = _best_texts(support, texts, step, scores)
+        atom = texts[index]
+        worthwhile = score > smallest * vector_norm(atom, dim=1)
+        support.grow(step, index, atom, worthwhile)
+        if not support.growing.any():
+            break
+    return Pursuit(support.indices, support.weights(), support.residual_norms)
+
+
+def _best_texts(
+    support: "_Support", texts: Tensor, step: int, scores: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The largest |<t_j, residual>| of the texts not yet chosen, and which text it is [neuron]."""
+    torch.matmul(support.residual, texts.T, out=scores).abs_()
+    taken = support.indices[:, :step].clamp(min=0)
+    scores.scatter_(1, taken, -1.0)
+    score, index = scores.max(dim=1)
+    return score, index
+
+
+class _Support:
+    """The chosen texts of a block of neurons as QR factors, T = Q R, grown by a text at a time.
+
+    `basis` holds Q, `upper` R and `coordinates` Qᵀr; `residual` is r - QQᵀr. A neuron that no longer
+    grows keeps zero vectors in Q and the identity in R, which makes its remaining weights zero.
+    """
+
+    def __init__(self, directions: Tensor, atoms: int) -> None:
+        neurons, embed = directions.shape
+        self.residual = directions.clone()
+        self.growing = torch.ones(neurons, dtype=torch.bool, device=directions.device)
+        self.indices = torch.full((neurons, atoms), STOPPED, device=directions.device)
+        self.basis = directions.new_zeros(neurons, atoms, embed)
+        self.upper = torch.eye(atoms).to(directions).repeat(neurons, 1, 1)
+        self.coordinates = directions.new_zeros(neurons, atoms)
+        self.residual_norms = vector_norm(directions, dim=1, keepdim=True).repeat(1, atoms)
+
+    def grow(self, step: int, index: Tensor, atom: Tensor, worthwhile: Tensor) -> None:
+        """Add the texts `index`, whose embeddings are `atom`, to the neurons that are still growing."""
+        column, rest = _orthogonalised(atom, self.basis[:, :step])
+        height = vector_norm(rest, dim=1)
+        self.growing &= worthwhile & (height > _dependence(atom))
+        self.indices[:, step] = index.where(self.growing, STOPPED)
+        self.upper[:, :step, step] = column.where(self.growing[:, None], 0.0)
+        self.upper[:, step, step] = height.where(self.growing, 1.0)
+        unit = (rest / height[:, None]).where(self.growing[:, None], 0.0)
+        self.basis[:, step] = unit
+        self.coordinates[:, step] = (unit * self.residual).sum(dim=1)
+        self.residual -= self.coordinates[:, step, None] * unit
+        self.residual_norms[:, step:] = vector_norm(self.residual, dim=1, keepdim=True)
+
+    def weights(self) -> Tensor:
+        """gamma = R⁻¹ Qᵀr, the least-squares coefficients [neuron, atom]."""
+        return _solved(self.upper, self.coordinates)
+
+
+def _orthogonalised(atom: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
+    """`atom` in the basis [neuron, step] and what of it lies outside [neuron, embed].
+
+    Gram-Schmidt twice: once loses orthogonality with the square of the condition number, and texts
+    are much alike. Row vector times matrix: as matrix times column torch takes twelve times as long.
+    """
+    column, rest = atom.new_zeros(basis.shape[:2]), atom
+    for _ in range(2):
+        correction = (rest[:, None] @ basis.mT)[:, 0]
+        column = column + correction
+        rest = rest - (correction[:, None] @ basis)[:, 0]
+    return column, rest
+
+
+def _dependence(atom: Tensor) -> Tensor:
+    """The distance from the span of the support at which a text counts as part of it [neuron]."""
+    distance: Tensor = math.sqrt(torch.finfo(atom.dtype).eps) * vector_norm(atom, dim=1)
+    return distance
+
+
+def _refit(directions: Tensor, texts: Tensor, indices: Tensor, prefixes: Sequence[int]) -> Tensor:
+    chosen = indices != STOPPED
+    support = texts[indices.clamp(min=0)] * chosen[:, :, None]
+    basis, upper = torch.linalg.qr(support.mT)
+    upper = upper + torch.diag_embed((~chosen).to(upper))
+    coordinates = (directions[:, None] @ basis)[:, 0] * chosen
+    weights: Tensor = coordinates.new_zeros(len(prefixes), *indices.shape)
+    for place, atoms in enumerate(prefixes):
+        weights[place, :, :atoms] = _solved(upper[:, :atoms, :atoms], coordinates[:, :atoms])
+    return weights
+
+
+def _solved(upper: Tensor, coordinates: Tensor) -> Tensor:
+    solution: Tensor = torch.linalg.solve_triangular(upper, coordinates[:, :, None], upper=True)
+    return solution[:, :, 0]
+
+
+def _check_pair(directions: Tensor, texts: Tensor) -> None:
+    _check_matrix("the directions", directions)
+    _check_matrix("the texts", texts)
+    if len(texts) == 0:
+        raise ValueError("the pool of texts is empty; give at least one text embedding")
+    if directions.shape[1] != texts.shape[1]:
+        raise ValueError(
+            f"the directions have {directions.shape[1]} dimensions and the texts {texts.shape[1]}; "
+            "both must come from the same model's joint space"
+        )
+    if directions.dtype != texts.dtype:
+        raise ValueError(
+            f"the directions are {directions.dtype} and the texts {texts.dtype}; convert one of them"
+        )
+
+
+def _check_matrix(name: str, values: Tensor) -> None:
+    if values.ndim != 2:
+        raise ValueError(
+            f"{name} have shape {tuple(values.shape)}; expected a matrix with one embedding per row"
+        )
+    if values.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"{name} are {values.dtype}; convert them to float32 or float64")
+    bad = (~values.isfinite()).any(dim=1).nonzero()[:, 0]
+    if len(bad):
+        raise ValueError(
+            f"{len(bad)} of {name} have NaN or infinite values, the first in row {int(bad[0])}; "
+            "expected finite embeddings: drop these rows or encode them again"
+        )
+
+
+def _check_atoms(atoms: int, texts: Tensor) -> None:
+    most = min(texts.shape)
+    if not 1 <= atoms <= most:
+        raise ValueError(
+            f"atoms is {atoms}; expected 1 to {most}, because {len(texts)} texts of {texts.shape[1]} "
+            "dimensions have no more independent directions: ask for fewer or give a larger pool"
+        )
+
+
+def _check_block(block: int) -> None:
+    if block < 1:
+        raise ValueError(f"block is {block}; expected at least one neuron at a time")
