@@ -152,9 +152,9 @@ def _digest(listing: pa.Table, sizes: Mapping[str, int]) -> str:
 
 def _names(listing: pa.Table) -> dict[int, str]:
     labelled = listing.select(["label", "label_name"]).drop_null()
-    pairs = labelled.group_by(["label", "label_name"]).aggregate([]).sort_by("label").to_pylist()
+    pairs = labelled.group_by(["label", "label_name"]).aggregate([])
     names: dict[int, str] = {}
-    for pair in pairs:
+    for pair in pairs.sort_by([("label", "ascending"), ("label_name", "ascending")]).to_pylist():
         label, name = pair["label"], pair["label_name"]
         if names.setdefault(label, name) != name:
             raise ValueError(

@@ -6,9 +6,15 @@ from pathlib import Path
 import pyarrow as pa
 
 from clipneuron.storage import tables
+from clipneuron.storage.identity import JSON
 from clipneuron.storage.store import Run, Store
 
-IDENTITY = {"model": "ViT-B-32", "layers": [8, 9], "split": "equal", "epsilon": 1e-5}
+IDENTITY: dict[str, JSON] = {
+    "model": "ViT-B-32",
+    "layers": [8, 9],
+    "split": "equal",
+    "epsilon": 1e-5,
+}
 
 
 def new_run(root: Path, name: str = "demo") -> Run:
