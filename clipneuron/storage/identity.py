@@ -2,12 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-
-JSON = None | bool | int | float | str | Sequence["JSON"] | Mapping[str, "JSON"]
+from collections.abc import Iterator, Mapping
 
 
-def canonical(value: JSON) -> str:
+def canonical(value: object) -> str:
     """The one JSON text of a value: keys sorted, floats exact (shortest text that reads back equal).
 
     Raises ValueError for anything that JSON can't say, NaN and infinities included.
@@ -20,7 +18,7 @@ def canonical(value: JSON) -> str:
         raise ValueError(f"an identity is made of plain JSON values: {error}") from error
 
 
-def fingerprint(identity: Mapping[str, JSON]) -> str:
+def fingerprint(identity: Mapping[str, object]) -> str:
     """The first 16 hexadecimal digits of the sha256 of an identity's canonical JSON.
 
     >>> fingerprint({"layers": [8, 9], "model": "ViT-B-32"})
@@ -29,7 +27,7 @@ def fingerprint(identity: Mapping[str, JSON]) -> str:
     return hashlib.sha256(canonical(identity).encode()).hexdigest()[:16]
 
 
-def differences(stored: Mapping[str, JSON], asked: Mapping[str, JSON]) -> list[str]:
+def differences(stored: Mapping[str, object], asked: Mapping[str, object]) -> list[str]:
     """One line per key that differs, nested keys joined by dots.
 
     >>> differences({"layers": [8, 9]}, {"layers": [9], "split": "equal"})
@@ -43,7 +41,7 @@ def differences(stored: Mapping[str, JSON], asked: Mapping[str, JSON]) -> list[s
     ]
 
 
-def _leaves(value: JSON, path: str = "") -> Iterator[tuple[str, str]]:
+def _leaves(value: object, path: str = "") -> Iterator[tuple[str, str]]:
     if isinstance(value, Mapping) and (value or not path):
         for key, item in value.items():
             yield from _leaves(item, f"{path}.{key}" if path else key)

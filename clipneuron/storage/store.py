@@ -9,7 +9,7 @@ from typing import Any
 from clipneuron.storage import commits
 from clipneuron.storage.commits import Commit, FailedAttempt, Failure, RunRecord, Stored
 from clipneuron.storage.errors import ObjectMissingError, RunMismatchError, StoreError
-from clipneuron.storage.identity import JSON, canonical, differences, fingerprint
+from clipneuron.storage.identity import canonical, differences, fingerprint
 from clipneuron.storage.objects import Objects, open_objects, probe
 from clipneuron.storage.run import Run, checked_name
 
@@ -42,7 +42,7 @@ class Store:
         object.__setattr__(self, "objects", opened)
 
     def open_run(
-        self, name: str, identity: Mapping[str, JSON], details: Mapping[str, Any] | None = None
+        self, name: str, identity: Mapping[str, object], details: Mapping[str, Any] | None = None
     ) -> Run:
         """The run of this name and identity: new, or the one that has been there since it was first opened.
 
@@ -72,7 +72,7 @@ class Store:
         there = f"there are {', '.join(runs)}" if runs else "there is none yet"
         raise ValueError(f"no run in {self.objects.url} starts with {name_or_prefix!r}; {there}")
 
-    def _full_name(self, name: str, identity: Mapping[str, JSON]) -> str:
+    def _full_name(self, name: str, identity: Mapping[str, object]) -> str:
         if self._record(name):
             return name
         if _FULL_NAME.fullmatch(name):
@@ -91,7 +91,7 @@ class Store:
         return commits.load(RunRecord, data, objects.location(_RECORD))
 
     def _create(
-        self, name: str, identity: Mapping[str, JSON], details: Mapping[str, Any]
+        self, name: str, identity: Mapping[str, object], details: Mapping[str, Any]
     ) -> RunRecord:
         record = RunRecord(
             name=name,

@@ -27,6 +27,7 @@ class Pool:
     """Distinct texts in a fixed order."""
 
     name: str
+    """Letters, digits, ".", "_" and "-" only, so that it can be a part of other names."""
     texts: tuple[str, ...]
     digest: str
     """sha256 of the texts, one per line."""
@@ -73,7 +74,8 @@ def pool_of(name: str, lines: Iterable[str], *, longest: int = LONGEST) -> Pool:
             f"the text pool {name!r} is empty (dropped: {counts}): give one text per line"
         )
     digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()
-    return Pool(name, tuple(texts), digest, dict(dropped))
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")
+    return Pool(plain or "texts", tuple(texts), digest, dict(dropped))
 
 
 def _unfit(text: str, kept: Mapping[str, None], longest: int) -> str:
@@ -108,7 +110,7 @@ def _from_url(url: str) -> Pool:
             f"{address} is not the file that was meant: its sha256 is {found}, asked was "
             f"{fragment.removeprefix(_PIN)}; find the right file or correct the digest"
         )
-    return _from_bytes(PurePosixPath(urlsplit(address).path).stem or "texts", data, address)
+    return _from_bytes(PurePosixPath(urlsplit(address).path).stem, data, address)
 
 
 def _from_bytes(name: str, data: bytes, where: str) -> Pool:

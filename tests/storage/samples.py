@@ -6,10 +6,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from clipneuron.storage import tables
-from clipneuron.storage.identity import JSON
 from clipneuron.storage.store import Run, Store
 
-IDENTITY: dict[str, JSON] = {
+IDENTITY: dict[str, object] = {
     "model": "ViT-B-32",
     "layers": [8, 9],
     "split": "equal",

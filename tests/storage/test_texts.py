@@ -70,10 +70,17 @@ def test_a_file_of_lines(tmp_path: Path) -> None:
     file = tmp_path / "my pool.txt"
     file.write_bytes("\ufeffein Hund\r\neine Kätze\u2028mit Hut\n\n".encode())
     pool = open_pool(file)
-    assert pool.name == "my pool"
+    assert pool.name == "my-pool"
     assert pool.texts == ("ein Hund", "eine Kätze\u2028mit Hut")
     assert pool.dropped["empty"] == 1
     assert open_pool(file.as_uri()).texts == pool.texts
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"), [("a/b c.d", "a-b-c.d"), ("Köter", "K-ter"), ("..", "texts")]
+)
+def test_a_name_can_be_a_part_of_keys(name: str, plain: str) -> None:
+    assert pool_of(name, ["x"]).name == plain
 
 
 def test_a_file_in_another_encoding_is_an_error(tmp_path: Path) -> None:
