@@ -173,7 +173,24 @@ def doctor(chosen: argparse.Namespace) -> int:
     return 1 if bad else 0
 
 
-FIELDS = ["images", "model", "pretrained", "layers", "split", "normalize", "top", "pool", "preparation", "atoms", "every", "limit", "shard_size", "batch_size", "dtype", "device"]
+FIELDS = [
+    "images",
+    "model",
+    "pretrained",
+    "layers",
+    "split",
+    "normalize",
+    "top",
+    "pool",
+    "preparation",
+    "atoms",
+    "every",
+    "limit",
+    "shard_size",
+    "batch_size",
+    "dtype",
+    "device",
+]
 
 
 def _recipe(chosen: argparse.Namespace) -> Any:

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from clipneuron.lens.effects import SecondOrderLens, Split
 from clipneuron.models.clip import Clip
 from clipneuron.models.pixels import PictureError, Preprocess
 from clipneuron.stage import Shard
@@ -18,6 +19,22 @@ from clipneuron.storage.pictures import Picture, Pictures, Reader
 from clipneuron.storage.store import Failure, Run
 
 ClipLoader = Callable[[], Clip]
+
+
+@dataclass(frozen=True)
+class Lenses:
+    """Which layers a run looks at, and through which lens."""
+
+    layers: tuple[int, ...]
+    split: Split
+    normalize: bool
+
+    def on(self, clip: Clip) -> dict[int, SecondOrderLens]:
+        """A lens per layer on the model's weights."""
+        return {
+            layer: SecondOrderLens(clip, layer, split=self.split, normalize=self.normalize)
+            for layer in self.layers
+        }
 
 
 @dataclass(frozen=True)

@@ -2,21 +2,25 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import torch
+from numpy.typing import NDArray
 from rich.console import Console
 
 from clipneuron.atlas.summary import Findings
 from clipneuron.demo import pool as demo_pool
-from clipneuron.demo.collection import truth, write_collection
+from clipneuron.demo.batches import truth_table
+from clipneuron.demo.collection import read_collection, write_collection
 from clipneuron.engine.runner import InProcessRunner, StageReport
 from clipneuron.models.clip import Clip, load_clip
 from clipneuron.recipes import Recipe
-from clipneuron.sources import PictureFeed
+from clipneuron.sources import Lenses, PictureFeed
 from clipneuron.stage import Stage
 from clipneuron.stages.calibrate import CalibrateStage
 from clipneuron.stages.descriptions import DescriptionsStage
@@ -112,23 +116,23 @@ class Sweep:
         """The stages of the run, in the order in which they read each other."""
         recipe, clip = self.recipe, partial(_same, self.clip)
         pictures = PictureFeed(self.collection.reader, self.clip.preprocess)
-        lens = {"layers": self.layers, "split": recipe.split, "normalize": recipe.normalize}
-        blocks = {"neurons": self.clip.neurons, "block": recipe.block}
+        lenses = Lenses(self.layers, recipe.split, recipe.normalize)
         texts = TextsStage(clip, self.pool)
         stages: list[Stage] = [
             PlanStage(self.collection, recipe.shard_size),
-            CalibrateStage(clip, pictures, batch_size=recipe.batch_size, **lens),  # type: ignore[arg-type]
-            EffectsStage(clip, pictures, batch_size=recipe.batch_size, top=recipe.top, **lens),  # type: ignore[arg-type]
-            DirectionsStage(clip, **blocks, **lens),  # type: ignore[arg-type]
+            CalibrateStage(clip, pictures, lenses, recipe.batch_size),
+            EffectsStage(clip, pictures, lenses, recipe.batch_size, recipe.top),
+            DirectionsStage(clip, lenses, self.clip.neurons, recipe.block),
             texts,
             DescriptionsStage(
                 texts.name,
                 self.label,
                 self.layers,
+                neurons=self.clip.neurons,
+                block=recipe.block,
                 atoms=recipe.atoms,
                 preparation=recipe.preparation,
                 device=str(self.clip.device),
-                **blocks,
             ),
         ]
         return stages + ([self._explanations()] if self._knows_contents else [])
@@ -175,13 +179,19 @@ class Sweep:
     def _explanations(self) -> Stage:
         names = tuple(picture.image for picture in self.collection.pictures)
         return ExplanationsStage(
-            partial(truth, _scenes_folder(self.recipe, self.folder), names),
+            partial(scene_truth, _scenes_folder(self.recipe, self.folder), names),
             self.descriptions,
             self.label,
             self.layers,
             self.clip.neurons,
             self.recipe.words,
         )
+
+
+def scene_truth(folder: Path, images: Sequence[str], texts: Sequence[str]) -> NDArray[np.bool_]:
+    """Which texts are true of which rendered pictures, [text, image]."""
+    scenes = {record.image: record.scene for record in read_collection(folder)}
+    return truth_table([scenes[image] for image in images], list(texts)).T
 
 
 def _same(clip: Clip) -> Clip:

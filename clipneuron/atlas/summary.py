@@ -33,7 +33,7 @@ def layer_figures(run: Run, layer: int, explanations: str | None) -> LayerFigure
     own = [("layer", "==", layer)]
     columns = ["explained_variance", "participation", "threshold"]
     table = run.read("directions", "directions", columns=columns, filters=own)
-    medians = [float(np.median(table[name].to_numpy())) for name in columns]
+    medians = {name: float(np.median(table[name].to_numpy())) for name in columns}
     mine = others = better = float("nan")
     if explanations:
         scores = run.read(explanations, "explanations", filters=own)
@@ -41,7 +41,14 @@ def layer_figures(run: Run, layer: int, explanations: str | None) -> LayerFigure
         scored = ~np.isnan(auc) & ~np.isnan(shuffled)
         mine, others = float(np.mean(auc[scored])), float(np.mean(shuffled[scored]))
         better = float(np.mean(auc[scored] > shuffled[scored]))
-    return LayerFigures(layer, table.num_rows, *medians, mine, others, better)
+    return LayerFigures(
+        layer=layer,
+        neurons=table.num_rows,
+        auc=mine,
+        shuffled_auc=others,
+        beats_shuffled=better,
+        **medians,
+    )
 
 
 def layers_table(figures: Iterable[LayerFigures]) -> Table:

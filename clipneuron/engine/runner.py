@@ -64,7 +64,8 @@ class InProcessRunner:
     def run(self, stages: Sequence[Stage], run: Run) -> list[StageReport]:
         """Run the stages in order; a stage starts when the ones it reads are complete.
 
-        Raises RunIncompleteError when shards are left over, or when more than `max_failed_share` of a stage's rows failed.
+        Raises RunIncompleteError when shards are left over, or when more than `max_failed_share` of a
+        stage's rows failed.
         """
         return [self.run_stage(stage, run) for stage in stages]
 

@@ -248,8 +248,9 @@ def first_directions(
 ) -> Directions:
     """The first principal direction of rows @ basis per neuron, without forming that product.
 
-    Solved in float64 on the smaller side: with G = basis basis^T, the top x top matrix rows G rows^T, or G^1/2 rows^T
-    rows G^1/2. The sign makes more than half of the rows' projections positive (the authors' rule: a tie is negated).
+    Solved in float64 on the smaller side: with G = basis basis^T, the top x top matrix rows G rows^T, or
+    G^1/2 rows^T rows G^1/2. The sign makes more than half of the rows' projections positive, as the
+    authors' does; a tie is decided by their sum, since the solver's own sign is arbitrary.
     """
     rows, basis = rows.double(), basis.double()
     gram = basis @ basis.mT
@@ -258,8 +259,9 @@ def first_directions(
     vectors = (combination[:, None] @ basis)[:, 0]
     vectors = vectors / vectors.norm(dim=1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
     projections = (rows @ (basis @ vectors[..., None]))[..., 0]
-    used = rows.ne(0).any(-1).sum(1)
-    sign = torch.where((projections > 0).sum(1) > used // 2, 1.0, -1.0)[:, None]
+    majority = projections.sign().sum(1)
+    votes = torch.where(majority == 0, projections.sum(1), majority)
+    sign = torch.where(votes < 0, -1.0, 1.0)[:, None]
     explained = torch.where(total > 0, largest / total.clamp(min=1e-300), 0.0)
     alive = (total > 0)[:, None]
     return Directions(

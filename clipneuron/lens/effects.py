@@ -98,8 +98,9 @@ class RemainderTerms:
         """The terms of one layer."""
         later = range(layer + 1, weights.layers)
         paths = path_matrices(weights, layer, "equal")
-        shares = torch.tensor([1.0 / ((1 + 2 * index) * weights.neurons) for index in later])
-        shares = shares.to(paths.read)
+        shares = paths.read.new_tensor(
+            [1.0 / ((1 + 2 * index) * weights.neurons) for index in later]
+        )
         per_path = shares.repeat_interleave(weights.heads)[:, None]
         ones = torch.ones_like(weights.ln_post_gamma)
         bias, mean = paths.send(torch.stack([weights.blocks[layer].neuron_bias, ones]))

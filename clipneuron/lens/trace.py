@@ -8,7 +8,7 @@ Layers are 0-based; token 0 is the class token.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -104,6 +104,7 @@ def _moved(block: BlockWeights, *args: Any) -> list[Tensor]:
     return [getattr(block, item.name).to(*args) for item in fields(block)]
 
 
+@runtime_checkable
 class HasWeights(Protocol):
     """Anything that knows its vision tower's weights, such as `clipneuron.models.clip.Clip`."""
 

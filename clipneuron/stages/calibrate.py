@@ -8,9 +8,9 @@ import torch
 
 from clipneuron.columns import list_column, neuron_columns, table_of
 from clipneuron.lens.directions import Moments
-from clipneuron.lens.effects import SecondOrderLens, Split
+from clipneuron.lens.effects import SecondOrderLens
 from clipneuron.models.clip import Clip
-from clipneuron.sources import Batch, ClipLoader, PictureFeed
+from clipneuron.sources import Batch, ClipLoader, Lenses, PictureFeed
 from clipneuron.stage import Advance, Output, Resources, Shard
 from clipneuron.storage import tables
 from clipneuron.storage.store import Run
@@ -22,9 +22,7 @@ class CalibrateStage:
 
     clip: ClipLoader
     pictures: PictureFeed
-    layers: tuple[int, ...]
-    split: Split
-    normalize: bool
+    lenses: Lenses
     batch_size: int
     resources: Resources = Resources()
 
@@ -47,10 +45,7 @@ class CalibrateWorker:
 
     def __init__(self, stage: CalibrateStage, clip: Clip) -> None:
         self.stage, self.clip = stage, clip
-        self.lenses = {
-            layer: SecondOrderLens(clip, layer, split=stage.split, normalize=stage.normalize)
-            for layer in stage.layers
-        }
+        self.lenses = stage.lenses.on(clip)
 
     def load(self, shard: Shard) -> Batch:
         """The shard's decoded pictures."""
@@ -61,7 +56,9 @@ class CalibrateWorker:
         """The tables `means` and `remainder_means`."""
         sums = {layer: self._nothing(lens) for layer, lens in self.lenses.items()}
         for pictures, pixels in loaded.slices(self.stage.batch_size):
-            trace = self.clip.trace(self.clip.preprocess.normalize(pixels), self.stage.layers)
+            trace = self.clip.trace(
+                self.clip.preprocess.normalize(pixels), self.stage.lenses.layers
+            )
             for layer, lens in self.lenses.items():
                 sums[layer] += Moments.of(lens.coefficients(trace), lens.remainders(trace))
             advance(len(pictures))
@@ -70,12 +67,12 @@ class CalibrateWorker:
 
     @staticmethod
     def _nothing(lens: SecondOrderLens) -> Moments:
-        zeros = lens.weights.projection.new_zeros
-        wide = {"dtype": torch.float64}
+        device = lens.weights.projection.device
+        shape = lens.weights.neurons, lens.paths
         return Moments(
             0,
-            zeros(lens.weights.neurons, lens.paths, **wide),
-            zeros(len(lens.remainder_basis), **wide),
+            torch.zeros(shape, dtype=torch.float64, device=device),
+            torch.zeros(len(lens.remainder_basis), dtype=torch.float64, device=device),
         )
 
 

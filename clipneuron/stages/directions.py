@@ -10,7 +10,7 @@ from torch import Tensor
 
 from clipneuron.columns import list_column, neuron_columns, table_of
 from clipneuron.lens.directions import Directions, Summary, first_directions
-from clipneuron.lens.effects import SecondOrderLens, Split
+from clipneuron.lens.effects import SecondOrderLens
 from clipneuron.lens.metrics import participation
 from clipneuron.models.clip import Clip
 from clipneuron.readings import (
@@ -22,7 +22,7 @@ from clipneuron.readings import (
     remainders,
     summary,
 )
-from clipneuron.sources import ClipLoader
+from clipneuron.sources import ClipLoader, Lenses
 from clipneuron.stage import Advance, Output, Resources, Shard
 from clipneuron.storage import tables
 from clipneuron.storage.store import Run
@@ -33,10 +33,8 @@ class DirectionsStage:
     """Merges the sweep's summaries and solves a small eigenproblem per neuron, block by block."""
 
     clip: ClipLoader
-    layers: tuple[int, ...]
+    lenses: Lenses
     neurons: int
-    split: Split
-    normalize: bool
     block: int
     resources: Resources = Resources()
 
@@ -47,7 +45,7 @@ class DirectionsStage:
 
     def shards(self, run: Run) -> Sequence[Shard]:
         """A shard per block of neurons."""
-        blocks = neuron_blocks(self.layers, self.neurons, self.block)
+        blocks = neuron_blocks(self.lenses.layers, self.neurons, self.block)
         return [Shard(block.name, block.size, block) for block in blocks]
 
     def build(self, run: Run) -> "DirectionsWorker":
@@ -68,12 +66,9 @@ class DirectionsWorker:
     """Finds the directions of one block after another."""
 
     def __init__(self, stage: DirectionsStage, clip: Clip, run: Run) -> None:
-        self.run, self.means = run, mean_effects(run, stage.layers)
-        self.lenses = {
-            layer: SecondOrderLens(clip, layer, split=stage.split, normalize=stage.normalize)
-            for layer in stage.layers
-        }
-        self.remainders = {layer: remainders(run, layer) for layer in stage.layers}
+        self.run, self.means = run, mean_effects(run, stage.lenses.layers)
+        self.lenses = stage.lenses.on(clip)
+        self.remainders = {layer: remainders(run, layer) for layer in stage.lenses.layers}
 
     def load(self, shard: Shard) -> BlockSummary:
         """The block's rows of every summary, merged."""

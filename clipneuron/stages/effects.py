@@ -9,11 +9,11 @@ from torch import Tensor
 
 from clipneuron.columns import fixed_list_column, list_column, neuron_columns, table_of
 from clipneuron.lens.directions import Collector
-from clipneuron.lens.effects import SecondOrderLens, Split
+from clipneuron.lens.effects import SecondOrderLens
 from clipneuron.lens.trace import Trace
 from clipneuron.models.clip import Clip
 from clipneuron.readings import MeanEffect, mean_effects
-from clipneuron.sources import Batch, ClipLoader, PictureFeed
+from clipneuron.sources import Batch, ClipLoader, Lenses, PictureFeed
 from clipneuron.stage import Advance, Output, Resources, Shard
 from clipneuron.storage import tables
 from clipneuron.storage.store import Run
@@ -25,9 +25,7 @@ class EffectsStage:
 
     clip: ClipLoader
     pictures: PictureFeed
-    layers: tuple[int, ...]
-    split: Split
-    normalize: bool
+    lenses: Lenses
     batch_size: int
     top: int
     resources: Resources = Resources()
@@ -43,7 +41,7 @@ class EffectsStage:
 
     def build(self, run: Run) -> "EffectsWorker":
         """A worker with the model, the mean effects and a lens per layer."""
-        return EffectsWorker(self, self.clip(), mean_effects(run, self.layers))
+        return EffectsWorker(self, self.clip(), mean_effects(run, self.lenses.layers))
 
 
 class LayerSweep:
@@ -99,10 +97,7 @@ class EffectsWorker:
 
     def __init__(self, stage: EffectsStage, clip: Clip, means: dict[int, MeanEffect]) -> None:
         self.stage, self.clip, self.means = stage, clip, means
-        self.lenses = [
-            SecondOrderLens(clip, layer, split=stage.split, normalize=stage.normalize)
-            for layer in stage.layers
-        ]
+        self.lenses = stage.lenses.on(clip)
 
     def load(self, shard: Shard) -> Batch:
         """The shard's decoded pictures."""
@@ -111,9 +106,14 @@ class EffectsWorker:
     @torch.inference_mode()
     def process(self, loaded: Batch, advance: Advance) -> Output:
         """The tables `norms`, `summaries` and `remainders`."""
-        sweeps = [LayerSweep(lens, self.means[lens.layer], self.stage.top) for lens in self.lenses]
+        sweeps = [
+            LayerSweep(lens, self.means[layer], self.stage.top)
+            for layer, lens in self.lenses.items()
+        ]
         for pictures, pixels in loaded.slices(self.stage.batch_size):
-            trace = self.clip.trace(self.clip.preprocess.normalize(pixels), self.stage.layers)
+            trace = self.clip.trace(
+                self.clip.preprocess.normalize(pixels), self.stage.lenses.layers
+            )
             images = torch.tensor([picture.index for picture in pictures])
             for sweep in sweeps:
                 sweep.add(trace, images)

@@ -1,8 +1,8 @@
 """explanations: do a neuron's words predict the pictures it acts on? Needs pictures of known content.
 
 For every neuron, each picture is scored by the summed weights of those of its top words that are true of the
-picture; the score's AUC says how well that tells the neuron's top pictures (those with a positive projection)
-from all pictures that are not among its top ones. The control gives each neuron another neuron's words.
+picture; the score's AUC says how well that tells the neuron's top pictures with a positive projection from all
+others. The control gives each neuron another neuron's words.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from clipneuron.columns import neuron_columns, table_of, tensor
@@ -65,7 +66,8 @@ class ExplanationsWorker:
     def __init__(self, stage: ExplanationsStage, run: Run) -> None:
         self.stage, self.run = stage, run
         seen = run.read("effects", "norms", columns=["index", "status"])
-        self.usable = seen["index"].to_numpy()[seen["status"].to_numpy() == "ok"]
+        good = pc.equal(seen["status"], "ok").to_numpy()
+        self.usable = torch.from_numpy(np.sort(seen["index"].to_numpy()[good]))
 
     def load(self, shard: Shard) -> tuple[int, pa.Table, pa.Table]:
         """The layer with its directions and its descriptions."""
@@ -77,17 +79,14 @@ class ExplanationsWorker:
     def process(self, loaded: tuple[int, pa.Table, pa.Table], advance: Advance) -> Output:
         """The table `explanations`."""
         layer, directions, described = loaded
-        scores = self._scores(described)
-        acts, counts = _targets(directions, scores.shape[1])
-        usable = torch.zeros(scores.shape[1], dtype=torch.bool)
-        usable[self.usable.copy()] = True
-        other = _derangement(self.stage.neurons, self.stage.seed)
-        mask = (acts | counts) & usable
+        scores = self._scores(described)[:, self.usable]
+        acts = _acts(directions, int(self.usable.max()) + 1)[:, self.usable]
+        other = derangement(self.stage.neurons, self.stage.seed)
         columns = {
             **neuron_columns(layer, 0, self.stage.neurons),
-            "auc": auc(scores, acts, mask).float().numpy(),
-            "shuffled_auc": auc(scores[other], acts, mask).float().numpy(),
-            "positives": (acts & usable).sum(1).int().numpy(),
+            "auc": auc(scores, acts).float().numpy(),
+            "shuffled_auc": auc(scores[other], acts).float().numpy(),
+            "positives": acts.sum(1).int().numpy(),
         }
         advance(self.stage.neurons)
         return Output({"explanations": table_of(columns, tables.schema("explanations"))})
@@ -116,19 +115,16 @@ def top_words(neuron: Tensor, weight: Tensor, words: int) -> Tensor:
     return order[rank < words]
 
 
-def _targets(directions: pa.Table, images: int) -> tuple[Tensor, Tensor]:
-    """Which pictures a neuron acts on positively, and which are none of its top pictures."""
+def _acts(directions: pa.Table, images: int) -> Bool[Tensor, "neuron image"]:
+    """Which pictures are among a neuron's top ones with a positive projection."""
     top, projections = tensor(directions["top_images"]), tensor(directions["top_projections"])
     acts = torch.zeros(len(top), images + 1, dtype=torch.bool)
-    tops = acts.clone()
-    places = torch.where(top < 0, images, top)
-    tops.scatter_(1, places, True)
-    acts.scatter_(1, torch.where(projections > 0, places, images), True)
-    return acts[:, :images], ~tops[:, :images]
+    acts.scatter_(1, torch.where((projections > 0) & (top >= 0), top, images), True)
+    return acts[:, :images]
 
 
-def _derangement(size: int, seed: int) -> Tensor:
-    """A seeded permutation without fixed points: a cyclic shift along a random order."""
+def derangement(size: int, seed: int) -> Int[Tensor, "neuron"]:
+    """A seeded permutation without fixed points (for two or more): a cyclic shift along a random order."""
     order = torch.randperm(size, generator=torch.Generator().manual_seed(seed))
     other = torch.empty_like(order)
     other[order] = order.roll(1)

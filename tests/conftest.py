@@ -1,0 +1,25 @@
+"""Shared by all tests: shapes in signatures are checked, and shared reference data is found or skipped."""
+
+import os
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+install_import_hook(["clipneuron.lens", "clipneuron.models"], "beartype.beartype")
+
+# Small tensors everywhere: a second thread costs more than it gives, above all on a busy machine.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def parity() -> Path:
+    """Folder with outputs of the authors' own program; the test is skipped where it is not at hand."""
+    folder = SHARED / "parity"
+    if not folder.exists():
+        pytest.skip(
+            "the authors' program's outputs (../shared/data/parity) are not on this machine"
+        )
+    return folder

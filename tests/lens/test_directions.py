@@ -1,0 +1,195 @@
+"""Summaries merge, and directions in coefficient space are those of the materialised effects."""
+
+from itertools import pairwise
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from open_clip.transformer import QuickGELU, VisionTransformer
+from torch.testing import assert_close
+
+from clipneuron.lens.directions import (
+    Collector,
+    Moments,
+    Summary,
+    first_directions,
+    merge,
+    top_keys,
+)
+from clipneuron.lens.effects import SecondOrderLens
+from tests.lens.literal import plain_trace, plain_weights
+from tests.towers import random_pixels, tiny_tower
+
+NEURONS, PATHS, TOP = 5, 3, 4
+
+
+def batch(
+    seed: int, images: int, first: int = 0
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    coefficients = torch.randn(images, NEURONS, PATHS, generator=generator)
+    # Whole numbers make equal norms common, which is where an order could show.
+    norms = (coefficients.norm(dim=-1) * 2).round() / 2
+    return norms, torch.arange(first, first + images), coefficients
+
+
+def summarised(batches) -> Summary:
+    collector = Collector(NEURONS, PATHS, TOP)
+    for item in batches:
+        collector.add(*item)
+    return collector.summary()
+
+
+def assert_same(one: Summary, other: Summary) -> None:
+    assert one.count == other.count
+    for name in ("keys", "coefficients", "histogram"):
+        assert torch.equal(getattr(one, name), getattr(other, name)), name
+    for name in ("norm_sum", "square_sum", "fourth_sum"):
+        assert_close(getattr(one, name), getattr(other, name), rtol=1e-12, atol=0)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=5), st.integers(0, 99), st.randoms())
+def test_any_cut_order_and_grouping_gives_the_same_summary(sizes, seed, random):
+    norms, images, coefficients = batch(seed, sum(sizes))
+    cuts = [0, *np.cumsum(sizes).tolist()]
+    parts = [(norms[a:b], images[a:b], coefficients[a:b]) for a, b in pairwise(cuts)]
+    whole = summarised([(norms, images, coefficients)])
+    assert_same(summarised(parts), whole)
+    pieces = [summarised([part]) for part in parts]
+    random.shuffle(pieces)
+    while len(pieces) > 1:
+        place = random.randrange(len(pieces) - 1)
+        pieces[place : place + 2] = [pieces[place] + pieces[place + 1]]
+    assert_same(pieces[0].ranked(), whole)
+
+
+def test_top_effects_are_the_largest_ones_with_their_coefficients():
+    norms, images, coefficients = batch(1, 50, first=100)
+    found = summarised([(norms, images, coefficients)])
+    for neuron in range(NEURONS):
+        order = np.lexsort((images, -norms[:, neuron]))[:TOP]
+        assert found.top_images[neuron].tolist() == images[order].tolist()
+        assert_close(found.top_norms[neuron], norms[order, neuron])
+        assert_close(found.coefficients[neuron], coefficients[order, neuron])
+        assert found.threshold[neuron] == norms[order[-1], neuron]
+
+
+def test_fewer_images_than_places_leave_places_unused():
+    found = summarised([batch(2, 2)])
+    assert (found.top_images[:, 2:] == -1).all()
+    assert (found.top_norms[:, 2:] == 0).all()
+    assert (found.threshold == found.top_norms[:, 1]).all()
+
+
+def test_quantiles_are_good_to_the_width_of_a_bin():
+    norms = torch.rand(4000, 3, generator=torch.Generator().manual_seed(0)) * 5
+    collector = Collector(3, 1, TOP)
+    collector.add(norms, torch.arange(4000), norms[..., None])
+    exact = norms.double().quantile(0.98, dim=0)
+    assert_close(collector.summary().quantile(0.98), exact, rtol=0.075, atol=0)
+
+
+def test_image_numbers_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="between 0 and 4294967295"):
+        top_keys(torch.ones(1), torch.tensor([1 << 32]))
+
+
+def test_nothing_to_merge_or_to_average_is_an_error():
+    with pytest.raises(ValueError, match="at least one summary"):
+        merge([])
+    nothing = Moments(
+        0, torch.zeros(2, 3, dtype=torch.float64), torch.zeros(0, dtype=torch.float64)
+    )
+    with pytest.raises(ValueError, match="at least one image"):
+        _ = nothing.mean
+
+
+@pytest.mark.parametrize("images", [4, 30], ids=["by rows", "by coordinates"])
+def test_directions_equal_the_svd_of_materialised_effects(images):
+    generator = torch.Generator().manual_seed(3)
+    rows = torch.randn(7, images, 6, generator=generator, dtype=torch.float64)
+    basis = torch.randn(7, 6, 20, generator=generator, dtype=torch.float64)
+    found = first_directions(rows, basis)
+    for neuron in range(7):
+        effects = (rows[neuron] @ basis[neuron]).numpy()
+        _, sizes, right = np.linalg.svd(effects, full_matrices=False)
+        assert abs(found.vectors[neuron].numpy() @ right[0]) == pytest.approx(1, abs=1e-9)
+        share = sizes[0] ** 2 / (sizes**2).sum()
+        assert found.explained_variance[neuron].item() == pytest.approx(share, rel=1e-9)
+        projections = effects @ found.vectors[neuron].numpy()
+        assert_close(found.projections[neuron].numpy(), projections, rtol=1e-8, atol=1e-10)
+        assert (projections > 0).sum() >= images / 2
+
+
+def test_a_dead_neuron_has_no_direction():
+    found = first_directions(torch.zeros(1, 5, 3), torch.ones(1, 3, 8))
+    assert not found.vectors.any()
+    assert found.explained_variance.item() == 0
+    assert not found.vectors.isnan().any()
+
+
+@pytest.mark.parametrize("split", ["equal", "centered"])
+def test_the_whole_chain_equals_pca_of_materialised_effects(split):
+    tower = tiny_tower(layers=3, width=16, embed=12, mlp_ratio=2.0)
+    weights = plain_weights(tower)
+    trace = plain_trace(tower, random_pixels(tower, 12))
+    lens = SecondOrderLens(SimpleNamespace(weights=weights), 0, split=split)
+    moments = Moments.of(lens.coefficients(trace), lens.remainders(trace))
+    mean, mean_remainder = moments.mean
+    coefficients = lens.coefficients(trace, mean)
+    remainders = lens.remainders(trace) - mean_remainder
+    rows = torch.cat(
+        [coefficients.transpose(0, 1), remainders.expand(weights.neurons, -1, -1)], dim=-1
+    )
+    outside = lens.remainder_basis.expand(weights.neurons, -1, -1)
+    found = first_directions(rows, torch.cat([lens.basis(), outside], dim=1))
+    effects = lens.effects(trace)
+    centred = (effects - effects.mean(0)).transpose(0, 1)
+    _, sizes, right = torch.linalg.svd(centred, full_matrices=False)
+    assert_close((found.vectors * right[:, 0]).sum(1).abs(), torch.ones(weights.neurons).double())
+    assert_close(found.explained_variance, sizes[:, 0] ** 2 / sizes.square().sum(1))
+
+
+@pytest.mark.parametrize("layer", [0, 1, 2])
+@pytest.mark.parametrize("top", [16, 64])
+def test_directions_are_those_of_the_authors_program(parity, layer, top):
+    """Top 16, and all 64 pictures (their top 100): same top norms, same directions up to sign."""
+    options = {"layers": 4, "heads": 4, "mlp_ratio": 4.0, "output_dim": 32, "act_layer": QuickGELU}
+    tower = VisionTransformer(image_size=32, patch_size=8, width=64, **options).eval()
+    state = safetensors.torch.load_file(parity / "tiny_visual.safetensors")
+    tower.load_state_dict({name.removeprefix("visual."): value for name, value in state.items()})
+    pixels = torch.from_numpy(np.load(parity / "images.npz")["train_pixels"])
+    weights, trace = plain_weights(tower), plain_trace(tower, pixels)
+    lens = SecondOrderLens(SimpleNamespace(weights=weights), layer)
+    moments = Moments.of(lens.coefficients(trace), lens.remainders(trace))
+    mean, mean_remainder = moments.mean
+    coefficients = lens.coefficients(trace, mean.float())
+    remainders = lens.remainders(trace) - mean_remainder.float()
+    norms = lens.norms_of(coefficients, remainders)
+    collector = Collector(weights.neurons, lens.paths, top)
+    collector.add(norms, torch.arange(64), coefficients)
+    summary = collector.summary()
+    rows = torch.cat([summary.coefficients, remainders[summary.top_images]], dim=-1)
+    outside = lens.remainder_basis.expand(weights.neurons, -1, -1)
+    found = first_directions(rows, torch.cat([lens.basis(), outside], dim=1))
+    theirs = np.load(parity / "pca.npz")
+    name = "top16" if top == 16 else "top100"
+    expected = torch.from_numpy(theirs[f"pc_L{layer}_{name}"]).double()
+    cosine = (found.vectors * expected).sum(1)
+    margins = np.load(parity / "pca_margins.npz")
+    # Beyond this the second direction is as good as the first, and rounding decides.
+    clear = torch.from_numpy(margins[f"s2_over_s1_L{layer}_{name}"]) < 0.98
+    assert clear.float().mean() > 0.9
+    assert cosine.abs()[clear].min() > 1 - 1e-5
+    explained = torch.from_numpy(margins[f"explained_L{layer}_{name}"]).double()
+    assert_close(found.explained_variance, explained, rtol=1e-4, atol=0)
+    if top == 16:  # with top 100 of 64 pictures the authors' sign rule asks for 51 positive ones
+        tie = torch.from_numpy(margins[f"n_positive_L{layer}_{name}"] == 8)
+        assert (cosine[clear & ~tie] > 0).all()
+        largest = torch.from_numpy(theirs[f"norms_L{layer}_{name}"]).flip(1)
+        assert_close(summary.top_norms * 100, largest, rtol=1e-4, atol=0)
