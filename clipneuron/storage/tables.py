@@ -91,7 +91,7 @@ def remainder_means() -> pa.Schema:
 
 
 def norms(layers: Sequence[int], neurons: int) -> pa.Schema:
-    """|phi| of every neuron on every picture, a row per picture (effects)."""
+    """Centred norms |phi - b| of every neuron on every picture, a row per picture (effects)."""
     effects = _list(pa.float32(), neurons)
     return _schema(
         "norms",
@@ -105,7 +105,7 @@ def norms(layers: Sequence[int], neurons: int) -> pa.Schema:
         | {
             f"layer_{layer}": (
                 effects,
-                f"|phi| of the neurons of layer {layer}, null when it failed",
+                f"|phi - b| of the neurons of layer {layer}, null if it failed",
             )
             for layer in layers
         },
@@ -121,15 +121,18 @@ def summaries() -> pa.Schema:
             "layer": _LAYER,
             "neuron": _NEURON,
             "count": _COUNT,
-            "norm_sum": (pa.float64(), "sum of |phi|"),
-            "square_sum": (pa.float64(), "sum of |phi|^2"),
-            "fourth_sum": (pa.float64(), "sum of |phi|^4"),
-            "histogram": (_list(pa.int64()), "pictures per bin of |phi|"),
-            "top_norms": (_list(pa.float32()), "greatest |phi|, in falling order [top]"),
-            "top_images": (_list(pa.int64()), "index of the pictures that have them [top]"),
+            "norm_sum": (pa.float64(), "sum of |phi - b|"),
+            "square_sum": (pa.float64(), "sum of |phi - b|^2"),
+            "fourth_sum": (pa.float64(), "sum of |phi - b|^4"),
+            "histogram": (_list(pa.int64()), "pictures per bin of |phi - b|"),
+            "top_norms": (_list(pa.float32()), "greatest |phi - b|, falling, 0 if unused [top]"),
+            "top_images": (
+                _list(pa.int64()),
+                "index of the pictures that have them, -1 if unused [top]",
+            ),
             "top_coefficients": (
                 _list(pa.float32()),
-                "coefficients s of these pictures, row after row [top, path]",
+                "their centred coefficients s, row after row [top, path]",
             ),
         },
     )
@@ -142,7 +145,10 @@ def remainders() -> pa.Schema:
         {
             "index": _INDEX,
             "layer": _LAYER,
-            "coordinates": (_list(pa.float32()), "coordinates of the remainder"),
+            "coordinates": (
+                _list(pa.float32()),
+                "coordinates of the remainder, centred [coordinate]",
+            ),
         },
     )
 
@@ -159,18 +165,21 @@ def directions() -> pa.Schema:
             "explained_variance": (pa.float32(), "share of the variance along the direction"),
             "threshold": (
                 pa.float32(),
-                "least |phi| among the pictures that the direction is from",
+                "least |phi - b| among the top pictures",
             ),
-            "quantile_98": (pa.float32(), "98 % quantile of |phi| over all pictures"),
-            "share": (pa.float32(), "share of the pictures whose |phi| reaches the threshold"),
+            "quantile_98": (pa.float32(), "98 % quantile of |phi - b| over all pictures"),
+            "share": (pa.float32(), "share of the pictures whose |phi - b| reaches the threshold"),
             "participation": (
                 pa.float32(),
-                "(sum |phi|^2)^2 / (count sum |phi|^4), low when sparse",
+                "effective share of pictures, (sum x^2)^2 / (count sum x^4) of x = |phi - b|",
             ),
             "count": (pa.int64(), "pictures that the neuron was seen on"),
-            "top_images": (_list(pa.int64()), "index of the pictures of greatest |phi| [top]"),
-            "top_norms": (_list(pa.float32()), "their |phi| [top]"),
-            "top_projections": (_list(pa.float32()), "their phi along the direction [top]"),
+            "top_images": (
+                _list(pa.int64()),
+                "index of the pictures of greatest |phi - b|, -1 if unused [top]",
+            ),
+            "top_norms": (_list(pa.float32()), "their |phi - b| [top]"),
+            "top_projections": (_list(pa.float32()), "their phi - b along the direction [top]"),
         },
     )
 
@@ -249,6 +258,8 @@ TABLES: dict[str, Callable[..., pa.Schema]] = {
         remainders,
         directions,
         descriptions,
+        text_embeddings,
+        explanations,
         manifest,
     )
 }
