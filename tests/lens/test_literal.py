@@ -12,31 +12,25 @@ from safetensors.torch import load_file
 
 from tests.lens.literal import literal_effects, literal_path_effects, plain_trace, plain_weights
 
-PARITY = Path(__file__).parents[3] / "shared/data/parity"
-needs_parity = pytest.mark.skipif(
-    not PARITY.is_dir(), reason="the authors' program's outputs are not beside this checkout"
-)
-
 
 @pytest.fixture(scope="module")
-def visual() -> VisionTransformer:
+def visual(parity: Path) -> VisionTransformer:
     tower = VisionTransformer(32, 8, 64, 4, 4, 4.0, output_dim=32, act_layer=QuickGELU)
-    state = load_file(PARITY / "tiny_visual.safetensors")
+    state = load_file(parity / "tiny_visual.safetensors")
     tower.load_state_dict({name.removeprefix("visual."): value for name, value in state.items()})
     return tower.double().eval()
 
 
 @pytest.fixture(scope="module")
-def hooks() -> Any:
-    return np.load(PARITY / "hooks.npz")
+def hooks(parity: Path) -> Any:
+    return np.load(parity / "hooks.npz")
 
 
 @pytest.fixture(scope="module")
-def pixels() -> torch.Tensor:
-    return torch.from_numpy(np.load(PARITY / "images.npz")["train_pixels"][:4]).double()
+def pixels(parity: Path) -> torch.Tensor:
+    return torch.from_numpy(np.load(parity / "images.npz")["train_pixels"][:4]).double()
 
 
-@needs_parity
 def test_trace_is_the_forward_pass(visual: VisionTransformer, pixels: torch.Tensor, hooks: Any):
     trace = plain_trace(visual, pixels)
     with torch.no_grad():
@@ -51,15 +45,14 @@ def test_trace_is_the_forward_pass(visual: VisionTransformer, pixels: torch.Tens
         assert_allclose(trace.ln_1[layer].sigma, sigma, rtol=1e-4)
 
 
-@needs_parity
 @pytest.mark.parametrize("layer", [0, 1, 2])
 def test_equal_split_is_what_the_authors_compute(
-    visual: VisionTransformer, pixels: torch.Tensor, hooks: Any, layer: int
+    visual: VisionTransformer, pixels: torch.Tensor, hooks: Any, parity: Path, layer: int
 ):
     chosen = range(0, 256, 16)
     weights, trace = plain_weights(visual), plain_trace(visual, pixels)
     terms = 100 * literal_path_effects(weights, trace, layer, "equal", True, chosen)
     assert_allclose(terms, hooks[f"phi_per_head_L{layer}"][:, :, :, chosen], atol=2e-6)
     effects = 100 * literal_effects(weights, trace, layer, "equal", True, chosen)
-    phi = np.load(PARITY / "phi.npz")[f"phi_L{layer}"][:4, chosen]
+    phi = np.load(parity / "phi.npz")[f"phi_L{layer}"][:4, chosen]
     assert_allclose(effects, phi, atol=2e-6)
