@@ -1,6 +1,7 @@
 """Tensors as Arrow columns and back, without a Python object per number."""
 
 from collections.abc import Mapping
+from math import prod
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +11,7 @@ from torch import Tensor
 
 def list_column(values: Tensor, kind: pa.DataType) -> pa.Array:
     """A list column with one row per first axis; the other axes are flattened."""
-    flat = values.detach().cpu().reshape(len(values), -1)
+    flat = values.detach().cpu().reshape(len(values), prod(values.shape[1:]))
     offsets = np.arange(len(flat) + 1, dtype=np.int32) * flat.shape[1]
     return pa.ListArray.from_arrays(offsets, pa.array(flat.numpy().ravel())).cast(kind)
 
