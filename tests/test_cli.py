@@ -1,0 +1,129 @@
+"""The command line as a user meets it: what it prints, where it stops, and with which words."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+from PIL import Image
+
+from clipneuron.cli import main
+from tests.stages.world import TEXTS, write_pictures
+from tests.towers import tiny_clip, tiny_config
+
+SHAPE = {"layers": 3, "width": 16, "embed": 12, "image_size": 16, "patch_size": 8}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """A folder with a model, pictures and texts, as a user might have them."""
+    folder = tmp_path_factory.mktemp("user")
+    model = folder / "model"
+    model.mkdir()
+    (model / "open_clip_config.json").write_text(json.dumps({"model_cfg": tiny_config(**SHAPE)}))
+    state = {name: value.contiguous() for name, value in tiny_clip(**SHAPE).state_dict().items()}
+    safetensors.torch.save_file(state, model / "open_clip_model.safetensors")
+    write_pictures(folder / "pictures")
+    (folder / "texts.txt").write_text("\n".join(TEXTS))
+    return folder
+
+
+def run(place: Path, *more: str, store: str = "store") -> int:
+    words = ["run", "--model", place / "model", "--images", place / "pictures", "--pool"]
+    words += [place / "texts.txt", "--atoms", "4", "--top", "5", "--store", place / store, *more]
+    return main([str(word) for word in words])
+
+
+def test_a_run_ends_with_its_tables_and_a_second_one_does_nothing(place, capsys):
+    assert run(place) == 0
+    first = capsys.readouterr()
+    assert "Most selective neurons" in first.out
+    assert "PC 1 explains" in first.out
+    sheet = Path(first.out.split("contact sheet: ")[1].splitlines()[0])
+    assert Image.open(sheet).size[1] > 300
+    findings = json.loads(sheet.with_name("findings.json").read_text())
+    assert [row["layer"] for row in findings["layers"]] == [0, 1]
+    assert run(place) == 0
+    assert capsys.readouterr().out.count("complete") == 6
+
+
+def test_another_pool_describes_the_same_sweep(place, capsys):
+    assert run(place, store="pools") == 0
+    (place / "more.txt").write_text("red\ngreen\nblue\n\nred\n")
+    capsys.readouterr()
+    assert run(place, "--pool", str(place / "more.txt"), store="pools") == 0
+    captured = capsys.readouterr()
+    assert captured.out.count("complete") == 4
+    assert "1 empty" in captured.err
+    assert "1 duplicate" in captured.err
+    assert len([path for path in (place / "pools").iterdir() if path.name.startswith("run-")]) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--recipe", "vit_b32"], "expected demo, vit_b_32, vit_l_14"),
+        (["--images", "no/such/folder"], "there is nothing at"),
+        (["--layers", "7"], "layers 0 to 2"),
+        (["--layers", "2"], "last layer"),
+        (["--atoms", "0"], "greater than or equal to 1"),
+        (["--model", "ViT-B-23"], "ViT-B-32"),
+        (["--model", "RN50"], "RN50|ResNet"),
+        (["--pool", "nowhere.txt"], "nowhere.txt"),
+        (["--device", "gpu"], "gpu"),
+    ],
+)
+def test_a_wrong_word_is_one_clear_sentence(place, capsys, words, says):
+    assert run(place, *words, store="wrong") == 1
+    error = capsys.readouterr().err
+    assert error.startswith("clipneuron: ")
+    assert "Traceback" not in error
+    assert any(part in error for part in says.split("|")), error
+    assert not list((place / "wrong").glob("*/data/calibrate*"))
+
+
+def test_a_misspelt_field_of_a_recipe_file_is_named(place, capsys):
+    recipe = place / "mine.json"
+    recipe.write_text(json.dumps({"layer": [1]}))
+    assert run(place, "--recipe", str(recipe)) == 1
+    assert "layer: Extra inputs are not permitted" in capsys.readouterr().err
+
+
+def test_too_many_unusable_pictures_are_an_error_with_a_way_out(place, capsys):
+    pictures = write_pictures(place / "broken", 6)
+    for number in range(3):
+        (pictures / f"{number:03d}.png").write_bytes(b"")
+    assert run(place, "--images", str(pictures), store="broken-store") == 1
+    assert "--max-failed-share" in capsys.readouterr().err
+    assert (
+        run(place, "--images", str(pictures), "--max-failed-share", "0.7", store="broken-store")
+        == 0
+    )
+
+
+def test_debug_shows_the_traceback(place):
+    with pytest.raises(ValueError, match="there is nothing at"):
+        run(place, "--images", "no/such/folder", "--debug")
+
+
+def test_doctor_lists_what_there_is(capsys, tmp_path):
+    main(["doctor", "--store", str(tmp_path / "not" / "yet")])
+    out = capsys.readouterr().out
+    for subject in ("torch", "Python", "cores", "memory", "disk", "demo model"):
+        assert subject in out
+
+
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["doctor", "--help"]])
+def test_help_has_examples(words, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(words)
+    assert "clipneuron" in capsys.readouterr().out
+
+
+def test_the_jobs_are_modules_that_run(tmp_path):
+    root = Path(__file__).resolve().parents[1]
+    command = [sys.executable, "-m", "jobs.sweep", "--help"]
+    result = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    assert "--store" in result.stdout
