@@ -28,7 +28,7 @@ def schema(name: str, **shape: object) -> pa.Schema:
 
 
 def check(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The table under exactly this schema: its column order, descriptions and one chunk per column.
+    """The table under exactly this schema, in its column order and with its descriptions.
 
     Raises ValueError that lists every missing, unexpected, wrongly typed column and forbidden null.
     """
@@ -37,7 +37,7 @@ def check(table: pa.Table, schema: pa.Schema) -> pa.Table:
         name = (schema.metadata or {}).get(b"table", b"table").decode()
         raise ValueError(f"this is not the table {name!r}: {'; '.join(problems)}")
     columns = [table.column(field.name) for field in schema]
-    return pa.Table.from_arrays(columns, schema=schema).combine_chunks()
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
 def conform(name: str, table: pa.Table) -> pa.Table:

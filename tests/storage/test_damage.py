@@ -1,5 +1,6 @@
 """What was damaged after it was committed is an error that says what to do, never other numbers."""
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clipneuron.storage import parquet
 from clipneuron.storage.errors import StoreError
 from clipneuron.storage.store import Run
 from tests.storage.samples import data_files, means, new_run
@@ -94,10 +96,29 @@ def test_any_flipped_bit_is_an_error_or_harmless(
     assert "is damaged" in seen or seen == str(means(1.5).select(["coefficients"]))
 
 
-def test_a_dataset_checks_pages_too(run: Run, file: Path) -> None:
-    column = pq.read_metadata(file).row_group(0).column(3)
-    flip(file, column.data_page_offset + column.total_compressed_size - 1)
-    dataset = run.dataset("calibrate", "means")
+def test_a_flipped_byte_in_a_footer_is_an_error_for_those_who_read_a_column(
+    run: Run, file: Path
+) -> None:
+    good = file.read_bytes()
+    for place in range(len(good) - len(parquet.footer(good)), len(good), 5):
+        flip(file, place, place % 8)
+        with pytest.raises(StoreError, match="is damaged"):
+            READS["columns"](run)
+        file.write_bytes(good)
+
+
+def test_a_dataset_checks_pages_too(run: Run) -> None:
+    # Values that can't be compressed: no decompressor would notice that one of them has changed.
+    random.seed(1)
+    rows = means(0.0).to_pylist()
+    noise = [row | {"coefficients": [random.random() for _ in range(50)]} for row in rows]
+    table = pa.Table.from_pylist(noise, schema=means(0.0).schema)
+    run.commit("noise", "00000", {"means": table})
+    [path] = run.files("noise", "means")
+    column = pq.read_metadata(path).row_group(0).column(3)
+    flip(Path(path), column.data_page_offset + column.total_compressed_size - 100)
+    assert not pq.read_table(path).equals(table), "without a check, other numbers are read"
+    dataset = run.dataset("noise", "means")
     with pytest.raises((pa.ArrowException, OSError)):
         dataset.to_table()
 

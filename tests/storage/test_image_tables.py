@@ -2,6 +2,7 @@ import json
 import os
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -94,7 +95,8 @@ def test_hugging_face_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["name", "label_name"])
 def test_names_of_classes_beside_their_numbers(tmp_path: Path, name: str) -> None:
-    write_rows(tmp_path / "p.parquet", 3, label=[5, 2, 5], **{name: ["dog", "cat", "dog"]})
+    names: dict[str, Any] = {name: ["dog", "cat", "dog"]}
+    write_rows(tmp_path / "p.parquet", 3, label=[5, 2, 5], **names)
     assert open_collection(tmp_path).label_names == {2: "cat", 5: "dog"}
 
 

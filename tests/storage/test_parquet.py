@@ -37,6 +37,11 @@ def test_equal_tables_give_equal_bytes(rows: list[dict[str, object]], places: li
     assert parquet.encode(tables.conform("means", other)) == parquet.encode(table)
 
 
+def test_chunks_do_not_show_in_the_bytes_of_a_table_of_many_pages() -> None:
+    table = means(1.0, rows=5000, path=40)
+    assert parquet.encode(cut(table, [1000, 4333])) == parquet.encode(table)
+
+
 def test_nulls_hide_what_is_behind_them() -> None:
     schema = tables.schema("norms", layers=[3], neurons=2)
     row = {
