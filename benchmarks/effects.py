@@ -24,7 +24,9 @@ LAYERS = {"all layers": tuple(range(11)), "layers 8-10": (8, 9, 10), "layer 9": 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--model", default="ViT-B-32", help="an open_clip architecture")
     parser.add_argument("--batch", type=int, default=32, help="images per forward pass")
     parser.add_argument("--repeats", type=int, default=10, help="timed repeats, after one warm-up")
@@ -34,7 +36,9 @@ def main() -> None:
     pixels = torch.randn(arguments.batch, 3, *((size, size) if isinstance(size, int) else size))
     print(describe())
     print(f"{arguments.model}, batch {arguments.batch}, {arguments.repeats} repeats, float32")
-    print(f"{'layers':12} {'split':9} {'ms/image':>9} {'added':>7}   (plain forward in the same repeat)")
+    print(
+        f"{'layers':12} {'split':9} {'ms/image':>9} {'added':>7}   (plain forward in the same repeat)"
+    )
     for split in ("equal", "centered"):
         for name, layers in LAYERS.items():
             report(clip, pixels, name, layers, split, arguments.repeats)

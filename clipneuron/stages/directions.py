@@ -85,9 +85,12 @@ class DirectionsWorker:
         """The table `directions`."""
         lens, block = self.lenses[loaded.block.layer], loaded.block
         basis = lens.basis(block.neurons)
-        outside = lens.remainder_basis.expand(block.size, -1, -1)
-        rows = torch.cat([loaded.summary.coefficients, loaded.remainders], dim=-1)
-        found = first_directions(rows, torch.cat([basis, outside], dim=1).cpu())
+        found = first_directions(
+            loaded.summary.coefficients,
+            basis.cpu(),
+            loaded.remainders,
+            lens.remainder_basis.cpu(),
+        )
         mean = _mean_effect(lens, self.means[block.layer], basis, block)
         advance(block.size)
         return Output({"directions": _table(loaded, found, mean)})

@@ -16,6 +16,7 @@ from clipneuron.lens.directions import (
     Collector,
     Moments,
     Summary,
+    dominant,
     first_directions,
     merge,
     top_keys,
@@ -109,14 +110,19 @@ def test_nothing_to_merge_or_to_average_is_an_error():
         _ = nothing.mean
 
 
-@pytest.mark.parametrize("images", [4, 30], ids=["by rows", "by coordinates"])
-def test_directions_equal_the_svd_of_materialised_effects(images):
+@pytest.mark.parametrize("images", [4, 30])
+@pytest.mark.parametrize("coordinates", [0, 3])
+@pytest.mark.parametrize("embed", [20, 7], ids=["independent", "dependent paths"])
+def test_directions_equal_the_svd_of_materialised_effects(images, coordinates, embed):
     generator = torch.Generator().manual_seed(3)
-    rows = torch.randn(7, images, 6, generator=generator, dtype=torch.float64)
-    basis = torch.randn(7, 6, 20, generator=generator, dtype=torch.float64)
-    found = first_directions(rows, basis)
+    options = {"generator": generator, "dtype": torch.float64}
+    rows = torch.randn(7, images, 6, **options)
+    basis = torch.randn(7, 6, embed, **options)
+    remainders = torch.randn(7, images, coordinates, **options)
+    outside = torch.linalg.qr(torch.randn(embed, coordinates, **options)).Q.T
+    found = first_directions(rows, basis, remainders, outside)
     for neuron in range(7):
-        effects = (rows[neuron] @ basis[neuron]).numpy()
+        effects = (rows[neuron] @ basis[neuron] + remainders[neuron] @ outside).numpy()
         _, sizes, right = np.linalg.svd(effects, full_matrices=False)
         assert abs(found.vectors[neuron].numpy() @ right[0]) == pytest.approx(1, abs=1e-9)
         share = sizes[0] ** 2 / (sizes**2).sum()
@@ -127,10 +133,24 @@ def test_directions_equal_the_svd_of_materialised_effects(images):
 
 
 def test_a_dead_neuron_has_no_direction():
-    found = first_directions(torch.zeros(1, 5, 3), torch.ones(1, 3, 8))
+    found = first_directions(
+        torch.zeros(1, 5, 3), torch.ones(1, 3, 8), torch.zeros(1, 5, 2), torch.eye(8)[:2]
+    )
     assert not found.vectors.any()
     assert found.explained_variance.item() == 0
     assert not found.vectors.isnan().any()
+
+
+def test_the_dominant_eigenpair_also_where_two_are_close_or_all_is_zero():
+    generator = torch.Generator().manual_seed(1)
+    axes = torch.linalg.qr(torch.randn(4, 20, 20, generator=generator, dtype=torch.float64)).Q
+    sizes = torch.rand(4, 20, generator=generator, dtype=torch.float64)
+    sizes[:, :2] = torch.tensor([[2, 0.1], [2, 1.9999], [2, 2 - 1e-9], [0, 0]]).double()
+    sizes[2, 2:], sizes[3] = sizes[2, 2:] + 0.99, 0
+    values, vectors = dominant((axes * sizes[:, None]) @ axes.mT)
+    assert_close(values, torch.tensor([2, 2, 2, 0]).double(), rtol=1e-9, atol=1e-12)
+    assert_close((vectors * axes[..., 0]).sum(1).abs()[:2], torch.ones(2).double())
+    assert not vectors.isnan().any()
 
 
 @pytest.mark.parametrize("split", ["equal", "centered"])
@@ -143,11 +163,9 @@ def test_the_whole_chain_equals_pca_of_materialised_effects(split):
     mean, mean_remainder = moments.mean
     coefficients = lens.coefficients(trace, mean)
     remainders = lens.remainders(trace) - mean_remainder
-    rows = torch.cat(
-        [coefficients.transpose(0, 1), remainders.expand(weights.neurons, -1, -1)], dim=-1
-    )
-    outside = lens.remainder_basis.expand(weights.neurons, -1, -1)
-    found = first_directions(rows, torch.cat([lens.basis(), outside], dim=1))
+    shared = remainders.expand(weights.neurons, -1, -1)
+    own = coefficients.transpose(0, 1)
+    found = first_directions(own, lens.basis(), shared, lens.remainder_basis)
     effects = lens.effects(trace)
     centred = (effects - effects.mean(0)).transpose(0, 1)
     _, sizes, right = torch.linalg.svd(centred, full_matrices=False)
@@ -174,13 +192,12 @@ def test_directions_are_those_of_the_authors_program(parity, layer, top):
     collector = Collector(weights.neurons, lens.paths, top)
     collector.add(norms, torch.arange(64), coefficients)
     summary = collector.summary()
-    rows = torch.cat([summary.coefficients, remainders[summary.top_images]], dim=-1)
-    outside = lens.remainder_basis.expand(weights.neurons, -1, -1)
-    found = first_directions(rows, torch.cat([lens.basis(), outside], dim=1))
+    shared = remainders[summary.top_images]
+    found = first_directions(summary.coefficients, lens.basis(), shared, lens.remainder_basis)
     theirs = np.load(parity / "pca.npz")
     name = "top16" if top == 16 else "top100"
     expected = torch.from_numpy(theirs[f"pc_L{layer}_{name}"]).double()
-    cosine = (found.vectors * expected).sum(1)
+    cosine = (found.vectors.double() * expected).sum(1)
     margins = np.load(parity / "pca_margins.npz")
     # Beyond this the second direction is as good as the first, and rounding decides.
     clear = torch.from_numpy(margins[f"s2_over_s1_L{layer}_{name}"]) < 0.98
