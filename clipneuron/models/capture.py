@@ -36,7 +36,7 @@ def capture(
     s bytes: s T N for every layer of `layers`, 4 T (H + 2) for every block after the first of them.
     In float32 that is 614 kB a layer for ViT-B-32 (6.8 MB for all but the last), 4.2 MB a layer for
     ViT-L-14 (97 MB for all but the last). `first_order` adds s W (T + 1) and attention for every block:
-    1.9 MB for ViT-B-32, 25.8 MB for ViT-L-14.
+    1.9 MB for ViT-B-32, 25.4 MB for ViT-L-14.
     """
     _check_call(visual, pixels, layers)
     notes = _Notes()
