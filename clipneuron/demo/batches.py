@@ -69,6 +69,8 @@ def draw(
     seed: int, step: int, pictures: int, strangers: int = 24, biased_share: float = 0.7
 ) -> Batch:
     """The batch of a step; its scenes have seeds that no other step or seed of a run has."""
+    if (step + 1) * pictures > 1 << 32:
+        raise ValueError(f"a run has {1 << 32} scenes; step {step} of {pictures} goes beyond")
     dice = np.random.default_rng([seed, step])
     first = (seed << 32) + step * pictures
     biased = dice.random(pictures) < biased_share

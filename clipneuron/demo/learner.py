@@ -10,7 +10,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, linear, normal
 from clipneuron.demo.batches import LABELS, Batch
 
 
-class _Patches(nn.Module):
+class Patches(nn.Module):
     """A patch-cutting convolution as one matrix product: its backward is much faster on CPU."""
 
     def __init__(self, convolution: nn.Conv2d):
@@ -29,7 +29,7 @@ class Learner(nn.Module):
     def __init__(self, clip: Any, embed_dim: int):
         super().__init__()
         self.clip = clip
-        self.clip.visual.conv1 = _Patches(self.clip.visual.conv1)
+        self.clip.visual.conv1 = Patches(self.clip.visual.conv1)
         self.label = nn.Parameter(torch.randn(len(LABELS), embed_dim))
         self.bias = nn.Parameter(torch.full((3,), -5.0))
         """Of the label, name and caption losses."""

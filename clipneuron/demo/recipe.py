@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 CONTEXT = 24
 """Tokens of a text; captions of the world need fewer."""
@@ -14,8 +14,8 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    seed: int = 0
-    """Draws the initial weights and every scene and text."""
+    seed: int = Field(default=0, ge=0, lt=256)
+    """Draws the initial weights and every scene and text; its scenes are its own."""
     steps: int = 1_000_000_000
     """Steps of the whole run; the learning rate falls to 0 at the end of it."""
     minutes: float = math.inf
@@ -35,6 +35,11 @@ class Recipe(BaseModel):
     """Of matrices only."""
     supervised_share: float = 0.1
     """Share of the run before the text tower joins."""
+    masked: tuple[float, float] = (0.3, 0.65)
+    """The part of the run, from one share to another, in which pictures are partly masked."""
+    masked_patches: float = 0.5
+    """Share of the patches that are left out then, at random: nearly twice the pictures for the
+    same time, and the unmasked rest of the run makes good for it (FLIP, arXiv 2212.00794)."""
     label_weight: float = 0.3
     """Weight of the label loss once the text tower has joined."""
     merges: int = 3000

@@ -14,6 +14,8 @@ import json
 import logging
 import math
 import os
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +24,7 @@ from typing import Any
 import torch
 from open_clip import CLIP
 from open_clip.tokenizer import SimpleTokenizer
+from open_clip.transformer import PatchDropout
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -63,6 +66,7 @@ class Run:
         recipe, start = self.recipe, time.monotonic()
         batch = draw(recipe.seed, self.step, recipe.batch, recipe.strangers, recipe.biased_share)
         joined = self.progress >= recipe.supervised_share
+        self._mask_patches()
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate()
         with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
@@ -81,6 +85,14 @@ class Run:
         self.step += 1
         self.seconds += time.monotonic() - start
         return [loss.item() for loss in losses]
+
+    def _mask_patches(self) -> None:
+        """Leave out the step's share of patches, drawn from the seed and the step."""
+        torch.manual_seed((self.recipe.seed << 32) + self.step)
+        first, last = self.recipe.masked
+        masked = first <= self.progress < last
+        dropout = PatchDropout(self.recipe.masked_patches) if masked else nn.Identity()
+        self.learner.clip.visual.patch_dropout = dropout
 
     def _learning_rate(self) -> float:
         """Linear warm-up, then a cosine to 0 at the end of the run."""
@@ -138,12 +150,17 @@ def read_weights(folder: Path) -> tuple[CLIP, SimpleTokenizer]:
     return model.eval(), SimpleTokenizer(str(folder / "bpe_vocab.txt.gz"), context_length=CONTEXT)
 
 
-def train(out: Path, recipe: Recipe, save_every: float = 180.0) -> Iterator[str]:
-    """Train to the end of the recipe, saving every so many seconds; yields lines for the log."""
+def train(
+    out: Path, recipe: Recipe, stop: threading.Event, save_every: float = 180.0
+) -> Iterator[str]:
+    """Train to the end of the recipe, or until asked to stop; yields lines for the log.
+
+    Saves every so many seconds and at the end. Called again, it goes on where it was.
+    """
     run = Run(out, recipe)
     saved = logged = time.monotonic()
     pictures = 0
-    while run.progress < 1:
+    while run.progress < 1 and not stop.is_set():
         losses = run.advance()
         pictures += recipe.batch
         now = time.monotonic()
@@ -155,6 +172,14 @@ def train(out: Path, recipe: Recipe, save_every: float = 180.0) -> Iterator[str]
             run.save()
             saved = now
     run.save()
+
+
+def _stop_asked() -> threading.Event:
+    """An event set when the process is asked to end, so that the run can save what it has."""
+    asked = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: asked.set())
+    return asked
 
 
 def _line(run: Run, losses: list[float], rate: float) -> str:
@@ -192,7 +217,7 @@ def main() -> None:
         batch=options.batch,
         learning_rate=options.learning_rate,
     )
-    for line in train(options.out, recipe):
+    for line in train(options.out, recipe, _stop_asked()):
         log.info("%s", line)
 
 

@@ -1,0 +1,62 @@
+"""The shipped model is small, loads by open_clip alone, and knows the world."""
+
+import open_clip
+import pytest
+import torch
+
+from clipneuron.demo import WEIGHTS, class_of
+from clipneuron.demo.evaluate import classify, decoys, held_out_scenes, r_precision
+from clipneuron.demo.train import read_weights
+
+MEGABYTE = 1 << 20
+
+
+def test_the_folder_is_complete_and_small():
+    files = {path.name: path.stat().st_size for path in WEIGHTS.iterdir()}
+    assert set(files) == {
+        "MODEL_CARD.md",
+        "bpe_vocab.txt.gz",
+        "open_clip_config.json",
+        "open_clip_model.safetensors",
+    }
+    assert sum(files.values()) < 12 * MEGABYTE
+
+
+def test_the_card_attributes_the_artwork():
+    card = (WEIGHTS / "MODEL_CARD.md").read_text()
+    assert "Twemoji" in card
+    assert "CC-BY 4.0" in card
+
+
+def test_open_clip_loads_the_folder():
+    model, preprocess = open_clip.create_model_from_pretrained(f"local-dir:{WEIGHTS}")
+    ours, _ = read_weights(WEIGHTS)
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(model.encode_image(images), ours.encode_image(images))
+    assert str(preprocess).count("(64, 64)") >= 1
+    assert len(model.visual.transformer.resblocks) == 6
+    assert model.visual.transformer.resblocks[0].mlp.c_fc.out_features == 768
+
+
+def test_classes_are_told_apart_without_their_company():
+    scenes = held_out_scenes(200, biased=False, of_a_class=True)
+    said = classify(*read_weights(WEIGHTS), scenes)
+    right = sum(a == class_of(scene) for a, scene in zip(said, scenes, strict=True))
+    assert right / 200 >= ACCURACY
+
+
+ACCURACY = 0.75
+"""A few points below the figure of the model card, for 200 scenes."""
+
+
+def test_decoys_hold_no_class():
+    owners, scenes = decoys(each=3)
+    assert len(owners) == len(scenes) == 30
+    assert {class_of(scene) for scene in scenes} == {""}
+
+
+@pytest.mark.parametrize(("scores", "expected"), [([3, 2, 1, 0], 1.0), ([1, 0, 3, 2], 0.0)])
+def test_r_precision(scores, expected):
+    truth = torch.tensor([[True, True, False, False]]).numpy()
+    assert r_precision(torch.tensor([scores]).float().numpy(), truth) == expected
