@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from clipneuron.storage.errors import StoreError
 from clipneuron.version import __version__
 
 EXAMPLES = """\
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 130
-    except (ValueError, OSError, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError, StoreError) as error:
         if chosen.debug:
             raise
         print(f"clipneuron: {error}", file=sys.stderr)

@@ -21,6 +21,8 @@ class MeanEffect:
 
     coefficients: Float[Tensor, "neuron path"]
     remainder: Float[Tensor, "coordinate"]
+    axes: Float[Tensor, "coordinate axis"]
+    """The axes along which the remainders differ between images."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def mean_effects(run: Run, layers: Sequence[int]) -> dict[int, MeanEffect]:
         for layer in layers:
             moments = _moments(_of_layer(means, layer), _of_layer(remainders, layer))
             sums[layer] = sums[layer] + moments if layer in sums else moments
-    return {layer: MeanEffect(*moments.mean) for layer, moments in sums.items()}
+    return {layer: MeanEffect(*moments.mean, moments.axes) for layer, moments in sums.items()}
 
 
 def summary(run: Run, block: NeuronBlock) -> Summary:
@@ -105,10 +107,13 @@ def _of_layer(table: pa.Table, layer: int) -> pa.Table:
 
 
 def _moments(means: pa.Table, remainders: pa.Table) -> Moments:
+    coordinates = tensor(remainders["coordinates"])[0]
+    size = len(coordinates)
     return Moments(
         int(means["count"][0].as_py()),
         tensor(means["coefficients"]),
-        tensor(remainders["coordinates"])[0],
+        coordinates,
+        tensor(remainders["products"])[0].reshape(size, size),
     )
 
 

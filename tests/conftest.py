@@ -1,15 +1,15 @@
 """Shared by all tests: shapes in signatures are checked, and shared reference data is found or skipped."""
 
-import os
 from pathlib import Path
 
 import pytest
+import torch
 from jaxtyping import install_import_hook
 
 install_import_hook(["clipneuron.lens", "clipneuron.models"], "beartype.beartype")
 
 # Small tensors everywhere: a second thread costs more than it gives, above all on a busy machine.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+torch.set_num_threads(1)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 

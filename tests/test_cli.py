@@ -103,6 +103,19 @@ def test_too_many_unusable_pictures_are_an_error_with_a_way_out(place, capsys):
     )
 
 
+def test_a_damaged_table_is_named_with_what_to_do(place, capsys):
+    assert run(place, store="damaged") == 0
+    (table,) = (place / "damaged").glob("*/data/directions/layer-00*/*.parquet")
+    data = bytearray(table.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    table.write_bytes(data)
+    capsys.readouterr()
+    assert run(place, store="damaged") == 1
+    error = capsys.readouterr().err
+    assert table.name in error
+    assert "Traceback" not in error
+
+
 def test_debug_shows_the_traceback(place):
     with pytest.raises(ValueError, match="there is nothing at"):
         run(place, "--images", "no/such/folder", "--debug")

@@ -164,6 +164,16 @@ class SecondOrderLens:
         self.weights, self.layer, self.split, self.normalize = clip.weights, layer, split, normalize
         self._paths = path_matrices(self.weights, layer, split)
         self._terms = RemainderTerms.of(self.weights, layer) if split == "equal" else None
+        self._axes: Tensor | None = None
+
+    def narrowed(self, axes: Float[Tensor, "coordinate axis"]) -> "SecondOrderLens":
+        """The same lens with remainders along these orthonormal axes only: fewer coordinates, less work.
+
+        For `Moments.axes`, which leave out what carries nothing. Coordinates are `remainders(trace)` @ axes.
+        """
+        lens = SecondOrderLens(self, self.layer, split=self.split, normalize=self.normalize)
+        lens._axes = axes.to(self.weights.projection)
+        return lens
 
     @property
     def paths(self) -> int:
@@ -200,10 +210,13 @@ class SecondOrderLens:
         if self._terms is None:
             empty = self.weights.projection.new_zeros
             return empty(0, 0), empty(0, self.weights.embed)
-        left, sizes, right = torch.linalg.svd(self._terms.basis.double(), full_matrices=False)
-        kept = sizes > sizes.max() * torch.finfo(self._terms.basis.dtype).eps
         like = self._terms.basis
-        return (left * sizes)[:, kept].to(like), right[kept].to(like)
+        left, sizes, right = torch.linalg.svd(like.double(), full_matrices=False)
+        kept = sizes > sizes.max() * torch.finfo(like.dtype).eps
+        values, basis = (left * sizes)[:, kept].to(like), right[kept].to(like)
+        return (
+            (values, basis) if self._axes is None else (values @ self._axes, self._axes.mT @ basis)
+        )
 
     def coefficients(
         self, trace: Trace, mean: Float[Tensor, "neuron path"] | None = None

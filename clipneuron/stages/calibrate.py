@@ -67,13 +67,9 @@ class CalibrateWorker:
 
     @staticmethod
     def _nothing(lens: SecondOrderLens) -> Moments:
-        device = lens.weights.projection.device
-        shape = lens.weights.neurons, lens.paths
-        return Moments(
-            0,
-            torch.zeros(shape, dtype=torch.float64, device=device),
-            torch.zeros(len(lens.remainder_basis), dtype=torch.float64, device=device),
-        )
+        like, size = lens.weights.projection, len(lens.remainder_basis)
+        empty = like.new_zeros(0, lens.weights.neurons, lens.paths), like.new_zeros(0, size)
+        return Moments.of(*empty)
 
 
 def _tables(sums: dict[int, Moments]) -> dict[str, pa.Table]:
@@ -101,5 +97,6 @@ def _remainder_means(layer: int, moments: Moments, schema: pa.Schema) -> pa.Tabl
         "layer": pa.array([layer], pa.int16()),
         "count": pa.array([moments.count], pa.int64()),
         "coordinates": list_column(moments.remainders[None], pa.list_(pa.float64())),
+        "products": list_column(moments.products[None], pa.list_(pa.float64())),
     }
     return table_of(columns, schema)

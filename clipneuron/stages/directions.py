@@ -68,6 +68,10 @@ class DirectionsWorker:
     def __init__(self, stage: DirectionsStage, clip: Clip, run: Run) -> None:
         self.run, self.means = run, mean_effects(run, stage.lenses.layers)
         self.lenses = stage.lenses.on(clip)
+        self.narrow = {
+            layer: (self.means[layer].axes.mT.to(lens.remainder_basis) @ lens.remainder_basis)
+            for layer, lens in self.lenses.items()
+        }
         self.remainders = {layer: remainders(run, layer) for layer in stage.lenses.layers}
 
     def load(self, shard: Shard) -> BlockSummary:
@@ -89,7 +93,7 @@ class DirectionsWorker:
             loaded.summary.coefficients,
             basis.cpu(),
             loaded.remainders,
-            lens.remainder_basis.cpu(),
+            self.narrow[block.layer].cpu(),
         )
         mean = _mean_effect(lens, self.means[block.layer], basis, block)
         advance(block.size)

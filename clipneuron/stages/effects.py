@@ -51,7 +51,7 @@ class LayerSweep:
         like = lens.weights.projection
         self.lens, self.layer = lens, lens.layer
         self.mean = mean.coefficients.to(like)
-        self.mean_remainder = mean.remainder.to(like)
+        self.mean_remainder = (mean.remainder @ mean.axes).to(like)
         self.collector = Collector(lens.weights.neurons, lens.paths, top, like.device)
         self.norms = [like.new_zeros(0, lens.weights.neurons)]
         self.remainders = [like.new_zeros(0, len(lens.remainder_basis))]
@@ -97,7 +97,8 @@ class EffectsWorker:
 
     def __init__(self, stage: EffectsStage, clip: Clip, means: dict[int, MeanEffect]) -> None:
         self.stage, self.clip, self.means = stage, clip, means
-        self.lenses = stage.lenses.on(clip)
+        wide = stage.lenses.on(clip)
+        self.lenses = {layer: lens.narrowed(means[layer].axes) for layer, lens in wide.items()}
 
     def load(self, shard: Shard) -> Batch:
         """The shard's decoded pictures."""

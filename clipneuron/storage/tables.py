@@ -86,6 +86,10 @@ def remainder_means() -> pa.Schema:
             "layer": _LAYER,
             "count": _COUNT,
             "coordinates": (_list(pa.float64()), "sum of the remainders' coordinates over them"),
+            "products": (
+                pa.list_(pa.float64()),
+                "sum of the coordinates' products [coordinate, coordinate]",
+            ),
         },
     )
 
@@ -147,7 +151,7 @@ def remainders() -> pa.Schema:
             "layer": _LAYER,
             "coordinates": (
                 _list(pa.float32()),
-                "coordinates of the remainder, centred [coordinate]",
+                "the remainder, centred, along its principal axes [axis]",
             ),
         },
     )

@@ -103,9 +103,7 @@ def test_image_numbers_that_do_not_fit_are_refused():
 def test_nothing_to_merge_or_to_average_is_an_error():
     with pytest.raises(ValueError, match="at least one summary"):
         merge([])
-    nothing = Moments(
-        0, torch.zeros(2, 3, dtype=torch.float64), torch.zeros(0, dtype=torch.float64)
-    )
+    nothing = Moments.of(torch.zeros(0, 2, 3), torch.zeros(0, 1))
     with pytest.raises(ValueError, match="at least one image"):
         _ = nothing.mean
 
@@ -139,6 +137,21 @@ def test_a_dead_neuron_has_no_direction():
     assert not found.vectors.any()
     assert found.explained_variance.item() == 0
     assert not found.vectors.isnan().any()
+
+
+def test_a_narrowed_lens_gives_the_same_norms_with_fewer_coordinates():
+    tower = tiny_tower(layers=4, width=16, embed=40, mlp_ratio=2.0)
+    weights = plain_weights(tower)
+    trace = plain_trace(tower, random_pixels(tower, 9))
+    lens = SecondOrderLens(SimpleNamespace(weights=weights), 0)
+    moments = Moments.of(lens.coefficients(trace), lens.remainders(trace))
+    mean, mean_remainder = moments.mean
+    narrow = lens.narrowed(moments.axes)
+    assert len(narrow.remainder_basis) < len(lens.remainder_basis)
+    coefficients = lens.coefficients(trace, mean)
+    exact = lens.norms_of(coefficients, lens.remainders(trace) - mean_remainder)
+    fewer = narrow.remainders(trace) - mean_remainder @ moments.axes
+    assert_close(narrow.norms_of(coefficients, fewer), exact, rtol=1e-6, atol=0)
 
 
 def test_the_dominant_eigenpair_also_where_two_are_close_or_all_is_zero():
