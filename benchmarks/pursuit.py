@@ -2,6 +2,7 @@
 
     python benchmarks/pursuit.py                              # 64 neurons, 30,000 texts x 512, 128 atoms
     python benchmarks/pursuit.py --neurons 512 --sklearn 4 --cone 0.8
+    python benchmarks/pursuit.py --threads 1                  # on a machine that others use too
 
 Both run in this process with as many threads as PyTorch takes, turn by turn: a share of scikit-learn's
 neurons, then all of ours, in every repeat. scikit-learn gets the pool as it likes it (one text per
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 from machine import describe
 from sklearn.linear_model import orthogonal_mp
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -40,7 +42,9 @@ def main() -> None:
     parser.add_argument("--sklearn", type=int, default=8, help="neurons given to scikit-learn")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
+    parser.add_argument("--threads", type=int, default=0, help="of both; 0: PyTorch's own choice")
     arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads or torch.get_num_threads())
     directions, texts = problem(arguments)
     print(describe())
     print(
@@ -69,7 +73,8 @@ def compare(directions: Tensor, texts: Tensor, arguments: argparse.Namespace) ->
     ours, theirs, ratios = [], [], []
     for _ in range(arguments.repeats):
         begun = time.perf_counter()
-        expected = orthogonal_mp(columns, few.T.numpy(), n_nonzero_coefs=arguments.atoms)
+        with threadpool_limits(torch.get_num_threads()):
+            expected = orthogonal_mp(columns, few.T.numpy(), n_nonzero_coefs=arguments.atoms)
         theirs.append((time.perf_counter() - begun) / len(few))
         begun = time.perf_counter()
         found = pursuit(directions, texts, arguments.atoms, block=arguments.block)

@@ -60,6 +60,13 @@ class _Lines:
             self._printed = now
             self._console.print(self.line(now - self._start), highlight=False)
 
+    def finish(self) -> None:
+        seconds = time.monotonic() - self._start
+        self._console.print(
+            f"{self._name}: {self._done - self._first:,} {self._unit} in {seconds:,.1f} s",
+            highlight=False,
+        )
+
     def line(self, seconds: float) -> str:
         rate = (self._done - self._first) / max(seconds, 1e-9)
         left = (self._total - self._done) / rate if rate else float("inf")
@@ -73,7 +80,9 @@ class _Lines:
 def meter(console: Console, name: str, total: int, done: int, unit: str) -> Iterator[Meter]:
     """A meter for one stage that starts at `done` of `total` rows."""
     if not console.is_terminal:
-        yield _Lines(console, name, total, done, unit)
+        lines = _Lines(console, name, total, done, unit)
+        yield lines
+        lines.finish()
         return
     columns = (
         TextColumn("{task.description}"),

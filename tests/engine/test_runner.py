@@ -109,6 +109,7 @@ def test_progress_is_lines_off_a_terminal_and_a_bar_on_one(monkeypatch):
     with meter(Console(file=out, width=100), "effects", 100, 20, "images") as bar:
         bar.advance(30)
     assert re.search(r"effects: 50/100 images, [\d,.]+ images/s, \d+ s left", out.getvalue())
+    assert re.search(r"effects: 30 images in [\d,.]+ s", out.getvalue())
     out = io.StringIO()
     with meter(
         Console(file=out, width=100, force_terminal=True), "effects", 100, 20, "images"
