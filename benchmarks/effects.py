@@ -20,7 +20,7 @@ import torch
 from machine import describe
 
 from clipneuron import Clip, SecondOrderLens, load_clip
-from clipneuron.lens.directions import Moments
+from clipneuron.lens.summaries import Moments
 
 LAYERS = {"all layers": tuple(range(11)), "layers 8-10": (8, 9, 10), "layer 9": (9,)}
 

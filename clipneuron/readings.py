@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from clipneuron.columns import tensor
-from clipneuron.lens.directions import Moments, Summary, merge, top_keys
+from clipneuron.lens.summaries import Moments, Summary, merge, top_keys
 from clipneuron.storage.store import Run
 
 

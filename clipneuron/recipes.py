@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from clipneuron.lens.effects import Split
+from clipneuron.lens.paths import Split
 from clipneuron.lens.pursuit import Preparation
 from clipneuron.stage import Config
 

@@ -10,7 +10,8 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from clipneuron.lens.effects import SecondOrderLens, Split
+from clipneuron.lens.effects import SecondOrderLens
+from clipneuron.lens.paths import Split
 from clipneuron.models.clip import Clip
 from clipneuron.models.pixels import PictureError, Preprocess
 from clipneuron.stage import Shard

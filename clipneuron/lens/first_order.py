@@ -20,7 +20,7 @@ from einops import einsum
 from jaxtyping import Float
 from torch import Tensor
 
-from clipneuron.lens.effects import Split, centre, image_scale
+from clipneuron.lens.paths import Split, centre, image_scale
 from clipneuron.lens.trace import TowerWeights, Trace
 
 

@@ -7,8 +7,8 @@ import pyarrow as pa
 import torch
 
 from clipneuron.columns import list_column, neuron_columns, table_of
-from clipneuron.lens.directions import Moments
 from clipneuron.lens.effects import SecondOrderLens
+from clipneuron.lens.summaries import Moments
 from clipneuron.models.clip import Clip
 from clipneuron.sources import Batch, ClipLoader, Lenses, PictureFeed
 from clipneuron.stage import Advance, Output, Resources, Shard

@@ -9,9 +9,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from clipneuron.columns import list_column, neuron_columns, table_of
-from clipneuron.lens.directions import Directions, Summary, first_directions
+from clipneuron.lens.directions import Directions, first_directions
 from clipneuron.lens.effects import SecondOrderLens
 from clipneuron.lens.metrics import participation
+from clipneuron.lens.summaries import Summary
 from clipneuron.models.clip import Clip
 from clipneuron.readings import (
     MeanEffect,

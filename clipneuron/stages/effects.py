@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from clipneuron.columns import fixed_list_column, list_column, neuron_columns, table_of
-from clipneuron.lens.directions import Collector
 from clipneuron.lens.effects import SecondOrderLens
+from clipneuron.lens.summaries import Collector
 from clipneuron.lens.trace import Trace
 from clipneuron.models.clip import Clip
 from clipneuron.readings import MeanEffect, mean_effects

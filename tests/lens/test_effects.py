@@ -10,7 +10,8 @@ from jaxtyping import TypeCheckError
 from open_clip.transformer import QuickGELU, VisionTransformer
 from torch.testing import assert_close
 
-from clipneuron.lens.effects import SecondOrderLens, centre
+from clipneuron.lens.effects import SecondOrderLens
+from clipneuron.lens.paths import centre
 from clipneuron.lens.trace import TowerWeights, Trace
 from tests.lens.literal import literal_effects, plain_trace, plain_weights
 from tests.towers import random_pixels, tiny_tower

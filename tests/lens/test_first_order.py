@@ -11,7 +11,6 @@ from open_clip.transformer import QuickGELU, VisionTransformer
 from safetensors.torch import load_file
 from torch import Tensor
 
-from clipneuron.lens.effects import Split
 from clipneuron.lens.first_order import (
     bias_effects,
     head_effects,
@@ -19,6 +18,7 @@ from clipneuron.lens.first_order import (
     stem_effects,
     token_effects,
 )
+from clipneuron.lens.paths import Split
 from clipneuron.lens.trace import TowerWeights, Trace
 from tests.lens.literal import plain_trace, plain_weights
 from tests.towers import random_pixels, tiny_tower
