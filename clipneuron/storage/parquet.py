@@ -7,8 +7,10 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-# A number of rows, not of bytes: memory layouts differ between equal tables, row counts don't.
+# Numbers of rows, not of bytes: memory layouts differ between equal tables, row counts don't. Rows that hold
+# lists are long, and readers ask for a block of neurons: groups of its size spare them the rest.
 _ROW_GROUP = 4096
+_LONG_ROW_GROUP = 256
 
 
 def encode(table: pa.Table) -> bytes:
@@ -17,7 +19,7 @@ def encode(table: pa.Table) -> bytes:
     pq.write_table(
         table.combine_chunks(),
         sink,
-        row_group_size=_ROW_GROUP,
+        row_group_size=_LONG_ROW_GROUP if _has_lists(table.schema) else _ROW_GROUP,
         compression="zstd",
         write_statistics=True,
         write_page_checksum=True,
@@ -48,6 +50,10 @@ def checked_format() -> ds.ParquetFileFormat:
     """The format for Arrow datasets that verifies page checksums, which is off by default."""
     options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
     return ds.ParquetFileFormat(default_fragment_scan_options=options)
+
+
+def _has_lists(schema: pa.Schema) -> bool:
+    return any(pa.types.is_nested(field.type) for field in schema)
 
 
 def _plain_columns(schema: pa.Schema) -> list[str]:
