@@ -1,6 +1,6 @@
 """Where stages get models and pixels from: by description, so that a stage can travel to another process."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from clipneuron.lens.effects import SecondOrderLens
 from clipneuron.lens.paths import Split
+from clipneuron.lens.trace import Trace
 from clipneuron.models.clip import Clip
 from clipneuron.models.pixels import PictureError, Preprocess
 from clipneuron.stage import Shard
@@ -36,6 +37,13 @@ class Lenses:
             layer: SecondOrderLens(clip, layer, split=self.split, normalize=self.normalize)
             for layer in self.layers
         }
+
+
+def trace_of(
+    clip: Clip, pixels: UInt8[Tensor, "image 3 height width"], layers: Sequence[int]
+) -> Trace:
+    """The trace of uint8 pixels, normalised where and as the model computes."""
+    return clip.trace(clip.preprocess.normalize(pixels, clip.device, clip.dtype), layers)
 
 
 @dataclass(frozen=True)

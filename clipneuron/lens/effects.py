@@ -26,7 +26,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from clipneuron.lens.paths import RemainderTerms, Split, path_attention, path_matrices
-from clipneuron.lens.trace import HasWeights, Trace
+from clipneuron.lens.trace import HasWeights, TowerWeights, Trace
 
 BLOCK = 256
 """Neurons per block of the norms' products: the block's coefficients stay in the processor's cache."""
@@ -47,7 +47,8 @@ class SecondOrderLens:
         if split not in ("equal", "centered"):
             raise ValueError(f"unknown split {split!r}: expected 'equal' or 'centered'")
         clip.weights.check_layer(layer)
-        self.weights, self.layer, self.split, self.normalize = clip.weights, layer, split, normalize
+        self.weights = _at_least_float32(clip.weights)
+        self.layer, self.split, self.normalize = layer, split, normalize
         self._paths = path_matrices(self.weights, layer, split)
         self._terms = RemainderTerms.of(self.weights, layer) if split == "equal" else None
         self._axes: Tensor | None = None
@@ -119,7 +120,7 @@ class SecondOrderLens:
     def remainders(self, trace: Trace) -> Float[Tensor, "image coordinate"]:
         """Coordinates of the remainder in `remainder_basis`, the same for all neurons of the layer."""
         if self._terms is None:
-            return trace.embeddings.new_zeros(trace.images, 0)
+            return self.weights.projection.new_zeros(trace.images, 0)
         return (
             self._terms.values(self.weights, trace, self.layer, self.normalize) @ self._remainder[0]
         )
@@ -162,7 +163,8 @@ class SecondOrderLens:
 
         The sum over neurons of p_i w^{l,n} is the MLP's output minus its bias, which goes down the same paths once.
         """
-        writes = trace.activations[self.layer] @ self.weights.blocks[self.layer].neuron_writes
+        activations = trace.activations[self.layer].to(self.weights.projection)
+        writes = activations @ self.weights.blocks[self.layer].neuron_writes
         total = self._sent(trace, writes)
         return total + self.weights.neurons * self.remainders(trace) @ self.remainder_basis
 
@@ -183,6 +185,12 @@ class SecondOrderLens:
         return einsum(
             values, self._paths.write, "image path channel, path channel embed -> image embed"
         )
+
+
+def _at_least_float32(weights: TowerWeights) -> TowerWeights:
+    """Norms of thousands of small effects need more than half precision, whatever the model computes in."""
+    half = weights.projection.dtype in (torch.float16, torch.bfloat16)
+    return weights.to(torch.float32) if half else weights
 
 
 def _chosen(neurons: Sequence[int] | slice | None) -> slice | list[int]:

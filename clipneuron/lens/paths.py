@@ -60,7 +60,7 @@ def path_attention(
 def image_scale(trace: Trace, normalize: bool) -> Float[Tensor, "image"]:
     """1 / sigma_post, divided by |M_image(I)| when `normalize`."""
     scale = 1 / trace.ln_post.sigma
-    return scale / trace.embeddings.norm(dim=-1) if normalize else scale
+    return scale / trace.embeddings.to(scale).norm(dim=-1) if normalize else scale
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ from torch.testing import assert_close
 from clipneuron.lens.effects import SecondOrderLens
 from clipneuron.lens.paths import centre
 from clipneuron.lens.trace import TowerWeights, Trace
+from clipneuron.models.capture import capture
+from clipneuron.models.towers import tower_weights
 from tests.lens.literal import literal_effects, plain_trace, plain_weights
 from tests.towers import random_pixels, tiny_tower
 
@@ -93,6 +95,18 @@ def test_neurons_and_bias_make_up_what_the_mlp_sent_through_later_heads(case):
     assert_close(
         lens.layer_effect(trace) + lens.bias_effect(trace), expected, rtol=1e-10, atol=1e-12
     )
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_a_half_precision_model_gives_float32_norms_close_to_the_exact_ones(split):
+    exact = tiny_tower(layers=3, width=32, embed=12)
+    half = tiny_tower(layers=3, width=32, embed=12, dtype=torch.bfloat16)
+    pixels = random_pixels(exact, 4)
+    reference = lens_of(plain_weights(exact), 0, split=split).norms(plain_trace(exact, pixels))
+    weights, trace = tower_weights(half), capture(half, pixels.bfloat16(), [0])
+    norms = lens_of(weights, 0, split=split).norms(trace)
+    assert norms.dtype == torch.float32
+    assert ((norms - reference).abs() / reference.median()).median() < 0.02
 
 
 def test_basis_of_chosen_neurons_is_part_of_the_whole(case):
