@@ -31,6 +31,9 @@ def main() -> None:
     )
     parser.add_argument("--model", default="ViT-B-32", help="an open_clip architecture")
     parser.add_argument("--batch", type=int, default=32, help="images per forward pass")
+    parser.add_argument(
+        "--wide", action="store_true", help="keep all coordinates of the remainders"
+    )
     parser.add_argument("--repeats", type=int, default=10, help="timed repeats, after one warm-up")
     arguments = parser.parse_args()
     clip = load_clip(open_clip.create_model(arguments.model, pretrained=None))
@@ -43,19 +46,24 @@ def main() -> None:
     )
     for split in ("equal", "centered"):
         for name, layers in LAYERS.items():
-            report(clip, pixels, name, layers, split, arguments.repeats)
+            report(clip, pixels, name, layers, split, arguments)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"peak memory of this process: {peak:.1f} GiB")
 
 
 def report(
-    clip: Clip, pixels: torch.Tensor, name: str, layers: tuple[int, ...], split: str, repeats: int
+    clip: Clip,
+    pixels: torch.Tensor,
+    name: str,
+    layers: tuple[int, ...],
+    split: str,
+    options: argparse.Namespace,
 ) -> None:
     """Print one row of the table."""
-    lenses, means = calibrated(clip, pixels.shape, layers, split)
+    lenses, means = calibrated(clip, pixels.shape, layers, split, options.wide)
     plain, full = [], []
     sweep = sweeper(clip, pixels, layers, lenses, means)
-    for repeat in range(repeats + 1):
+    for repeat in range(options.repeats + 1):
         times = seconds(lambda: clip.visual(pixels)), seconds(sweep)
         if repeat:
             plain.append(times[0])
@@ -65,7 +73,7 @@ def report(
 
 
 def calibrated(
-    clip: Clip, shape: torch.Size, layers: tuple[int, ...], split: str
+    clip: Clip, shape: torch.Size, layers: tuple[int, ...], split: str, wide: bool
 ) -> tuple[list[SecondOrderLens], list[tuple[torch.Tensor, torch.Tensor]]]:
     """A lens per layer, narrowed as in the sweep, and the means of 96 random pictures."""
     sums: dict[int, Moments] = {}
@@ -77,6 +85,9 @@ def calibrated(
             for layer, lens in lenses.items():
                 found = Moments.of(lens.coefficients(trace), lens.remainders(trace))
                 sums[layer] = sums[layer] + found if layer in sums else found
+    if wide:
+        means = [(s.mean[0].float(), s.mean[1].float()) for s in sums.values()]
+        return list(lenses.values()), means
     narrow = [lens.narrowed(sums[layer].axes) for layer, lens in lenses.items()]
     means = [(s.mean[0].float(), (s.mean[1] @ s.axes).float()) for s in sums.values()]
     return narrow, means
