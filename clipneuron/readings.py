@@ -1,6 +1,6 @@
 """Tables read back as the lens's objects: mean effects, summaries and remainders of a run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,14 +77,11 @@ def mean_effects(run: Run, layers: Sequence[int]) -> dict[int, MeanEffect]:
     return {layer: MeanEffect(*moments.mean, moments.axes) for layer, moments in sums.items()}
 
 
-def summary(run: Run, block: NeuronBlock) -> Summary:
-    """What the sweep knows of a block of neurons, merged over all its shards."""
-    shards = run.committed("effects")
+def summary(run: Run, block: NeuronBlock, shards: Sequence[str]) -> Summary:
+    """What the sweep knows of a block of neurons, merged over its shards, one of them in memory at a time."""
     return merge(
-        [
-            _summary(run.read("effects", "summaries", shards=[shard], filters=block.filters))
-            for shard in shards
-        ]
+        _summary(run.read("effects", "summaries", shards=[shard], filters=block.filters))
+        for shard in shards
     ).ranked()
 
 
@@ -94,12 +91,6 @@ def remainders(
     """Numbers and centred remainder coordinates of all swept pictures, by rising number."""
     table = run.read("effects", "remainders", filters=[("layer", "==", layer)]).sort_by("index")
     return tensor(table["index"]), tensor(table["coordinates"])
-
-
-def picture_names(run: Run) -> Mapping[int, str]:
-    """The picture behind each number."""
-    table = run.read("plan", "plan", columns=["index", "image"])
-    return dict(zip(table["index"].to_pylist(), table["image"].to_pylist(), strict=True))
 
 
 def _of_layer(table: pa.Table, layer: int) -> pa.Table:

@@ -15,7 +15,10 @@ from clipneuron.stage import Config
 class Recipe(Config):
     """Everything that decides what a run computes. Defaults are the paper's where it has one."""
 
-    name: str = Field(description="short name; the run is stored as name-fingerprint")
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description="short name; the run is stored as name-fingerprint",
+    )
     model: str = Field(description="open_clip architecture, local model folder, or 'demo'")
     pretrained: str | None = Field(default=None, description="open_clip tag or checkpoint file")
     images: str = Field(

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -99,8 +100,15 @@ class PictureFeed:
     def load(self, shard: Shard) -> Batch:
         """Read and decode one shard; a picture that cannot be used becomes a failure with its reason."""
         pictures = tuple(Pictures(shard.payload))
+        results: list[Tensor | Failure] = []
+        encoded = self.reader.read_many(pictures)
+        window = (
+            4 * self.threads
+        )  # encoded pictures in memory at a time: map() reads all it is given
         with ThreadPoolExecutor(self.threads) as pool:
-            results = list(pool.map(self._decode, pictures, self.reader.read_many(pictures)))
+            for start in range(0, len(pictures), window):
+                some = pictures[start : start + window]
+                results += pool.map(self._decode, some, islice(encoded, len(some)))
         pairs = list(zip(pictures, results, strict=True))
         pixels = [result for result in results if isinstance(result, Tensor)]
         return Batch(

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -120,10 +122,10 @@ class Sweep:
         texts = TextsStage(clip, self.pool)
         stages: list[Stage] = [
             PlanStage(self.collection, recipe.shard_size),
+            texts,  # early: a model without a text tower should not cost two passes over the pictures
             CalibrateStage(clip, pictures, lenses, recipe.batch_size),
             EffectsStage(clip, pictures, lenses, recipe.batch_size, recipe.top),
             DirectionsStage(clip, lenses, self.clip.neurons, recipe.block),
-            texts,
             DescriptionsStage(
                 texts.name,
                 self.label,
@@ -145,6 +147,8 @@ class Sweep:
         )
         dropped = ", ".join(f"{count} {why}" for why, count in self.pool.dropped.items() if count)
         layers = ", ".join(map(str, self.layers))
+        few = len(self.collection) <= recipe.top
+        warning = f"note      top {recipe.top} of {len(self.collection)} pictures: all of them count as significant"
         return "\n".join(
             [
                 f"model     {clip.name}: {clip.layers} layers of {clip.neurons:,} neurons, on {clip.device}",
@@ -153,19 +157,20 @@ class Sweep:
                 f"texts     {len(self.pool):,} of {self.pool.name}"
                 + (f" (dropped: {dropped})" if dropped else ""),
                 f"layers    {layers}; split {recipe.split}, {'' if recipe.normalize else 'not '}normalised",
+                *([warning] if few else []),
             ]
         )
 
     def findings(self, run: Run, per_layer: int) -> Findings:
         """What the finished run says."""
-        explanations = f"explanations-{self.label}" if self._knows_contents else None
+        explanations = self._explanations().name if self._knows_contents else None
         return Findings.of(run, self.layers, self.descriptions, explanations, per_layer)
 
     def write_report(self, run: Run, findings: Findings) -> dict[str, str]:
         """Store the findings as JSON and as a contact sheet; where they are, by name."""
         listing = self.collection.pictures
         sheet = findings.sheet(lambda index: self.collection.read(listing[index]))
-        data = json.dumps(findings.as_json(), indent=1).encode()
+        data = json.dumps(findings.as_json(), indent=1, allow_nan=False).encode()
         return {
             "contact sheet": run.put_file(f"{self.label}/contact-sheet.png", sheet),
             "findings": run.put_file(f"{self.label}/findings.json", data),
@@ -214,8 +219,24 @@ def _collection(recipe: Recipe, folder: Path) -> Collection:
     if recipe.images != "demo":
         return open_collection(recipe.images)
     scenes = _scenes_folder(recipe, folder)
-    write_collection(scenes, recipe.limit or DEMO_PICTURES, recipe.seed, biased=True)
+    if not scenes.exists():
+        _render(scenes, recipe)
     return open_collection(scenes)
+
+
+def _render(scenes: Path, recipe: Recipe) -> None:
+    """Render beside the place and move there: whoever finds the folder finds it complete."""
+    with tempfile.TemporaryDirectory(dir=_made(scenes.parent), prefix=".rendering-") as rendering:
+        write_collection(
+            Path(rendering) / "scenes", recipe.limit or DEMO_PICTURES, recipe.seed, biased=True
+        )
+        with suppress(OSError):  # another process was faster, with the same pictures
+            (Path(rendering) / "scenes").rename(scenes)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _thinned(collection: Collection, every: int, limit: int) -> Collection:
@@ -227,5 +248,5 @@ def _thinned(collection: Collection, every: int, limit: int) -> Collection:
     listing = collection.listing.take(pa.array(kept, pa.int64()))
     numbers = pa.array(range(len(kept)), pa.int64())
     listing = listing.set_column(listing.schema.get_field_index("index"), "index", numbers)
-    exact = f"{collection.digest} every {every} limit {limit}"
+    exact = f"{collection.digest} {len(kept)} pictures, every {every if len(kept) > 1 else 1}"
     return replace(collection, listing=listing, digest=hashlib.sha256(exact.encode()).hexdigest())

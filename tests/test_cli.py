@@ -45,6 +45,7 @@ def test_a_run_ends_with_its_tables_and_a_second_one_does_nothing(place, capsys)
     assert Image.open(sheet).size[1] > 300
     findings = json.loads(sheet.with_name("findings.json").read_text())
     assert [row["layer"] for row in findings["layers"]] == [0, 1]
+    assert findings["layers"][0]["auc"] is None
     assert run(place) == 0
     assert capsys.readouterr().out.count("complete") == 6
 
@@ -68,6 +69,8 @@ def test_another_pool_describes_the_same_sweep(place, capsys):
         (["--images", "no/such/folder"], "there is nothing at"),
         (["--layers", "7"], "layers 0 to 2"),
         (["--layers", "2"], "last layer"),
+        (["--store", "s3://bucket/runs"], "s3"),
+        (["--recipe", "no such.json"], "no such.json"),
         (["--atoms", "0"], "greater than or equal to 1"),
         (["--model", "ViT-B-23"], "ViT-B-32"),
         (["--model", "RN50"], "RN50|ResNet"),
@@ -82,6 +85,34 @@ def test_a_wrong_word_is_one_clear_sentence(place, capsys, words, says):
     assert "Traceback" not in error
     assert any(part in error for part in says.split("|")), error
     assert not list((place / "wrong").glob("*/data/calibrate*"))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--layers", "1-0"], ["--layers", "0-"], ["--show", "0"], ["--max-failed-share", "10"]],
+)
+def test_an_argument_that_means_nothing_is_refused_at_once(place, capsys, words):
+    with pytest.raises(SystemExit, match="2"):
+        run(place, *words)
+    assert words[1] in capsys.readouterr().err
+
+
+def test_the_demos_pictures_are_rendered_once_and_its_words_are_scored(tmp_path, capsys):
+    words = ["run", "--recipe", "demo", "--limit", "24", "--top", "6", "--layers", "4", "--store"]
+    assert main([*words, str(tmp_path)]) == 0
+    assert "words' AUC" in capsys.readouterr().out
+    before = {
+        path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.suffix != ".png"
+    }
+    assert main([*words, f"file://{tmp_path}"]) == 0
+    assert "explanations" in capsys.readouterr().out
+    after = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.suffix != ".png"}
+    changed = {path.name for path in after if before.get(path) != after[path]}
+    assert changed <= {
+        "findings.json",
+        "reports",
+        next(iter(tmp_path.glob("demo-*/reports/*"))).name,
+    }
 
 
 def test_a_misspelt_field_of_a_recipe_file_is_named(place, capsys):

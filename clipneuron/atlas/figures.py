@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Callable, Sequence
-from textwrap import wrap
+from textwrap import shorten
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -47,8 +47,8 @@ def _label(draw: ImageDraw.ImageDraw, card: NeuronCard, top: int) -> None:
         f"PC 1 explains {card.explained_variance:.0%}, effective share {card.participation:.1%}"
     )
     draw.text((GAP, top + 20), figures, FAINT, small)
-    lines = [line for word in card.signed_words.split("  ") for line in wrap(word, 38)[:1]]
-    for place, line in enumerate(lines[:4]):
+    for place, (text, weight) in enumerate(card.words[:4]):
+        line = shorten(f"{'+' if weight >= 0 else '-'}{text}", 38, placeholder="...")
         draw.text((GAP, top + 38 + place * 14), line, INK, small)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from rich.table import Table
@@ -39,8 +40,9 @@ def layer_figures(run: Run, layer: int, explanations: str | None) -> LayerFigure
         scores = run.read(explanations, "explanations", filters=own)
         auc, shuffled = scores["auc"].to_numpy(), scores["shuffled_auc"].to_numpy()
         scored = ~np.isnan(auc) & ~np.isnan(shuffled)
-        mine, others = float(np.mean(auc[scored])), float(np.mean(shuffled[scored]))
-        better = float(np.mean(auc[scored] > shuffled[scored]))
+        if scored.any():
+            mine, others = float(np.mean(auc[scored])), float(np.mean(shuffled[scored]))
+            better = float(np.mean(auc[scored] > shuffled[scored]))
     return LayerFigures(
         layer=layer,
         neurons=table.num_rows,
@@ -103,6 +105,13 @@ def best_of(cards: Sequence[NeuronCard], count: int) -> list[NeuronCard]:
     return sorted(turns[:count], key=lambda card: (-card.layer, card.participation))
 
 
+def _known(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: None if isinstance(value, float) and np.isnan(value) else value
+        for name, value in row.items()
+    }
+
+
 @dataclass(frozen=True)
 class Findings:
     """What a finished run says, for a terminal, a file or a program."""
@@ -132,10 +141,10 @@ class Findings:
         return [layers_table(self.layers), neurons_table(self.cards)]
 
     def as_json(self) -> dict[str, object]:
-        """Both tables as plain data."""
+        """Both tables as plain data; what is unknown is None, since JSON has no NaN."""
         return {
-            "layers": [asdict(row) for row in self.layers],
-            "neurons": [asdict(card) for card in self.cards],
+            "layers": [_known(asdict(row)) for row in self.layers],
+            "neurons": [_known(asdict(card)) for card in self.cards],
         }
 
     def sheet(self, read: Callable[[int], bytes], rows: int = 12) -> bytes:

@@ -107,9 +107,15 @@ class InProcessRunner:
         """Commit one shard, trying again from the load when something fails; False when attempts run out."""
         for attempt in range(self.attempts):
             started = time.monotonic()
+            counted: list[int] = []
+
+            def advance(rows: int, counted: list[int] = counted) -> None:
+                counted.append(rows)
+                bar.advance(rows)
+
             try:
                 ready = loaded.result() if attempt == 0 else worker.load(shard)
-                output = worker.process(ready, bar.advance)
+                output = worker.process(ready, advance)
                 seconds = time.monotonic() - started
                 run.commit(
                     stage.name,
@@ -119,6 +125,7 @@ class InProcessRunner:
                     timings={"process": seconds},
                 )
             except Exception as error:  # a shard's failure is a record, never the end of the others
+                bar.advance(-sum(counted))
                 run.record_failure(stage.name, shard.name, error)
                 logger.warning("%s shard %s failed: %s", stage.name, shard.name, error)
                 continue
@@ -151,7 +158,7 @@ class InProcessRunner:
             raise RunIncompleteError(
                 f"{report.name}: {report.failed_rows} of {total} {report.unit} could not be used, more than the "
                 f"allowed share of {self.max_failed_share:.0%}; their reasons are in the commits of this stage. "
-                "Mend the files, or allow a larger share with --max-failed-share"
+                "Allow a larger share with --max-failed-share, or mend the files and use another --store"
             )
 
 
@@ -168,7 +175,8 @@ def _loaded_ahead(worker: Worker, todo: Sequence[Shard]) -> Iterator[tuple[Shard
 
 def _lost_message(stage: Stage, run: Run, lost: Sequence[str]) -> str:
     shown = ", ".join(lost[:5]) + (" ..." if len(lost) > 5 else "")
+    last = run.failures(stage.name)[lost[-1]][-1]
     return (
-        f"{stage.name}: {len(lost)} shards could not be done ({shown}); everything else is committed, and "
-        f"running the same command again tries only these. The errors are in failures/{stage.name}/ of the run"
+        f"{stage.name}: {len(lost)} shards could not be done ({shown}): {last.error}. Everything else is committed, "
+        f"and the same command tries only these again. Tracebacks are in failures/{stage.name}/ of {run.url}"
     )

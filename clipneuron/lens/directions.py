@@ -17,7 +17,7 @@ class Directions:
 
     vectors: r_n, unit norm; zeros for a neuron without any effect.
     explained_variance: share of the top effects' squared norm that lies along r_n (Table 1's second column).
-    projections: x_n of the top images; more than half of them are positive.
+    projections: x_n of the top images, 0 in unused places; not fewer are positive than negative.
     """
 
     vectors: Float[Tensor, "neuron embed"]

@@ -35,8 +35,9 @@ BLOCK = 256
 class SecondOrderLens:
     """The second-order effects of one MLP layer's neurons, for any number of traces.
 
-    Holds the Gram matrices [neuron, path, path] (float32: 7 MB for layer 9 of ViT-B-32, 214 MB for its layer 0) and
-    nothing that depends on images. `normalize` divides effects by |M_image(I)|, as the authors' program does.
+    Holds the Gram matrices [neuron, path, path] (float32: 7 MB for layer 9 of ViT-B-32, 214 MB for its layer 0), in
+    the equal split also [neuron, coordinate, path] with up to 2 path + 3 coordinates, and nothing of any image.
+    `normalize` divides effects by |M_image(I)|, as the authors' program does.
 
     Raises ValueError for a layer that does not exist or has no later attention layer, and for an unknown split.
     """

@@ -6,7 +6,7 @@ images with the largest ones together with their centred coefficients (`Summary`
 shards, in any order and grouping, gives the same result (top images exactly, sums to rounding).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import reduce
 
@@ -154,11 +154,13 @@ class Summary:
         )
 
 
-def merge(summaries: Sequence[Summary]) -> Summary:
-    """One summary of everything the given ones saw."""
-    if not summaries:
+def merge(summaries: Iterable[Summary]) -> Summary:
+    """One summary of everything the given ones saw; ValueError when there are none."""
+    remaining = iter(summaries)
+    first = next(remaining, None)
+    if first is None:
         raise ValueError("nothing to merge: expected at least one summary")
-    return reduce(Summary.__add__, summaries)
+    return reduce(Summary.__add__, remaining, first)
 
 
 def top_keys(

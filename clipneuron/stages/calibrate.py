@@ -10,7 +10,7 @@ from clipneuron.columns import list_column, neuron_columns, table_of
 from clipneuron.lens.effects import SecondOrderLens
 from clipneuron.lens.summaries import Moments
 from clipneuron.models.clip import Clip
-from clipneuron.sources import Batch, ClipLoader, Lenses, PictureFeed
+from clipneuron.sources import Batch, ClipLoader, Lenses, PictureFeed, trace_of
 from clipneuron.stage import Advance, Output, Resources, Shard
 from clipneuron.storage import tables
 from clipneuron.storage.store import Run
@@ -56,9 +56,7 @@ class CalibrateWorker:
         """The tables `means` and `remainder_means`."""
         sums = {layer: self._nothing(lens) for layer, lens in self.lenses.items()}
         for pictures, pixels in loaded.slices(self.stage.batch_size):
-            trace = self.clip.trace(
-                self.clip.preprocess.normalize(pixels), self.stage.lenses.layers
-            )
+            trace = trace_of(self.clip, pixels, self.stage.lenses.layers)
             for layer, lens in self.lenses.items():
                 sums[layer] += Moments.of(lens.coefficients(trace), lens.remainders(trace))
             advance(len(pictures))

@@ -73,17 +73,24 @@ class DirectionsWorker:
             layer: (self.means[layer].axes.mT.to(lens.remainder_basis) @ lens.remainder_basis)
             for layer, lens in self.lenses.items()
         }
-        self.remainders = {layer: remainders(run, layer) for layer in stage.lenses.layers}
+        self.shards = list(run.committed("effects"))
+        self._remainders: tuple[int, tuple[Tensor, Tensor]] | None = None
 
     def load(self, shard: Shard) -> BlockSummary:
         """The block's rows of every summary, merged."""
         block: NeuronBlock = shard.payload
-        merged = summary(self.run, block)
-        numbers, coordinates = self.remainders[block.layer]
+        merged = summary(self.run, block, self.shards)
+        numbers, coordinates = self._remainders_of(block.layer)
         used = (merged.top_images >= 0)[..., None]
         return BlockSummary(
             block, merged, coordinates[positions(numbers, merged.top_images)] * used
         )
+
+    def _remainders_of(self, layer: int) -> tuple[Tensor, Tensor]:
+        """The layer's remainders, kept for its other blocks: shards come layer by layer."""
+        if self._remainders is None or self._remainders[0] != layer:
+            self._remainders = layer, remainders(self.run, layer)
+        return self._remainders[1]
 
     @torch.inference_mode()
     def process(self, loaded: BlockSummary, advance: Advance) -> Output:

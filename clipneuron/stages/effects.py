@@ -13,7 +13,7 @@ from clipneuron.lens.summaries import Collector
 from clipneuron.lens.trace import Trace
 from clipneuron.models.clip import Clip
 from clipneuron.readings import MeanEffect, mean_effects
-from clipneuron.sources import Batch, ClipLoader, Lenses, PictureFeed
+from clipneuron.sources import Batch, ClipLoader, Lenses, PictureFeed, trace_of
 from clipneuron.stage import Advance, Output, Resources, Shard
 from clipneuron.storage import tables
 from clipneuron.storage.store import Run
@@ -112,9 +112,7 @@ class EffectsWorker:
             for layer, lens in self.lenses.items()
         ]
         for pictures, pixels in loaded.slices(self.stage.batch_size):
-            trace = self.clip.trace(
-                self.clip.preprocess.normalize(pixels), self.stage.lenses.layers
-            )
+            trace = trace_of(self.clip, pixels, self.stage.lenses.layers)
             images = torch.tensor([picture.index for picture in pictures])
             for sweep in sweeps:
                 sweep.add(trace, images)

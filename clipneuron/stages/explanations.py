@@ -43,8 +43,8 @@ class ExplanationsStage:
 
     @property
     def name(self) -> str:
-        """Key of the commits, the same label as the descriptions'."""
-        return f"explanations-{self.label}"
+        """Key of the commits: the descriptions' label, and how many words are scored."""
+        return f"explanations-{self.label}-{self.words}-words"
 
     @property
     def reads(self) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ listed), `unreadable` (the system or the file's format says no) or `empty` (no b
 """
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -57,7 +58,11 @@ def plan(collection: Collection, shard_size: int, previous: pa.Table | None = No
 def _open_directory(path: Path, columns: Columns) -> Collection:
     listing = list_folder(path)
     if listing.pictures:
-        return open_folder(path, listing)
+        found = open_folder(path, listing)
+        if not listing.tables:
+            return found
+        passed_over = {"Parquet files beside pictures": len(listing.tables)}
+        return replace(found, skipped={**found.skipped, **passed_over})
     if listing.tables:
         return open_tables(path, listing.tables, columns)
     other = ", ".join(f"{count} {suffix}" for suffix, count in listing.others.most_common(5))

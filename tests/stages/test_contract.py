@@ -1,24 +1,36 @@
 """One contract for every stage: declared schema, any batch size, equal bytes twice, empty shards, picklable."""
 
 import pickle
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 import torch
 
+from clipneuron.engine.runner import InProcessRunner
 from clipneuron.stage import Stage
+from clipneuron.stages.explanations import ExplanationsStage
 from clipneuron.storage import tables
 from clipneuron.storage.images import open_collection
 from clipneuron.storage.store import Run, Store
 from tests.stages.world import clip, finished, sweep_of, write_pictures
 
-NAMES = ("plan", "calibrate", "effects", "directions", "texts", "descriptions")
+NAMES = ("plan", "texts", "calibrate", "effects", "directions", "descriptions", "explanations")
+
+
+def some_truth(texts: Sequence[str]) -> np.ndarray:
+    """Each text is true of every second picture, from its length on."""
+    return np.array([[(image + len(text)) % 2 == 0 for image in range(12)] for text in texts])
 
 
 @pytest.fixture(scope="module")
 def run_and_stages(tmp_path_factory) -> tuple[Run, dict[str, Stage]]:
     sweep, run = finished(tmp_path_factory.mktemp("contract"))
-    return run, {stage.name.split("-")[0]: stage for stage in sweep.stages()}
+    scored = ExplanationsStage(
+        some_truth, sweep.descriptions, sweep.label, sweep.layers, clip().neurons, words=4
+    )
+    InProcessRunner().run_stage(scored, run)
+    return run, {stage.name.split("-")[0]: stage for stage in [*sweep.stages(), scored]}
 
 
 @pytest.mark.parametrize("name", NAMES)
