@@ -206,7 +206,8 @@ def main() -> None:
     if options.evaluate:
         from clipneuron.demo.evaluate import report
 
-        log.info("%s", report(*read_weights(options.evaluate)))
+        for figure, value in report(*read_weights(options.evaluate)).items():
+            log.info("%.4f %s", value, figure)
         return
     if options.out is None:
         parser.error("say where to train: --out DIR")

@@ -10,6 +10,9 @@ from clipneuron.demo.train import read_weights
 
 MEGABYTE = 1 << 20
 
+ACCURACY = 0.94
+"""A few points below the figure of the model card (0.984)."""
+
 
 def test_the_folder_is_complete_and_small():
     files = {path.name: path.stat().st_size for path in WEIGHTS.iterdir()}
@@ -44,10 +47,6 @@ def test_classes_are_told_apart_without_their_company():
     said = classify(*read_weights(WEIGHTS), scenes)
     right = sum(a == class_of(scene) for a, scene in zip(said, scenes, strict=True))
     assert right / 200 >= ACCURACY
-
-
-ACCURACY = 0.75
-"""A few points below the figure of the model card, for 200 scenes."""
 
 
 def test_decoys_hold_no_class():
