@@ -18,6 +18,7 @@ from machine import describe
 
 from clipneuron import SecondOrderLens, load_clip
 from clipneuron.lens.directions import first_directions
+from clipneuron.lens.summaries import Moments
 
 
 def main() -> None:
@@ -34,7 +35,7 @@ def main() -> None:
     lens = SecondOrderLens(clip, arguments.layer, split=arguments.split)
     print(describe())
     with torch.inference_mode():
-        coefficients, remainders = centred(clip, lens, arguments.top)
+        coefficients, remainders, axes = centred(clip, lens, arguments.top)
         ours = theirs = making = 0.0
         cosines = []
         for start in range(0, arguments.neurons, arguments.block):
@@ -43,16 +44,16 @@ def main() -> None:
             basis = lens.basis(neurons)
             mine = coefficients[:, neurons].transpose(0, 1)
             shared = remainders.expand(neurons.stop - start, -1, -1)
-            found = first_directions(mine, basis, shared, lens.remainder_basis)
+            found = first_directions(mine, basis, shared, axes)
             ours += time.perf_counter() - begun
             begun = time.perf_counter()
-            effects = (mine @ basis + shared @ lens.remainder_basis).numpy()
+            effects = (mine @ basis + shared @ axes).numpy()
             making += time.perf_counter() - begun
             begun = time.perf_counter()
             svd = [np.linalg.svd(own, full_matrices=False) for own in effects]
             theirs += time.perf_counter() - begun
             clear = np.array([sizes[1] < 0.98 * sizes[0] for _, sizes, _ in svd])
-            right = np.stack([axes[0] for *_, axes in svd])
+            right = np.stack([vectors[0] for *_, vectors in svd])
             cosines.append(np.abs((found.vectors.numpy() * right).sum(1))[clear])
     cosine = np.concatenate(cosines)
     print(
@@ -71,8 +72,13 @@ def main() -> None:
     )
 
 
-def centred(clip, lens: SecondOrderLens, images: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Centred coefficients [image, neuron, path] and remainders [image, coordinate] of random pictures."""
+def centred(
+    clip, lens: SecondOrderLens, images: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Centred coefficients [image, neuron, path] of random pictures, their remainders [image, axis] and the axes.
+
+    The remainders are along their principal axes [axis, embed], as in a run.
+    """
     generator = torch.Generator().manual_seed(0)
     found = []
     for _ in range(0, images, 20):
@@ -80,7 +86,9 @@ def centred(clip, lens: SecondOrderLens, images: int) -> tuple[torch.Tensor, tor
         trace = clip.trace(pixels, (lens.layer,))
         found.append((lens.coefficients(trace), lens.remainders(trace)))
     coefficients, remainders = (torch.cat(parts)[:images] for parts in zip(*found, strict=True))
-    return coefficients - coefficients.mean(0), remainders - remainders.mean(0)
+    axes = Moments.of(coefficients, remainders).axes.to(remainders)
+    remainders = (remainders - remainders.mean(0)) @ axes
+    return coefficients - coefficients.mean(0), remainders, axes.mT @ lens.remainder_basis
 
 
 if __name__ == "__main__":

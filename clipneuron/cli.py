@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status. Expected errors are one sentence unless --debug asks for the traceback."""
     parser = build_parser()
     chosen = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO if chosen.verbose else logging.WARNING)
+    _log(chosen.verbose)
     try:
         return int(chosen.command(chosen))
     except KeyboardInterrupt:
@@ -41,6 +41,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"clipneuron: {error}", file=sys.stderr)
         return 1
+
+
+def _log(verbose: bool) -> None:
+    """Our own log to standard error; the libraries' only with --verbose, since their retries say little."""
+    logging.basicConfig(level=logging.INFO if verbose else logging.CRITICAL, format="%(message)s")
+    logging.getLogger("clipneuron").setLevel(logging.INFO if verbose else logging.WARNING)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -113,11 +119,11 @@ def _add_run(commands: Any) -> None:
     )
     parser.add_argument("--atoms", type=int, help="texts per neuron (the paper: up to 128)")
     parser.add_argument("--every", type=int, help="use every n-th picture")
-    parser.add_argument("--limit", type=int, help="use at most this many pictures")
+    parser.add_argument("--limit", type=int, help="use at most this many pictures; 0 means all")
     parser.add_argument("--shard-size", type=int, help="pictures per commit")
     parser.add_argument("--batch-size", type=int, help="pictures per forward pass")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), help="of the model")
-    parser.add_argument("--device", help="auto, cpu, cuda, cuda:1 ...")
+    parser.add_argument("--device", help="auto (a GPU if there is one), cpu, cuda, cuda:1 ...")
     parser.add_argument(
         "--max-failed-share",
         type=_share,
@@ -158,6 +164,10 @@ def run(chosen: argparse.Namespace) -> int:
     run, reports = sweep.run(store, max_failed_share=chosen.max_failed_share, console=progress)
     out = Console(width=None if sys.stdout.isatty() else 140)
     out.print(stages_table(reports))
+    for failure in sweep.unusable(run, shown=5):
+        out.print(
+            f"not usable, {failure.status}: {failure.reason}", highlight=False, soft_wrap=True
+        )
     findings = sweep.findings(run, chosen.show)
     for table in findings.tables():
         out.print(table)
@@ -210,8 +220,16 @@ def _recipe(chosen: argparse.Namespace) -> Any:
             chosen.recipe, {name: value for name, value in options.items() if value is not None}
         )
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+        lines = [_fault(item) for item in error.errors()]
         raise ValueError("the recipe does not hold together:\n  " + "\n  ".join(lines)) from error
+
+
+def _fault(item: Any) -> str:
+    """What is wrong with one field of a recipe, and how it is given."""
+    field = ".".join(map(str, item["loc"]))
+    if item["type"] == "missing":
+        return f"{field}: give it with --{field}, or take a --recipe that has it"
+    return f"{field}: {item['msg']}, not {item['input']!r}"
 
 
 def _share(text: str) -> float:

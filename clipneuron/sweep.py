@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +32,9 @@ from clipneuron.stages.effects import EffectsStage
 from clipneuron.stages.explanations import ExplanationsStage
 from clipneuron.stages.plan import PlanStage
 from clipneuron.stages.texts import TextsStage
+from clipneuron.storage.errors import StoreError
 from clipneuron.storage.images import Collection, open_collection
-from clipneuron.storage.store import Run, Store
+from clipneuron.storage.store import Failure, Run, Store
 from clipneuron.storage.texts import Pool, open_pool, pool_of
 from clipneuron.version import NUMERICS, __version__
 
@@ -59,6 +61,11 @@ class Sweep:
         for layer in recipe.layers:
             clip.weights.check_layer(layer)
         collection = _thinned(_collection(recipe, folder), recipe.every, recipe.limit)
+        if len(collection) < 2:
+            raise ValueError(
+                "a neuron's direction takes at least 2 pictures, and only one is left of "
+                f"{recipe.images}; look at --images, --every and --limit"
+            )
         pool = pool_of("demo", demo_pool()) if recipe.pool == "demo" else open_pool(recipe.pool)
         return cls(recipe, folder, clip, collection, pool)
 
@@ -161,6 +168,11 @@ class Sweep:
             ]
         )
 
+    def unusable(self, run: Run, shown: int) -> list[Failure]:
+        """The first pictures that could not be used, with their reasons."""
+        commits = run.committed("effects").values()
+        return list(islice((failure for commit in commits for failure in commit.failures), shown))
+
     def findings(self, run: Run, per_layer: int) -> Findings:
         """What the finished run says."""
         explanations = self._explanations().name if self._knows_contents else None
@@ -169,7 +181,8 @@ class Sweep:
     def write_report(self, run: Run, findings: Findings) -> dict[str, str]:
         """Store the findings as JSON and as a contact sheet; where they are, by name."""
         listing = self.collection.pictures
-        sheet = findings.sheet(lambda index: self.collection.read(listing[index]))
+        title = f"{self.clip.name}, {len(self.collection):,} pictures, texts: {self.pool.name}"
+        sheet = findings.sheet(lambda index: self.collection.read(listing[index]), title)
         data = json.dumps(findings.as_json(), indent=1, allow_nan=False).encode()
         return {
             "contact sheet": run.put_file(f"{self.label}/contact-sheet.png", sheet),
@@ -204,10 +217,21 @@ def _same(clip: Clip) -> Clip:
 
 
 def _load(recipe: Recipe) -> Clip:
-    device = None if recipe.device == "auto" else recipe.device
+    device = None if recipe.device == "auto" else _device(recipe.device)
     return load_clip(
         recipe.model, recipe.pretrained, device=device, dtype=getattr(torch, recipe.dtype)
     )
+
+
+def _device(name: str) -> torch.device:
+    """The device of this name; ValueError when there is no such device here."""
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda", "mps") or (number and not number.isdigit()):
+        raise ValueError(f"there is no device {name!r}: expected auto, cpu, cuda, cuda:1 or mps")
+    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
+        found = torch.cuda.device_count()
+        raise ValueError(f"{name} is not here, torch finds {found} GPUs: use --device auto or cpu")
+    return torch.device(name)
 
 
 def _scenes_folder(recipe: Recipe, folder: Path) -> Path:
@@ -235,7 +259,11 @@ def _render(scenes: Path, recipe: Recipe) -> None:
 
 
 def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"the folder {folder} cannot be made ({error.strerror}): choose another --store"
+        raise StoreError(message) from error
     return folder
 
 

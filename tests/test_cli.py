@@ -40,6 +40,7 @@ def test_a_run_ends_with_its_tables_and_a_second_one_does_nothing(place, capsys)
     assert run(place) == 0
     first = capsys.readouterr()
     assert "Most selective neurons" in first.out
+    assert "not usable, truncated: 005.png" in first.out
     assert "PC 1 explains" in first.out
     sheet = Path(first.out.split("contact sheet: ")[1].splitlines()[0])
     assert Image.open(sheet).size[1] > 300
@@ -75,7 +76,13 @@ def test_another_pool_describes_the_same_sweep(place, capsys):
         (["--model", "ViT-B-23"], "ViT-B-32"),
         (["--model", "RN50"], "RN50|ResNet"),
         (["--pool", "nowhere.txt"], "nowhere.txt"),
-        (["--device", "gpu"], "gpu"),
+        (["--device", "gpu"], "expected auto, cpu"),
+        (["--device", "cuda:99"], "use --device auto or cpu"),
+        (["--limit", "1"], "at least 2 pictures"),
+        (
+            ["--store", "/proc/nowhere", "--recipe", "demo", "--images", "demo"],
+            "choose another --store",
+        ),
     ],
 )
 def test_a_wrong_word_is_one_clear_sentence(place, capsys, words, says):

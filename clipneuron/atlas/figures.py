@@ -11,25 +11,34 @@ from clipneuron.atlas.neurons import NeuronCard
 TILE = 96
 GAP = 6
 LABEL_WIDTH = 250
-INK, FAINT, PAPER = (20, 20, 20), (110, 110, 110), (255, 255, 255)
+HEADER = 30
+INK, FAINT, PAPER, RED = (20, 20, 20), (110, 110, 110), (255, 255, 255), (210, 40, 40)
 
 
 def contact_sheet(
-    cards: Sequence[NeuronCard], read: Callable[[int], bytes], pictures: int = 10
+    cards: Sequence[NeuronCard], read: Callable[[int], bytes], title: str, pictures: int = 10
 ) -> Image.Image:
     """One row per neuron: its number, words and figures at the left, its top pictures at the right.
 
+    A red frame marks pictures whose effect points against the neuron's direction, hence against its words' signs.
     `read` gives a picture's bytes by its number in the plan. ValueError when there is nothing to show.
     """
     if not cards:
         raise ValueError("a contact sheet needs at least one neuron")
     width = LABEL_WIDTH + pictures * (TILE + GAP) + GAP
-    sheet = Image.new("RGB", (width, len(cards) * (TILE + GAP) + GAP), PAPER)
+    sheet = Image.new("RGB", (width, HEADER + len(cards) * (TILE + GAP) + GAP), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    legend = "red frame: the effect points the other way, against the words' signs"
+    draw.text((GAP, GAP), f"{title}   ({legend})", FAINT, ImageFont.load_default(13))
     for row, card in enumerate(cards):
-        top = GAP + row * (TILE + GAP)
-        _label(ImageDraw.Draw(sheet), card, top)
-        for place, image in enumerate(card.top_images[:pictures]):
-            sheet.paste(_tile(read(image)), (LABEL_WIDTH + place * (TILE + GAP), top))
+        top = HEADER + row * (TILE + GAP)
+        _label(draw, card, top)
+        shown = zip(card.top_images[:pictures], card.top_projections, strict=False)
+        for place, (image, projection) in enumerate(shown):
+            left = LABEL_WIDTH + place * (TILE + GAP)
+            sheet.paste(_tile(read(image)), (left, top))
+            if projection < 0:
+                draw.rectangle((left, top, left + TILE - 1, top + TILE - 1), outline=RED, width=3)
     return sheet
 
 

@@ -27,6 +27,7 @@ class NeuronCard:
     threshold: float
     top_images: tuple[int, ...]
     top_norms: tuple[float, ...]
+    top_projections: tuple[float, ...]
     words: tuple[tuple[str, float], ...]
 
     @property
@@ -91,5 +92,6 @@ def _card(row: Mapping[str, Any], words: Sequence[tuple[str, float]]) -> NeuronC
         threshold=row["threshold"],
         top_images=tuple(row["top_images"][:count]),
         top_norms=tuple(row["top_norms"][:count]),
+        top_projections=tuple(row["top_projections"][:count]),
         words=tuple(words),
     )

@@ -147,6 +147,6 @@ class Findings:
             "neurons": [_known(asdict(card)) for card in self.cards],
         }
 
-    def sheet(self, read: Callable[[int], bytes], rows: int = 12) -> bytes:
+    def sheet(self, read: Callable[[int], bytes], title: str, rows: int = 12) -> bytes:
         """The contact sheet as PNG."""
-        return png(contact_sheet(best_of(self.cards, rows), read))
+        return png(contact_sheet(best_of(self.cards, rows), read, title))

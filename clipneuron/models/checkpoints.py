@@ -171,9 +171,10 @@ def _create(address: str, title: str, force_quick_gelu: bool | None, **options: 
 
 def _how_to_go_offline(address: str, title: str, error: Exception) -> str:
     return (
-        f"could not download {title}: {_first_lines(error)}. Without a connection, fetch the "
-        f"checkpoint elsewhere and pass its path: load_clip({address!r}, pretrained='/path/to/file'); "
-        "for weights trained with QuickGELU (OpenAI's) add force_quick_gelu=True"
+        f"could not download {title}: {_first_lines(error).rstrip('.')}. Without a connection, fetch the "
+        f"checkpoint elsewhere and pass its path: load_clip({address!r}, pretrained='/path/to/file'), or "
+        "--pretrained /path/to/file on the command line; for OpenAI's weights in another format than their "
+        "own archive take the architecture's -quickgelu name"
     )
 
 
