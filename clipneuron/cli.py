@@ -92,38 +92,6 @@ def _add_run(commands: Any) -> None:
     parser.add_argument(
         "--recipe", help="demo, vit_b_32, vit_l_14, or a JSON file with a recipe's fields"
     )
-    parser.add_argument("--images", help="folder, picture, Parquet file or folder of Parquet files")
-    parser.add_argument("--model", help="open_clip architecture, local model folder, or demo")
-    parser.add_argument("--pretrained", help="open_clip tag, or a checkpoint file")
-    parser.add_argument(
-        "--layers",
-        type=_layers,
-        help="MLP layers, 0-based: 8,9,10 or 6-9 (default: all but the last)",
-    )
-    parser.add_argument(
-        "--split", choices=("equal", "centered"), help="layer-norm split (default: equal)"
-    )
-    parser.add_argument(
-        "--no-normalize",
-        dest="normalize",
-        action="store_false",
-        default=None,
-        help="do not divide effects by |M_image(I)|",
-    )
-    parser.add_argument(
-        "--top", type=int, help="top effects per neuron that give its direction (the paper: 100)"
-    )
-    parser.add_argument("--pool", help="demo, words-10k, words-30k, words-N, a text file or a URL")
-    parser.add_argument(
-        "--preparation", choices=("unit", "centered", "authors"), help="of the pool's embeddings"
-    )
-    parser.add_argument("--atoms", type=int, help="texts per neuron (the paper: up to 128)")
-    parser.add_argument("--every", type=int, help="use every n-th picture")
-    parser.add_argument("--limit", type=int, help="use at most this many pictures; 0 means all")
-    parser.add_argument("--shard-size", type=int, help="pictures per commit")
-    parser.add_argument("--batch-size", type=int, help="pictures per forward pass")
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), help="of the model")
-    parser.add_argument("--device", help="auto (a GPU if there is one), cpu, cuda, cuda:1 ...")
     parser.add_argument(
         "--max-failed-share",
         type=_share,
@@ -138,6 +106,44 @@ def _add_run(commands: Any) -> None:
         metavar="N",
         help="neurons per layer in the final table",
     )
+    _add_recipe_fields(
+        parser.add_argument_group("what to compute (in place of the recipe's fields)")
+    )
+
+
+def _add_recipe_fields(group: Any) -> None:
+    group.add_argument("--images", help="folder, picture, Parquet file or folder of Parquet files")
+    group.add_argument("--model", help="open_clip architecture, local model folder, or demo")
+    group.add_argument("--pretrained", help="open_clip tag, or a checkpoint file")
+    group.add_argument(
+        "--layers",
+        type=_layers,
+        help="MLP layers, 0-based: 8,9,10 or 6-9 (default: all but the last)",
+    )
+    group.add_argument(
+        "--split", choices=("equal", "centered"), help="layer-norm split (default: equal)"
+    )
+    group.add_argument(
+        "--no-normalize",
+        dest="normalize",
+        action="store_false",
+        default=None,
+        help="do not divide effects by |M_image(I)|",
+    )
+    group.add_argument(
+        "--top", type=int, help="top effects per neuron that give its direction (the paper: 100)"
+    )
+    group.add_argument("--pool", help="demo, words-10k, words-30k, words-N, a text file or a URL")
+    group.add_argument(
+        "--preparation", choices=("unit", "centered", "authors"), help="of the pool's embeddings"
+    )
+    group.add_argument("--atoms", type=int, help="texts per neuron (the paper: up to 128)")
+    group.add_argument("--every", type=int, help="use every n-th picture")
+    group.add_argument("--limit", type=int, help="use at most this many pictures; 0 means all")
+    group.add_argument("--shard-size", type=int, help="pictures per commit")
+    group.add_argument("--batch-size", type=int, help="pictures per forward pass")
+    group.add_argument("--dtype", choices=("float32", "bfloat16"), help="of the model")
+    group.add_argument("--device", help="auto (a GPU if there is one), cpu, cuda, cuda:1 ...")
 
 
 def _add_doctor(commands: Any) -> None:

@@ -65,13 +65,23 @@ RECIPES: dict[str, dict[str, Any]] = {
         "batch_size": 64,
     },
     # The paper's main setting: OpenAI's ViT-B-32 on every 250th ImageNet training image.
-    "vit_b_32": {"name": "vit_b_32", "model": "ViT-B-32", "pretrained": "openai", "every": 250},
-    # The paper's appendix A.1: ViT-L-14 of LAION-2B.
+    # A shard stores the top effects of every neuron (1 GB over all layers), hence few, large shards.
+    "vit_b_32": {
+        "name": "vit_b_32",
+        "model": "ViT-B-32",
+        "pretrained": "openai",
+        "every": 250,
+        "shard_size": 2048,
+    },
+    # The paper's appendix A.1: ViT-L-14 of LAION-2B. Its last seven layers with paths: the Gram matrices of all 23
+    # would take 18 GB. Earlier ones run by --layers, a few at a time.
     "vit_l_14": {
         "name": "vit_l_14",
         "model": "ViT-L-14",
         "pretrained": "laion2b_s32b_b82k",
         "every": 250,
+        "layers": tuple(range(16, 23)),
+        "shard_size": 2048,
         "batch_size": 16,
     },
 }

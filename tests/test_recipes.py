@@ -15,19 +15,21 @@ PAPER = {
     "preparation": "unit",
     "atoms": 128,
     "every": 250,
-    "layers": (),
     "limit": 0,
     "dtype": "float32",
 }
 
 
 @pytest.mark.parametrize(
-    ("name", "model", "tag"),
-    [("vit_b_32", "ViT-B-32", "openai"), ("vit_l_14", "ViT-L-14", "laion2b_s32b_b82k")],
+    ("name", "model", "tag", "layers"),
+    [
+        ("vit_b_32", "ViT-B-32", "openai", ()),
+        ("vit_l_14", "ViT-L-14", "laion2b_s32b_b82k", tuple(range(16, 23))),
+    ],
 )
-def test_the_papers_settings_are_frozen(name, model, tag):
+def test_the_papers_settings_are_frozen(name, model, tag, layers):
     recipe = named_recipe(name, {"images": "imagenet"})
-    assert (recipe.model, recipe.pretrained) == (model, tag)
+    assert (recipe.model, recipe.pretrained, recipe.layers) == (model, tag, layers)
     assert {field: getattr(recipe, field) for field in PAPER} == PAPER
 
 
