@@ -1,11 +1,13 @@
 """Small real open_clip models for tests: every option of a tower, milliseconds to run."""
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from open_clip.model import CLIP
 from open_clip.transformer import LayerNorm, QuickGELU, Transformer, VisionTransformer
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 
@@ -46,34 +48,9 @@ def tiny_tower(
     return tower.to(dtype).eval()
 
 
-def tiny_clip(
-    *,
-    layers: int = 4,
-    width: int = 32,
-    heads: int = 4,
-    embed: int = 24,
-    image_size: int = 32,
-    patch_size: int = 8,
-    quick_gelu: bool = True,
-    vocab_size: int = 49408,
-    context_length: int = 16,
-    dtype: torch.dtype = torch.float32,
-    seed: int = 0,
-    **vision: Any,
-) -> CLIP:
-    """An open_clip CLIP with both towers small; the default vocabulary fits open_clip's tokenizer."""
-    config = tiny_config(
-        layers=layers,
-        width=width,
-        heads=heads,
-        embed=embed,
-        image_size=image_size,
-        patch_size=patch_size,
-        quick_gelu=quick_gelu,
-        vocab_size=vocab_size,
-        context_length=context_length,
-        **vision,
-    )
+def tiny_clip(*, dtype: torch.dtype = torch.float32, seed: int = 0, **options: Any) -> CLIP:
+    """An open_clip CLIP with both towers small; options are those of `tiny_config`."""
+    config = tiny_config(**options)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = CLIP(**config)
@@ -94,7 +71,10 @@ def tiny_config(
     context_length: int = 16,
     **vision: Any,
 ) -> dict[str, Any]:
-    """The `model_cfg` of `tiny_clip`, as open_clip_config.json holds it."""
+    """The `model_cfg` of `tiny_clip`, as open_clip_config.json holds it.
+
+    The default vocabulary fits open_clip's tokenizer; further options are the image tower's.
+    """
     return {
         "embed_dim": embed,
         "quick_gelu": quick_gelu,
@@ -114,6 +94,14 @@ def tiny_config(
             "layers": 2,
         },
     }
+
+
+def authors_tower(parity: Path, dtype: torch.dtype = torch.float32) -> VisionTransformer:
+    """The image tower that the authors' program was run on."""
+    tower = tiny_tower(width=64, embed=32)
+    state = load_file(parity / "tiny_visual.safetensors")
+    tower.load_state_dict({name.removeprefix("visual."): value for name, value in state.items()})
+    return tower.to(dtype)
 
 
 def random_pixels(tower: VisionTransformer, images: int = 5, *, seed: int = 1) -> Tensor:

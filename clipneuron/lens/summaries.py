@@ -7,7 +7,7 @@ shards, in any order and grouping, gives the same result (top images exactly, su
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 
 import torch
@@ -113,7 +113,7 @@ class Summary:
     def ranked(self) -> "Summary":
         """The same summary with the largest effect first."""
         keys, order = self.keys.sort(1, descending=True)
-        return self._with_top(keys, _take(self.coefficients, order))
+        return replace(self, keys=keys, coefficients=_take(self.coefficients, order))
 
     def quantile(self, share: float) -> Float[Tensor, "neuron"]:
         """The centred norm below which `share` of the images lie, interpolated in its histogram bin."""
@@ -138,19 +138,6 @@ class Summary:
             self.histogram + other.histogram,
             keys,
             _take(both, order),
-        )
-
-    def _with_top(
-        self, keys: Int[Tensor, "neuron top"], coefficients: Float[Tensor, "neuron top path"]
-    ) -> "Summary":
-        return Summary(
-            self.count,
-            self.norm_sum,
-            self.square_sum,
-            self.fourth_sum,
-            self.histogram,
-            keys,
-            coefficients,
         )
 
 

@@ -70,7 +70,7 @@ class DirectionsWorker:
         self.run, self.means = run, mean_effects(run, stage.lenses.layers)
         self.lenses = stage.lenses.on(clip)
         self.narrow = {
-            layer: (self.means[layer].axes.mT.to(lens.remainder_basis) @ lens.remainder_basis)
+            layer: lens.narrowed(self.means[layer].axes).remainder_basis
             for layer, lens in self.lenses.items()
         }
         self.shards = list(run.committed("effects"))

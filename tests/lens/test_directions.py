@@ -4,16 +4,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
-from open_clip.transformer import QuickGELU, VisionTransformer
 from torch.testing import assert_close
 
 from clipneuron.lens.directions import dominant, first_directions
 from clipneuron.lens.effects import SecondOrderLens
 from clipneuron.lens.summaries import Collector, Moments
 from tests.lens.literal import plain_trace, plain_weights
-from tests.towers import random_pixels, tiny_tower
+from tests.towers import authors_tower, random_pixels, tiny_tower
 
 
 @pytest.mark.parametrize("images", [4, 30])
@@ -98,10 +96,7 @@ def test_the_whole_chain_equals_pca_of_materialised_effects(split):
 @pytest.mark.parametrize("top", [16, 64])
 def test_directions_are_those_of_the_authors_program(parity, layer, top):
     """Top 16, and all 64 pictures (their top 100): same top norms, same directions up to sign."""
-    options = {"layers": 4, "heads": 4, "mlp_ratio": 4.0, "output_dim": 32, "act_layer": QuickGELU}
-    tower = VisionTransformer(image_size=32, patch_size=8, width=64, **options).eval()
-    state = safetensors.torch.load_file(parity / "tiny_visual.safetensors")
-    tower.load_state_dict({name.removeprefix("visual."): value for name, value in state.items()})
+    tower = authors_tower(parity)
     pixels = torch.from_numpy(np.load(parity / "images.npz")["train_pixels"])
     weights, trace = plain_weights(tower), plain_trace(tower, pixels)
     lens = SecondOrderLens(SimpleNamespace(weights=weights), layer)

@@ -4,10 +4,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
 from jaxtyping import TypeCheckError
-from open_clip.transformer import QuickGELU, VisionTransformer
+from open_clip.transformer import VisionTransformer
 from torch.testing import assert_close
 
 from clipneuron.lens.effects import SecondOrderLens
@@ -16,7 +15,7 @@ from clipneuron.lens.trace import TowerWeights, Trace
 from clipneuron.models.capture import capture
 from clipneuron.models.towers import tower_weights
 from tests.lens.literal import literal_effects, plain_trace, plain_weights
-from tests.towers import random_pixels, tiny_tower
+from tests.towers import authors_tower, random_pixels, tiny_tower
 
 SPLITS = ("equal", "centered")
 TOWERS = {
@@ -134,10 +133,7 @@ def test_an_unknown_split_is_refused():
 @pytest.fixture(scope="module")
 def authors(parity):
     """The authors' tower, and our trace of their 64 pictures in float32."""
-    options = {"layers": 4, "heads": 4, "mlp_ratio": 4.0, "output_dim": 32, "act_layer": QuickGELU}
-    tower = VisionTransformer(image_size=32, patch_size=8, width=64, **options).eval()
-    state = safetensors.torch.load_file(parity / "tiny_visual.safetensors")
-    tower.load_state_dict({name.removeprefix("visual."): value for name, value in state.items()})
+    tower = authors_tower(parity)
     pixels = torch.from_numpy(np.load(parity / "images.npz")["train_pixels"])
     return plain_weights(tower), plain_trace(tower, pixels)
 

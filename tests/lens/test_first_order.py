@@ -7,8 +7,6 @@ import pytest
 import torch
 from einops import rearrange
 from numpy.testing import assert_allclose
-from open_clip.transformer import QuickGELU, VisionTransformer
-from safetensors.torch import load_file
 from torch import Tensor
 
 from clipneuron.lens.first_order import (
@@ -21,7 +19,7 @@ from clipneuron.lens.first_order import (
 from clipneuron.lens.paths import Split
 from clipneuron.lens.trace import TowerWeights, Trace
 from tests.lens.literal import plain_trace, plain_weights
-from tests.towers import random_pixels, tiny_tower
+from tests.towers import authors_tower, random_pixels, tiny_tower
 
 
 @pytest.fixture(scope="module", params=["plain", "layer scale", "no ln_pre"])
@@ -125,11 +123,9 @@ def test_unknown_layers_and_splits_are_refused(captured: tuple[TowerWeights, Tra
 
 
 def test_the_equal_split_is_what_the_authors_compute(parity: Path):
-    tower = VisionTransformer(32, 8, 64, 4, 4, 4.0, output_dim=32, act_layer=QuickGELU)
-    state = load_file(parity / "tiny_visual.safetensors")
-    tower.load_state_dict({name.removeprefix("visual."): value for name, value in state.items()})
+    tower = authors_tower(parity, torch.float64)
     pixels = torch.from_numpy(np.load(parity / "images.npz")["train_pixels"][:4]).double()
-    weights, trace = plain_weights(tower.double()), plain_trace(tower, pixels)
+    weights, trace = plain_weights(tower), plain_trace(tower, pixels)
     theirs = np.load(parity / "hooks.npz")
     for layer in range(4):
         tokens = rearrange(token_effects(weights, trace, layer), "i head token d -> i token head d")

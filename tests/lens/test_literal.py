@@ -7,18 +7,15 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
-from open_clip.transformer import QuickGELU, VisionTransformer
-from safetensors.torch import load_file
+from open_clip.transformer import VisionTransformer
 
 from tests.lens.literal import literal_effects, literal_path_effects, plain_trace, plain_weights
+from tests.towers import authors_tower
 
 
 @pytest.fixture(scope="module")
 def visual(parity: Path) -> VisionTransformer:
-    tower = VisionTransformer(32, 8, 64, 4, 4, 4.0, output_dim=32, act_layer=QuickGELU)
-    state = load_file(parity / "tiny_visual.safetensors")
-    tower.load_state_dict({name.removeprefix("visual."): value for name, value in state.items()})
-    return tower.double().eval()
+    return authors_tower(parity, torch.float64)
 
 
 @pytest.fixture(scope="module")

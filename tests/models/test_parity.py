@@ -10,7 +10,7 @@ from open_clip.transformer import LayerNorm, VisionTransformer
 from safetensors.torch import load_file
 
 from clipneuron.models.capture import capture
-from tests.towers import random_pixels, tiny_tower
+from tests.towers import authors_tower, random_pixels
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
@@ -22,18 +22,14 @@ def need(folder):
 
 
 @pytest.fixture(scope="module")
-def hooks():
-    return np.load(need("parity") / "hooks.npz")
+def hooks(parity):
+    return np.load(parity / "hooks.npz")
 
 
 @pytest.fixture(scope="module")
-def trace():
-    folder = need("parity")
-    tower = tiny_tower(width=64, embed=32, dtype=torch.float32)
-    state = load_file(folder / "tiny_visual.safetensors")
-    tower.load_state_dict({name.removeprefix("visual."): state[name] for name in state})
-    pixels = torch.from_numpy(np.load(folder / "images.npz")["train_pixels"][:4])
-    return capture(tower, pixels, range(4), first_order=True)
+def trace(parity):
+    pixels = torch.from_numpy(np.load(parity / "images.npz")["train_pixels"][:4])
+    return capture(authors_tower(parity), pixels, range(4), first_order=True)
 
 
 def close(ours, theirs, **tolerance):
