@@ -6,6 +6,8 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
+pytest_plugins = ["tests.servers"]
+
 install_import_hook(["clipneuron.lens", "clipneuron.models"], "beartype.beartype")
 
 # Small tensors everywhere: a second thread costs more than it gives, above all on a busy machine.

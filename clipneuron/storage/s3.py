@@ -1,0 +1,79 @@
+"""The connection to S3: one configured client per process, from the settings that every AWS tool reads.
+
+| setting | what it decides |
+|---|---|
+| `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL` | another store than AWS's (MinIO, Ceph) |
+| `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_PROFILE`, ... | who asks; files and roles count too |
+| `AWS_DEFAULT_REGION`, `AWS_REQUEST_CHECKSUM_CALCULATION`, ... | all else that botocore knows |
+| `AWS_MAX_ATTEMPTS`, `AWS_RETRY_MODE` | how often one request is sent (default 3, "standard") |
+| `FSSPEC_S3`, e.g. `{"config_kwargs": {"read_timeout": 60}}` | what s3fs takes, timeouts among it |
+
+They are read when a process first needs S3. Workers on other hosts need them too.
+"""
+
+import os
+from functools import cache
+from typing import Any
+from urllib.parse import urlsplit
+
+import s3fs
+from fsspec.config import conf
+
+_CONNECT_SECONDS = 5
+_READ_SECONDS = 10
+_ATTEMPTS = 3
+_READS = 2
+_CONNECTIONS = 64
+
+
+def s3_filesystem() -> s3fs.S3FileSystem:
+    """The process's own S3 file system: no listing is cached, and every request ends in bounded time.
+
+    A forked process gets a new one, and so does a process whose settings have changed. Files are opened
+    without a cache (`cache_type="none"`), which suits readers of Parquet; others say what they want.
+    """
+    return _connected(os.getpid(), _settings())
+
+
+def split_url(url: str) -> tuple[str, str]:
+    """The bucket and the prefix, without slashes at its ends, of s3://bucket/prefix; raises ValueError."""
+    parts = urlsplit(url, allow_fragments=False)
+    prefix = parts.path.strip("/")
+    if parts.scheme != "s3" or not parts.netloc or parts.query or "//" in prefix:
+        raise ValueError(f"{url!r} does not name a place on S3: write s3://bucket/prefix")
+    return parts.netloc, prefix
+
+
+def _settings() -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((name, value) for name, value in os.environ.items() if _matters(name)))
+
+
+def _matters(name: str) -> bool:
+    return name.startswith(("AWS_", "FSSPEC_S3"))
+
+
+@cache
+def _connected(pid: int, settings: tuple[tuple[str, str], ...]) -> s3fs.S3FileSystem:
+    """A file system of this process's; the arguments only say which one, botocore reads the settings."""
+    filesystem = s3fs.S3FileSystem(
+        skip_instance_cache=True,  # it is cached here, by more than s3fs looks at
+        use_listings_cache=False,
+        default_cache_type="none",
+        default_fill_cache=False,
+        config_kwargs=_client_options(),
+    )
+    # botocore sends a request again; this is for answers whose body breaks off.
+    filesystem.retries = _READS
+    return filesystem
+
+
+def _client_options() -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "connect_timeout": _CONNECT_SECONDS,
+        "read_timeout": _READ_SECONDS,
+        "max_pool_connections": _CONNECTIONS,
+    }
+    if not {"AWS_MAX_ATTEMPTS", "AWS_RETRY_MODE"} & os.environ.keys():
+        options["retries"] = {"mode": "standard", "total_max_attempts": _ATTEMPTS}
+    asked: dict[str, Any] = conf.get("s3", {}).get("config_kwargs", {})
+    return options | asked
