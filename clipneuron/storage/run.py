@@ -23,7 +23,8 @@ from pydantic import BaseModel
 from clipneuron.storage import commits, parquet, stored, tables
 from clipneuron.storage.commits import Commit, FailedAttempt, Failure, RunRecord, Stored
 from clipneuron.storage.errors import ObjectMissingError, StoreError
-from clipneuron.storage.objects import LocalObjects, Objects
+from clipneuron.storage.local import LocalObjects
+from clipneuron.storage.objects import Objects
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _Record = TypeVar("_Record", bound=BaseModel)

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import s3fs
+from botocore.exceptions import BotoCoreError
 from fsspec.config import conf
 
 _CONNECT_SECONDS = 5
@@ -42,6 +43,14 @@ def split_url(url: str) -> tuple[str, str]:
     if parts.scheme != "s3" or not parts.netloc or parts.query or "//" in prefix:
         raise ValueError(f"{url!r} does not name a place on S3: write s3://bucket/prefix")
     return parts.netloc, prefix
+
+
+def endpoint() -> str:
+    """The address that requests go to, for people; where it can't be told, what the environment says."""
+    try:
+        return str(s3_filesystem().s3.meta.endpoint_url)
+    except (BotoCoreError, ValueError):
+        return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL", "S3")
 
 
 def _settings() -> tuple[tuple[str, str], ...]:

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clipneuron.storage import objects as objects_module
+from clipneuron.storage import local as local_module
 from clipneuron.storage.errors import StoreError
-from clipneuron.storage.objects import LocalObjects
+from clipneuron.storage.local import LocalObjects
 from clipneuron.storage.store import Run
 from tests.storage.processes import barrier, run_in_process, run_together, start
 from tests.storage.samples import data_files, leftovers, means, new_run, norms, values
@@ -177,7 +177,7 @@ def die_at(point: int) -> None:
                 file.write(half)
                 file.flush()
 
-    objects_module._write_synced = write_in_halves
+    local_module._write_synced = write_in_halves
     for name in DYING:
         setattr(os, name, counted(getattr(os, name)))
 
@@ -256,7 +256,7 @@ def test_a_disk_that_fills_up_mid_commit_shows_nothing(
 ) -> None:
     run = new_run(tmp_path)
     calls = iter(range(1, 100))
-    write = objects_module._write_synced
+    write = local_module._write_synced
 
     def fills_up(path: Path, data: bytes) -> None:
         if next(calls) >= full_from:
@@ -264,7 +264,7 @@ def test_a_disk_that_fills_up_mid_commit_shows_nothing(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         write(path, data)
 
-    monkeypatch.setattr(objects_module, "_write_synced", fills_up)
+    monkeypatch.setattr(local_module, "_write_synced", fills_up)
     tables = {"means": means(1.0), "norms": norms(["a"])}
     if full_from <= 3:
         with pytest.raises(StoreError, match=r"No space left on device.*run the same command"):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from clipneuron.storage.errors import StoreError
-from clipneuron.storage.objects import LocalObjects
+from clipneuron.storage.local import LocalObjects
 from clipneuron.storage.store import RunMismatchError, Store, fingerprint
 from tests.storage.processes import barrier, run_together
 from tests.storage.samples import IDENTITY, means
