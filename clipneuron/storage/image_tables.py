@@ -1,20 +1,25 @@
 """Pictures as rows of Parquet files: read a row group at a time, never a whole file."""
 
+import errno
 import json
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import accumulate, groupby
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from clipneuron.storage.ahead import in_order
 from clipneuron.storage.errors import ReadError
-from clipneuron.storage.pictures import Collection, Picture, collection, numbered
+from clipneuron.storage.files import Files, Status
+from clipneuron.storage.image_labels import Labels, numbered
+from clipneuron.storage.pictures import Collection, Picture, collection
 
 _CACHED_GROUPS = 2
 _LARGE_GROUP = 256 * 2**20
@@ -46,9 +51,9 @@ class _Found:
 
 @dataclass(frozen=True)
 class RowReader:
-    """Reads pictures that are rows of Parquet files below a folder."""
+    """Reads pictures that are rows of Parquet files below a place."""
 
-    root: Path
+    files: Files
     column: str
 
     def read_many(self, pictures: Sequence[Picture]) -> Iterator[bytes | ReadError]:
@@ -57,67 +62,95 @@ class RowReader:
             yield from self._read_file(source, [int(picture.offset or 0) for picture in members])
 
     def _read_file(self, source: str, rows: Sequence[int]) -> Iterator[bytes | ReadError]:
-        path = self.root / source
         try:
-            stamp = _stamp(path)
-            starts = _starts(path, stamp)
+            file = _File(self.files, source, _status(self.files, source))
+            starts = _starts(file)
         except (OSError, pa.ArrowException) as error:
-            status = "missing" if isinstance(error, FileNotFoundError) else "unreadable"
-            yield from (ReadError(status, f"{source}: {error}") for _ in rows)
+            yield from (_trouble(error, source) for _ in rows)
             return
         for group, members in groupby(rows, key=lambda row: bisect_right(starts, row) - 1):
             within = [row - starts[group] for row in members]
-            yield from self._read_group(path, stamp, group, within)
+            yield from self._read_group(file, group, within)
 
     def _read_group(
-        self, path: Path, stamp: tuple[int, int], group: int, rows: Sequence[int]
+        self, file: "_File", group: int, rows: Sequence[int]
     ) -> Iterator[bytes | ReadError]:
+        place = f"{file.source}, row group {group}"
         try:
-            values = _values(path, stamp, self.column, group, rows)
+            values = _values(file, self.column, group, rows)
         except (OSError, pa.ArrowException) as error:
-            reason = f"{path.name}, row group {group}: {error}"
-            yield from (ReadError("unreadable", reason) for _ in rows)
+            yield from (_trouble(error, place) for _ in rows)
             return
         for row in rows:
-            empty = ReadError("empty", f"{path.name}, row group {group}, row {row} holds no bytes")
-            yield values.get(row) or empty
+            yield values.get(row) or ReadError("empty", f"{place}, row {row} holds no bytes")
 
 
-def open_tables(root: Path, sizes: Mapping[str, int], columns: Columns) -> Collection:
-    """The collection of the rows of these Parquet files, given relative to a folder with their sizes.
+class _File(NamedTuple):
+    """One version of a Parquet file, so that nothing stale is served from memory."""
+
+    files: Files
+    source: str
+    status: Status
+
+    @contextmanager
+    def opened(self, **options: Any) -> Iterator[pq.ParquetFile]:
+        raw = self.files.open(self.source, self.status.size)
+        with raw, pq.ParquetFile(raw, page_checksum_verification=True, **options) as file:
+            yield file
+
+
+def open_tables(files: Files, sources: pa.Table, columns: Columns) -> Collection:
+    """The collection of the rows of these Parquet files (a listing's page), file after file.
 
     Raises ValueError for a file that is no Parquet file or lacks an image column, and for files that disagree.
     """
-    parts: list[pa.Table] = []
-    found = _found(root / next(iter(sizes)), columns)
-    for source in sizes:
-        if _found(root / source, columns) != found:
+    first, parts = None, []
+    read = partial(_rows, files, columns)
+    for source, (found, rows) in zip(
+        sources["path"].to_pylist(), in_order(read, sources.to_pylist(), files.lanes), strict=True
+    ):
+        first = first or (source, found)
+        if found != first[1]:
             raise ValueError(
-                f"{root / source} has other columns than {next(iter(sizes))}: put them in separate folders, "
+                f"{files.location(source)} has other columns than {first[0]}: put them in separate folders, "
                 "or give their columns the same names"
             )
-        parts.append(_rows(root, source, found))
+        parts.append(rows)
     listing = pa.concat_tables(parts)
     if not listing.num_rows:
-        raise ValueError(f"the Parquet files in {root} have no rows: a collection needs a picture")
-    columns_of_all = _numbered_labels(_unique_ids(listing))
-    return collection(columns_of_all, RowReader(root, found.image), sizes)
+        raise ValueError(
+            f"the Parquet files in {files.url} have no rows: a collection needs a picture"
+        )
+    listing = _unique_ids(listing)
+    columns_of_all = {name: listing[name] for name in ("image", "source", "offset", "size", "etag")}
+    reader = RowReader(files, found.image)
+    return collection(columns_of_all, _numbered_labels(listing), reader, listing["length"])
 
 
-def _rows(root: Path, source: str, found: _Found) -> pa.Table:
-    wanted = [column for column in (found.id, found.label, found.name) if column]
-    with pq.ParquetFile(root / source) as file:
-        table = file.read(columns=wanted)
-        count = file.metadata.num_rows
-        declared = _declared_names(file.schema_arrow, found.label)
-    labels, names = _labels(table, found, declared, count)
-    return pa.table(
+def _rows(files: Files, columns: Columns, entry: Mapping[str, Any]) -> tuple[_Found, pa.Table]:
+    """What is known of the pictures of one file, and by which columns."""
+    source = entry["path"]
+    file = _File(files, source, Status(entry["size"], entry["etag"], 0))
+    place = files.location(source)
+    try:
+        with file.opened() as opened:
+            schema, count = opened.schema_arrow, opened.metadata.num_rows
+            found = _found(place, schema, columns)
+            wanted = [column for column in (found.id, found.label, found.name) if column]
+            table = opened.read(columns=wanted)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{place} is not a readable Parquet file: {error}") from error
+    labels, names = _labels(table, found, _declared_names(schema, found.label), count)
+    return found, pa.table(
         {
             "image": _leaf(table, found.id).cast(pa.string()) if found.id else _nulls(count),
             "label": labels,
             "label_name": names,
-            "source": pa.array([source] * count, pa.string()),
-            "offset": pa.array(range(count), pa.int64()),
+            "source": pa.repeat(pa.scalar(source), count),
+            "offset": pa.array(np.arange(count)),
+            "size": pa.nulls(count, pa.int64()),
+            "etag": pa.repeat(pa.scalar(entry["etag"], pa.string()), count),
+            "length": pa.repeat(pa.scalar(entry["size"], pa.int64()), count),
         }
     )
 
@@ -147,35 +180,30 @@ def _unique_ids(listing: pa.Table) -> pa.Table:
     return listing.set_column(0, "image", made)
 
 
-def _numbered_labels(listing: pa.Table) -> dict[str, Any]:
-    columns = {name: listing[name] for name in listing.column_names}
-    if listing["label"].null_count == listing.num_rows:
-        columns["label"] = pa.array(numbered(listing["label_name"].to_pylist()), pa.int32())
-    return columns
+def _numbered_labels(listing: pa.Table) -> Labels:
+    if listing["label"].null_count < listing.num_rows:
+        return Labels(listing["label"], listing["label_name"], by_name=False)
+    return Labels(numbered(listing["label_name"]), listing["label_name"], by_name=True)
 
 
-def _found(path: Path, columns: Columns) -> _Found:
-    try:
-        schema = pq.read_schema(path)
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{path} is not a readable Parquet file: {error}") from error
+def _found(place: str, schema: pa.Schema, columns: Columns) -> _Found:
     label = _first(schema, columns.label, lambda t: _is_string(t) or pa.types.is_integer(t))
     return _Found(
-        image=_image_column(path, schema, columns),
+        image=_image_column(place, schema, columns),
         id=_first(schema, columns.id, _is_string) or _path_column(schema, columns),
         label=label,
         name=_first(schema, columns.name, _is_string),
     )
 
 
-def _image_column(path: Path, schema: pa.Schema, columns: Columns) -> str:
+def _image_column(place: str, schema: pa.Schema, columns: Columns) -> str:
     flat = _first(schema, columns.image, _is_binary)
     nested = _first(schema, columns.image, lambda kind: _has(kind, "bytes", _is_binary))
     if flat or nested:
         return flat or f"{nested}.bytes"
     there = ", ".join(f"{field.name} ({field.type})" for field in schema)
     raise ValueError(
-        f"{path} has no column of pictures: expected {' or '.join(columns.image)} holding encoded pictures "
+        f"{place} has no column of pictures: expected {' or '.join(columns.image)} holding encoded pictures "
         f"as binary (or a struct with bytes), found {there}; rename the column or pass "
         "columns=Columns(image=(...,))"
     )
@@ -228,48 +256,56 @@ def _declared_names(schema: pa.Schema, label: str) -> Sequence[str]:
         return ()
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    """Tells a file from one that replaced it, so that nothing stale is served from memory."""
-    status = path.stat()
-    return status.st_mtime_ns, status.st_size
+def _status(files: Files, source: str) -> Status:
+    found = files.status(source)
+    if found is None:
+        raise FileNotFoundError(errno.ENOENT, "the file is gone")
+    return found
+
+
+def _trouble(error: Exception, place: str) -> ReadError:
+    reason = f"{place}: {getattr(error, 'strerror', None) or error}"
+    if isinstance(error, FileNotFoundError):
+        return ReadError("missing", reason)
+    return ReadError("unreachable" if isinstance(error, ConnectionError) else "unreadable", reason)
 
 
 @lru_cache(maxsize=64)
-def _starts(path: Path, stamp: tuple[int, int]) -> tuple[int, ...]:
+def _starts(file: _File) -> tuple[int, ...]:
     """The first row of each row group."""
-    metadata = pq.read_metadata(path)
+    with file.opened() as opened:
+        metadata = opened.metadata
     counts = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
     return tuple(accumulate(counts[:-1], initial=0))
 
 
-def _values(
-    path: Path, stamp: tuple[int, int], column: str, group: int, rows: Sequence[int]
-) -> dict[int, bytes | None]:
+def _values(file: _File, column: str, group: int, rows: Sequence[int]) -> dict[int, bytes | None]:
     """The values of these rows of a row group; rows that it does not have are left out."""
-    with pq.ParquetFile(path) as file:
-        large = file.metadata.row_group(group).total_byte_size > _LARGE_GROUP
-    if large:
-        return _streamed(path, column, group, set(rows))
-    values = _group(path, stamp, column, group)
+    values = _group(file, column, group)
+    if values is None:
+        return _streamed(file, column, group, set(rows))
     return {row: values[row].as_py() for row in rows if row < len(values)}
 
 
 @lru_cache(maxsize=_CACHED_GROUPS)
-def _group(path: Path, stamp: tuple[int, int], column: str, group: int) -> pa.ChunkedArray:
-    """A row group, kept for its other rows: shards are read in order and rarely end with a row group."""
-    with pq.ParquetFile(path, page_checksum_verification=True) as file:
-        return _leaf(file.read_row_group(group, columns=[column]), column)
+def _group(file: _File, column: str, group: int) -> pa.ChunkedArray | None:
+    """A row group, kept for its other rows: shards are read in order and rarely end with a row group.
+
+    None for one that is too large to hold.
+    """
+    with file.opened() as opened:
+        if opened.metadata.row_group(group).total_byte_size > _LARGE_GROUP:
+            return None
+        return _leaf(opened.read_row_group(group, columns=[column]), column)
 
 
-def _streamed(path: Path, column: str, group: int, rows: set[int]) -> dict[int, bytes | None]:
+def _streamed(file: _File, column: str, group: int, rows: set[int]) -> dict[int, bytes | None]:
     """The values of these rows of a row group that is too large to hold."""
     values: dict[int, bytes | None] = {}
     start = 0
     # pre_buffer would read the whole column of the row group ahead.
-    with pq.ParquetFile(
-        path, pre_buffer=False, buffer_size=2**20, page_checksum_verification=True
-    ) as file:
-        for batch in file.iter_batches(_BATCH, row_groups=[group], columns=[column]):
+    with file.opened(pre_buffer=False, buffer_size=2**20) as opened:
+        for batch in opened.iter_batches(_BATCH, row_groups=[group], columns=[column]):
             leaf = _leaf(pa.Table.from_batches([batch]), column)
             here = rows.intersection(range(start, start + len(leaf)))
             values |= {row: leaf[row - start].as_py() for row in here}

@@ -1,102 +1,123 @@
-"""Picture collections: folders, single pictures and Parquet files, opened by one function and cut into shards.
+"""Picture collections, on a local disk or on S3: folders, single pictures, Parquet files and tars.
 
 A picture that can't be read is no exception here but a ReadError with a status: `missing` (gone since it was
-listed), `unreadable` (the system or the file's format says no) or `empty` (no bytes).
+listed), `unreadable` (the system or the file's format says no), `empty` (no bytes) or `unreachable` (the store
+is in trouble: the same picture may be read later).
 """
 
 import os
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 
-from clipneuron.storage import tables
-from clipneuron.storage.errors import ReadError
-from clipneuron.storage.image_folders import SUFFIXES, list_folder, open_file, open_folder
+from clipneuron.storage.errors import ReadError, StoreError
+from clipneuron.storage.files import Files, LocalFiles, page
+from clipneuron.storage.image_folders import open_file, open_folder
+from clipneuron.storage.image_listing import SUFFIXES, Listing, is_compressed, list_files
 from clipneuron.storage.image_tables import Columns, open_tables
+from clipneuron.storage.image_tars import open_tars
 from clipneuron.storage.objects import local_path
 from clipneuron.storage.pictures import Collection, Picture
+from clipneuron.storage.plans import plan
+from clipneuron.storage.s3 import split_url
+from clipneuron.storage.s3_files import S3Files
 
 __all__ = ["Collection", "Columns", "Picture", "ReadError", "open_collection", "plan"]
 
-_EXPECTED = "a folder of pictures, one picture, a Parquet file or a folder of Parquet files"
-_SHARD_DIGITS = 5
+_EXPECTED = (
+    "a folder of pictures, one picture, a Parquet file, a tar or a folder of Parquet files or tars"
+)
+_ONE_FILE = (*sorted(SUFFIXES), ".parquet", ".tar")
 
 
 def open_collection(where: str | os.PathLike[str], *, columns: Columns | None = None) -> Collection:
-    """The pictures at a path or a file:// URL; `columns` says how Parquet files name theirs.
+    """The pictures at a path, a file:// URL or an s3:// URL; `columns` says how Parquet files name theirs.
 
-    Raises ValueError that says what was found, what was expected and what to do.
+    Raises ValueError that says what was found, what was expected and what to do, and StoreError where S3
+    can't be asked.
     """
+    files, name = _place(os.fspath(where))
+    return _open_one(files, name, columns or Columns()) if name else _open_all(files, columns)
+
+
+def _place(where: str) -> tuple[Files, str]:
+    """The files and, for a single file, its name."""
+    if where.startswith("s3://"):
+        return _place_on_s3(where)
     path = local_path(where)
     if path.is_dir():
-        return _open_directory(path, columns or Columns())
+        return LocalFiles(path), ""
     if not path.is_file():
         raise ValueError(f"there is nothing at {path}: expected {_EXPECTED}; check the path")
-    if path.suffix.lower() == ".parquet":
-        return open_tables(path.parent, {path.name: path.stat().st_size}, columns or Columns())
-    if path.suffix.lower() in SUFFIXES:
-        return open_file(path)
-    raise ValueError(
-        f"{path} is neither a picture ({' '.join(sorted(SUFFIXES))}) nor .parquet: expected {_EXPECTED}"
-    )
+    return LocalFiles(path.parent), path.name
 
 
-def plan(collection: Collection, shard_size: int, previous: pa.Table | None = None) -> pa.Table:
-    """The table `plan`: each picture's number and shard, in shards of `shard_size` pictures.
-
-    With the plan of a smaller `previous` collection, its pictures keep their number and shard, and the
-    others follow in shards of their own. Raises ValueError when pictures of the previous plan are gone.
-    """
-    if shard_size < 1:
-        raise ValueError(f"a shard holds at least one picture, not {shard_size}")
-    if previous is None:
-        return _with_shards(collection.listing, shard_size, 0, 0)
-    return _extended(collection.listing, shard_size, previous)
+def _place_on_s3(url: str) -> tuple[Files, str]:
+    bucket, prefix = split_url(url)
+    folder, _, name = prefix.rpartition("/")
+    if name and not url.endswith("/"):
+        files = S3Files(bucket, folder)
+        if (_is_one_file(name) or is_compressed(name)) and _is_there(files, name):
+            return files, name
+    return S3Files(bucket, prefix), ""
 
 
-def _open_directory(path: Path, columns: Columns) -> Collection:
-    listing = list_folder(path)
-    if listing.pictures:
-        found = open_folder(path, listing)
-        if not listing.tables:
-            return found
-        passed_over = {"Parquet files beside pictures": len(listing.tables)}
-        return replace(found, skipped={**found.skipped, **passed_over})
-    if listing.tables:
-        return open_tables(path, listing.tables, columns)
-    other = ", ".join(f"{count} {suffix}" for suffix, count in listing.others.most_common(5))
-    passed = ", ".join(f"{count} {why}" for why, count in listing.skipped.items() if count)
-    raise ValueError(
-        f"there is no picture in {path} (found {other or 'nothing'}; passed over: {passed or 'nothing'}): "
-        f"expected files ending in {' '.join(sorted(SUFFIXES))} or .parquet; check the path"
-    )
+def _is_there(files: Files, name: str) -> bool:
+    try:
+        return files.status(name) is not None
+    except OSError as error:
+        raise StoreError(f"can't look at {files.location(name)}: {error.strerror}") from error
 
 
-def _with_shards(
-    listing: pa.Table, shard_size: int, first_index: int, first_shard: int
-) -> pa.Table:
-    count = listing.num_rows
-    last = first_shard + (count - 1) // shard_size
-    if last >= 10**_SHARD_DIGITS:
-        raise ValueError(f"{last + 1} shards are too many: take a shard_size above {shard_size}")
-    numbers = pa.array(range(first_index, first_index + count), pa.int64())
-    shards = [f"{first_shard + row // shard_size:0{_SHARD_DIGITS}d}" for row in range(count)]
-    columns = {name: listing[name] for name in listing.column_names}
-    columns |= {"index": numbers, "shard": pa.array(shards, pa.string())}
-    return tables.conform("plan", pa.table(columns))
+def _is_one_file(name: str) -> bool:
+    return Path(name).suffix.lower() in _ONE_FILE
 
 
-def _extended(listing: pa.Table, shard_size: int, previous: pa.Table) -> pa.Table:
-    known = set(previous["image"].to_pylist())
-    images = listing["image"].to_pylist()
-    gone = known.difference(images)
-    if gone:
+def _open_one(files: Files, name: str, columns: Columns) -> Collection:
+    place = files.location(name)
+    if is_compressed(name):
         raise ValueError(
-            f"{len(gone)} pictures of the previous plan are gone (one is {min(gone)!r}): a collection may "
-            "grow but not shrink; put them back, or start without the previous plan"
+            f"{place} is compressed: pictures are read at their place in a tar; unpack it to a plain .tar"
         )
-    added = listing.filter(pa.array([image not in known for image in images], pa.bool_()))
-    first_index = 1 + max(previous["index"].to_pylist(), default=-1)
-    first_shard = 1 + max(map(int, previous["shard"].to_pylist()), default=-1)
-    return pa.concat_tables([previous, _with_shards(added, shard_size, first_index, first_shard)])
+    status = files.status(name)
+    if not _is_one_file(name) or status is None:
+        suffixes = " ".join(sorted(SUFFIXES))
+        raise ValueError(
+            f"{place} is neither a picture ({suffixes}) nor .parquet nor .tar: expected {_EXPECTED}"
+        )
+    entry = page([name], [status.size], [status.etag])
+    suffix = Path(name).suffix.lower()
+    if suffix == ".parquet":
+        return open_tables(files, entry, columns)
+    return open_tars(files, entry) if suffix == ".tar" else open_file(files, name, status)
+
+
+def _open_all(files: Files, columns: Columns | None) -> Collection:
+    listing = list_files(files)
+    if listing.pictures.num_rows:
+        found = open_folder(files, listing)
+        return _passing_over(found, "pictures", Parquet=listing.tables, tar=listing.tars)
+    if listing.tars.num_rows:
+        # Makers of tars like to write a Parquet file of captions beside each.
+        return _passing_over(open_tars(files, listing.tars), "tars", Parquet=listing.tables)
+    if listing.tables.num_rows:
+        return open_tables(files, listing.tables, columns or Columns())
+    raise ValueError(_nothing(files, listing))
+
+
+def _passing_over(collection: Collection, taken: str, **others: pa.Table) -> Collection:
+    """The collection, with the files of other kinds counted as skipped."""
+    skipped = Counter(collection.skipped)
+    skipped.update({f"{kind} files beside {taken}": t.num_rows for kind, t in others.items()})
+    return replace(collection, skipped=dict(+skipped))
+
+
+def _nothing(files: Files, listing: Listing) -> str:
+    other = ", ".join(f"{count} {suffix}" for suffix, count in listing.others.most_common(5))
+    passed = ", ".join(f"{count} {why}" for why, count in listing.skipped.items())
+    return (
+        f"there is no picture in {files.url} (found {other or 'nothing'}; passed over: {passed or 'nothing'}): "
+        f"expected files ending in {' '.join(_ONE_FILE)}; check the path"
+    )

@@ -2,15 +2,21 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, overload
 
+import numpy as np
 import pyarrow as pa
 
 from clipneuron.storage import tables
 from clipneuron.storage.errors import ReadError
+from clipneuron.storage.image_labels import Labels, label_names
 
+COLUMNS = ("index", "image", "label", "label_name", "source", "offset", "size", "etag")
+"""What is known of a picture before it is read: the columns of a listing."""
+
+_DIGESTED = ["image", "label", "label_name", "offset"]
 _BATCH = 4096
 
 
@@ -27,14 +33,18 @@ class Picture:
     source: str
     """The file that holds it, relative to the collection."""
     offset: int | None
-    """Its row in a Parquet file, None for a file of its own."""
+    """Its row in a Parquet file or its first byte in a tar, None for a file of its own."""
+    size: int | None
+    """Bytes when it was listed, None for a row of a Parquet file."""
+    etag: str | None
+    """S3's mark of what the source held, None elsewhere."""
 
 
 class Pictures(Sequence[Picture]):
-    """Pictures made on demand from a listing, which takes a tenth of their memory."""
+    """Pictures made on demand from a listing or rows of a plan, which take a tenth of their memory."""
 
     def __init__(self, listing: pa.Table) -> None:
-        self._listing = listing
+        self._listing = listing.select(COLUMNS)
 
     def __len__(self) -> int:
         return int(self._listing.num_rows)
@@ -51,8 +61,8 @@ class Pictures(Sequence[Picture]):
 
     def __iter__(self) -> Iterator[Picture]:
         for batch in self._listing.to_batches(max_chunksize=_BATCH):
-            for row in batch.to_pylist():
-                yield Picture(**row)
+            columns = (column.to_pylist() for column in batch.columns)
+            yield from map(Picture, *columns)
 
 
 class Reader(Protocol):
@@ -68,10 +78,12 @@ class Collection:
     """Pictures in a fixed order, with their classes where known; plain data, so it travels to workers."""
 
     listing: pa.Table
-    """The columns of the table `plan`, without `shard`."""
+    """The columns of the table `plan` that `COLUMNS` names."""
     reader: Reader
     digest: str
     """sha256 over ids, order, sizes and labels; not over the place, and not over every byte."""
+    by_name: bool
+    """Whether classes were numbered here by their names, rather than stated as numbers."""
     label_names: Mapping[int, str]
     """Names of the classes by label, in the order of labels; empty where there are none."""
     skipped: Mapping[str, int] = field(default_factory=dict)
@@ -99,35 +111,28 @@ class Collection:
 
 def collection(
     columns: Mapping[str, Any],
+    labels: Labels,
     reader: Reader,
-    sizes: Mapping[str, int],
+    lengths: pa.ChunkedArray,
     skipped: Mapping[str, int] | None = None,
 ) -> Collection:
-    """The collection with these columns (image, label, label_name, source, offset), numbered from 0.
+    """The collection with these columns (image, source, offset, size, etag), numbered from 0.
 
-    `sizes` are the lengths in bytes of the sources. Raises ValueError when one label has two names.
+    `lengths` are the bytes that each picture, or the file that holds it, has. Raises ValueError when one
+    label has two names.
     """
-    count = len(columns["image"])
-    fields = [field for field in tables.plan() if field.name != "shard"]
-    everything = {"index": pa.array(range(count), pa.int64()), **columns}
+    fields = [field for field in tables.plan() if field.name in COLUMNS]
+    everything = {"index": np.arange(len(columns["image"])), **labels._asdict(), **columns}
     arrays = [_column(everything[field.name], field.type) for field in fields]
     listing = pa.Table.from_arrays(arrays, schema=pa.schema(fields)).combine_chunks()
     return Collection(
-        listing, reader, _digest(listing, sizes), _names(listing), dict(skipped or {})
+        listing,
+        reader,
+        _digest(listing, lengths),
+        labels.by_name,
+        label_names(listing),
+        dict(skipped or {}),
     )
-
-
-def numbered(names: Iterable[str | None]) -> list[int | None]:
-    """Each name's place among the sorted distinct names, None for no name.
-
-    >>> numbered(["dog", "cat", None, "dog"])
-    [1, 0, None, 1]
-    """
-    names = list(names)
-    place = {
-        name: number for number, name in enumerate(sorted({n for n in names if n is not None}))
-    }
-    return [None if name is None else place[name] for name in names]
 
 
 def _column(values: Any, kind: pa.DataType) -> Any:
@@ -136,29 +141,12 @@ def _column(values: Any, kind: pa.DataType) -> Any:
     return pa.array(values, kind)
 
 
-def _digest(listing: pa.Table, sizes: Mapping[str, int]) -> str:
+def _digest(listing: pa.Table, lengths: pa.ChunkedArray) -> str:
     digest = hashlib.sha256()
-    for picture in Pictures(listing):
-        row = [
-            picture.image,
-            picture.label,
-            picture.label_name,
-            picture.offset,
-            sizes[picture.source],
-        ]
-        digest.update(json.dumps(row).encode() + b"\n")
+    rows = listing.select(_DIGESTED).append_column("length", lengths)
+    encode = json.JSONEncoder().encode
+    for batch in rows.to_batches(max_chunksize=_BATCH):
+        columns = (column.to_pylist() for column in batch.columns)
+        lines = [encode(row) for row in zip(*columns, strict=True)]
+        digest.update("".join(f"{line}\n" for line in lines).encode())
     return digest.hexdigest()
-
-
-def _names(listing: pa.Table) -> dict[int, str]:
-    labelled = listing.select(["label", "label_name"]).drop_null()
-    pairs = labelled.group_by(["label", "label_name"]).aggregate([])
-    names: dict[int, str] = {}
-    for pair in pairs.sort_by([("label", "ascending"), ("label_name", "ascending")]).to_pylist():
-        label, name = pair["label"], pair["label_name"]
-        if names.setdefault(label, name) != name:
-            raise ValueError(
-                f"label {label} is called both {names[label]!r} and {name!r}: give each class one name, or "
-                "leave the names out (for Parquet: columns=Columns(name=()))"
-            )
-    return names

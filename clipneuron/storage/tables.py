@@ -59,9 +59,15 @@ def plan() -> pa.Schema:
             "label": (pa.int32(), "class of the picture, null where unknown"),
             "label_name": (pa.string(), "name of the class, null where unknown"),
             "source": (pa.string(), "file or object that holds it, relative to the collection"),
-            "offset": (pa.int64(), "row in a Parquet file, null for a file of its own"),
+            "offset": (
+                pa.int64(),
+                "row in a Parquet file or first byte in a tar, null for a file of its own",
+            ),
+            "part": (pa.int32(), "0 for the first plan, n for its n-th extension"),
+            "size": (pa.int64(), "bytes of the encoded picture, null in a Parquet file"),
+            "etag": (pa.string(), "S3's mark of the source's content, null elsewhere"),
         },
-        nullable=("label", "label_name", "offset"),
+        nullable=("label", "label_name", "offset", "size", "etag"),
     )
 
 
@@ -205,7 +211,7 @@ def descriptions() -> pa.Schema:
 
 
 def manifest() -> pa.Schema:
-    """What a stage has committed, a row per object; derived from the commits."""
+    """What a stage has committed, a row per object (one for a commit without any); derived from the commits."""
     return _schema(
         "manifest",
         {
@@ -218,7 +224,10 @@ def manifest() -> pa.Schema:
             "failed": (pa.int64(), "pictures of the shard that could not be processed"),
             "seconds": (pa.float64(), "time that the shard took"),
             "attempt": (pa.string(), "attempt that committed it"),
+            "stamp": (pa.string(), "the store's mark of the marker, in a shard's first row"),
+            "marker": (pa.string(), "the marker's content as JSON, in a shard's first row"),
         },
+        nullable=("table", "key", "size", "sha256", "rows", "stamp", "marker"),
     )
 
 

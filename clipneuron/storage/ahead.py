@@ -1,0 +1,35 @@
+"""Work done ahead of who waits for it: several calls in flight, their results in order."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+def in_order(
+    function: Callable[[_Item], _Result], items: Iterable[_Item], lanes: int
+) -> Iterator[_Result]:
+    """`map`, with up to `lanes` calls in flight in threads and as many results waiting.
+
+    An exception of a call is raised in its turn; what was not begun by then is dropped.
+
+    >>> list(in_order(str.upper, "abc", lanes=2))
+    ['A', 'B', 'C']
+    """
+    if lanes == 1:
+        yield from map(function, items)
+        return
+    pool = ThreadPoolExecutor(lanes, thread_name_prefix="ahead")
+    waiting: deque[Future[_Result]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) >= 2 * lanes:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
