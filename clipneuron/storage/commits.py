@@ -88,6 +88,17 @@ class Commit(_Record):
         raise ValueError(f"stage {self.stage!r} wrote no table {table!r}; it wrote {names}")
 
 
+class Attempt(_Record):
+    """attempts/{stage}/{shard}/{attempt}.json: an attempt at a shard began here."""
+
+    stage: str
+    shard: str
+    attempt: str
+    host: str
+    pid: int
+    started_at: str
+
+
 class FailedAttempt(_Record):
     """failures/{stage}/{shard}/{attempt}.json: an attempt at a whole shard that ended in an error."""
 

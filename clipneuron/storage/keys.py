@@ -5,9 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
+_Item = TypeVar("_Item")
 _Answer = TypeVar("_Answer")
 _THREADS = 32
-_BATCH = 8 * _THREADS
+_BATCHES = 8
 
 
 def parts(key: str) -> list[str]:
@@ -18,12 +19,14 @@ def parts(key: str) -> list[str]:
     return found
 
 
-def in_order(function: Callable[[str], _Answer], keys: Iterable[str]) -> Iterator[_Answer]:
-    """What the function says of each key, in their order, asked from several threads at once.
+def in_order(
+    function: Callable[[_Item], _Answer], items: Iterable[_Item], threads: int = _THREADS
+) -> Iterator[_Answer]:
+    """What the function says of each item, in their order, asked from several threads at once.
 
     No more than a batch of answers is held; the first error is raised in its place.
     """
-    left = iter(keys)
-    with ThreadPoolExecutor(_THREADS, thread_name_prefix="objects") as threads:
-        while batch := list(islice(left, _BATCH)):
-            yield from threads.map(function, batch)
+    left = iter(items)
+    with ThreadPoolExecutor(threads, thread_name_prefix="objects") as pool:
+        while batch := list(islice(left, _BATCHES * threads)):
+            yield from pool.map(function, batch)

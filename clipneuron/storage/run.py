@@ -3,31 +3,39 @@
     {run}/run.json                                          what the run is
     {run}/data/{stage}/{shard}/{table}-{attempt}.parquet    put by any number of attempts
     {run}/commits/{stage}/{shard}.json                      created by one of them: the commit
+    {run}/attempts/{stage}/{shard}/{attempt}.json           attempts that began
     {run}/failures/{stage}/{shard}/{number}.json            attempts that ended in an error
+    {run}/manifest/{stage}.parquet                          what the markers of a stage say, to read fast
     {run}/reports/                                          pictures and summaries, made again at will
 
 An attempt first puts its objects under names that nobody else has, then creates the marker. Whoever comes
 second changes nothing that a reader sees; whoever dies in between leaves objects that no marker names.
 """
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as ds
-from pydantic import BaseModel
 
-from clipneuron.storage import commits, parquet, stored, tables
+from clipneuron.storage import (
+    attempts,
+    commits,
+    garbage,
+    manifests,
+    markers,
+    parquet,
+    stored,
+    tables,
+    verification,
+)
 from clipneuron.storage.commits import Commit, FailedAttempt, Failure, RunRecord, Stored
 from clipneuron.storage.errors import ObjectMissingError, StoreError
+from clipneuron.storage.garbage import Garbage
 from clipneuron.storage.local import LocalObjects
 from clipneuron.storage.objects import Objects
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_Record = TypeVar("_Record", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -65,12 +73,15 @@ class Run:
     ) -> Commit:
         """The shard's commit: this attempt's, or the one of the attempt that was there first.
 
-        Raises ValueError for a table that is not as declared, StoreError when the store can't be written.
+        A shard that is done already costs one look, and nothing is written. Raises ValueError for a table
+        that is not as declared, StoreError when the store can't be written.
         """
+        if there := markers.find(self.objects, stage, shard):
+            return there
         token = commits.new_attempt()
         # The token keeps a reused name of an attempt from replacing bytes that are already committed.
-        unique = token if attempt is None else f"{checked_name('attempt', attempt)}-{token}"
-        marker = _marker(stage, shard)
+        unique = token if attempt is None else f"{markers.checked_name('attempt', attempt)}-{token}"
+        marker = markers.key(stage, shard)
         commit = Commit(
             stage=stage,
             shard=shard,
@@ -83,16 +94,27 @@ class Run:
             **commits.whereabouts(),
         )
         created = self.objects.create(marker, commits.dump(commit))
-        return commit if created else self._load(Commit, marker)
+        return commit if created else markers.load(self.objects, Commit, marker)
 
     def committed(self, stage: str) -> dict[str, Commit]:
-        """The commits of a stage by shard, in the order of their names; raises StoreError."""
-        found = [self._load(Commit, key) for key in self._markers(stage)]
-        return {commit.shard: commit for commit in sorted(found, key=lambda commit: commit.shard)}
+        """The commits of a stage by shard, in the order of their names; raises StoreError.
+
+        Costs a listing, the manifest and a request per marker that it does not know.
+        """
+        found = manifests.committed(self.objects, stage)
+        return {shard: commit for shard, (_, commit) in found.items()}
+
+    def done(self, stage: str) -> set[str]:
+        """The names of the committed shards, by a listing alone; raises StoreError."""
+        return markers.done(self.objects, stage)
+
+    def is_done(self, stage: str, shard: str) -> bool:
+        """Whether the shard is committed; raises StoreError."""
+        return self.objects.size(markers.key(stage, shard)) is not None
 
     def stages(self) -> list[str]:
         """The stages that have committed something."""
-        return list(self.objects.folders("commits/"))
+        return list(self.objects.folders(markers.FOLDER))
 
     def read(
         self,
@@ -137,48 +159,57 @@ class Run:
 
     def manifest(self, stage: str) -> pa.Table:
         """What a stage has committed, a row per object; made from its markers."""
-        rows = [
-            entry.model_dump()
-            | {"shard": commit.shard, "failed": len(commit.failures)}
-            | {"seconds": commit.seconds, "attempt": commit.attempt}
-            for commit in self.committed(stage).values()
-            for entry in commit.objects
-        ]
-        return pa.Table.from_pylist(rows, schema=tables.schema("manifest"))
+        return manifests.table(manifests.committed(self.objects, stage).values())
 
-    def verify(self, stage: str | None = None) -> list[str]:
+    def write_manifest(self, stage: str) -> bool:
+        """True if the stage's manifest was written, False if it was up to date; raises StoreError."""
+        return manifests.write(self.objects, stage)
+
+    def verify(
+        self, stage: str | None = None, advance: Callable[[int], None] | None = None
+    ) -> list[str]:
         """What is wrong with what a stage (by default each) has committed, in words; [] if nothing is.
 
-        Reads every committed object whole and compares its size and sha256.
+        Reads every committed object whole and compares its size and sha256; `advance` is told how many
+        more have been looked at.
         """
         stages = self.stages() if stage is None else [stage]
-        markers = [key for name in stages for key in self._markers(name)]
-        return [problem for marker in markers for problem in self._problems(marker)]
+        return [
+            problem
+            for name in stages
+            for problem in verification.problems(self.objects, name, advance)
+        ]
+
+    def garbage(self, older_than: float) -> list[Garbage]:
+        """What no commit needs and is older than so many seconds by the store's clock; raises StoreError."""
+        return garbage.find(self.objects, self.stages(), older_than)
+
+    def remove(self, items: Iterable[Garbage]) -> int:
+        """How many of these were removed; what a commit has come to need meanwhile stays.
+
+        Only a shard that is not done can come to need one: let `older_than` exceed what an attempt takes.
+        """
+        return garbage.remove(self.objects, self.stages(), items)
+
+    def started(self, stage: str, shard: str) -> str:
+        """The name of a new attempt at the shard, which is now on record; raises StoreError."""
+        return attempts.start(self.objects, stage, shard)
+
+    def in_flight(self, stage: str, within: float) -> list[str]:
+        """Shards with an attempt on record that began in the last `within` seconds and has not ended."""
+        return attempts.in_flight(self.objects, stage, within)
 
     def record_failure(self, stage: str, shard: str, error: BaseException) -> int:
         """How many attempts at the shard have now failed, this one included."""
-        folder = _failures(stage, shard)
-        number = 1 + len(list(self.objects.list(folder)))
-        while True:
-            failed = commits.failed_attempt(stage, shard, number, error)
-            if self.objects.create(f"{folder}{number:04d}.json", commits.dump(failed)):
-                return number
-            number += 1
+        return attempts.fail(self.objects, stage, shard, error)
 
     def failures(self, stage: str) -> dict[str, list[FailedAttempt]]:
         """The failed attempts at each shard, the first one first; also of shards committed since."""
-        by_shard: dict[str, list[FailedAttempt]] = {}
-        for key in self.objects.list(f"failures/{checked_name('stage', stage)}/"):
-            failed = self._load(FailedAttempt, key)
-            by_shard.setdefault(failed.shard, []).append(failed)
-        return by_shard
+        return attempts.failed(self.objects, stage)
 
     def forget_failures(self, stage: str, shard: str) -> int:
         """How many failed attempts at the shard were on record; now there are none, so it may be retried."""
-        keys = list(self.objects.list(_failures(stage, shard)))
-        for key in keys:
-            self.objects.delete(key)
-        return len(keys)
+        return attempts.forget(self.objects, stage, shard)
 
     def put_file(self, name: str, data: bytes) -> str:
         """The address of a file under reports/ that now holds these bytes; it may be written again."""
@@ -199,9 +230,6 @@ class Run:
             for name, table in checked.items()
         )
 
-    def _markers(self, stage: str) -> Iterator[str]:
-        return self.objects.list(f"commits/{checked_name('stage', stage)}/")
-
     def _objects_of(
         self, stage: str, table: str, shards: Sequence[str] | None = None
     ) -> dict[str, Stored]:
@@ -214,39 +242,12 @@ class Run:
         return {shard: commit.stored(table) for shard, commit in found.items()}
 
     def _commits(self, stage: str, shards: Sequence[str]) -> dict[str, Commit]:
+        names = sorted({*shards})
+        keys = [markers.key(stage, shard) for shard in names]
         try:
-            return {shard: self._load(Commit, _marker(stage, shard)) for shard in sorted({*shards})}
+            return dict(zip(names, markers.load_many(self.objects, Commit, keys), strict=True))
         except ObjectMissingError as error:
             raise StoreError(
                 f"stage {stage!r} of run {self.name} has not committed every shard that was asked for "
                 f"({error}): run it again to complete it"
             ) from error
-
-    def _problems(self, marker: str) -> list[str]:
-        try:
-            commit = self._load(Commit, marker)
-        except StoreError as error:
-            return [str(error)]
-        found = [(entry.key, stored.wrong_bytes(self.objects, entry)) for entry in commit.objects]
-        return [f"{self.objects.location(key)} {problem}" for key, problem in found if problem]
-
-    def _load(self, kind: type[_Record], key: str) -> _Record:
-        return commits.load(kind, self.objects.get(key), self.objects.location(key))
-
-
-def checked_name(what: str, name: str) -> str:
-    """The name, if it can be a part of a key; raises ValueError."""
-    if _NAME.fullmatch(name):
-        return name
-    raise ValueError(
-        f"the name of a {what} is made of letters, digits, '.', '_' and '-' and starts with a letter or "
-        f"digit, unlike {name!r}"
-    )
-
-
-def _marker(stage: str, shard: str) -> str:
-    return f"commits/{checked_name('stage', stage)}/{checked_name('shard', shard)}.json"
-
-
-def _failures(stage: str, shard: str) -> str:
-    return f"failures/{checked_name('stage', stage)}/{checked_name('shard', shard)}/"

@@ -9,14 +9,17 @@ from typing import Any
 from clipneuron.storage import commits
 from clipneuron.storage.commits import Commit, FailedAttempt, Failure, RunRecord, Stored
 from clipneuron.storage.errors import ObjectMissingError, RunMismatchError, StoreError
+from clipneuron.storage.garbage import Garbage
 from clipneuron.storage.identity import canonical, differences, fingerprint
+from clipneuron.storage.markers import checked_name
 from clipneuron.storage.objects import Objects, open_objects, probe
-from clipneuron.storage.run import Run, checked_name
+from clipneuron.storage.run import Run
 
 __all__ = [
     "Commit",
     "FailedAttempt",
     "Failure",
+    "Garbage",
     "ObjectMissingError",
     "Run",
     "RunMismatchError",
@@ -33,7 +36,7 @@ _FULL_NAME = re.compile(r".+-[0-9a-f]{16}")
 
 @dataclass(frozen=True, init=False)
 class Store:
-    """Runs at one place: a path or a file:// URL, which need not exist before the first run."""
+    """Runs at one place: a path, a file:// or an s3:// URL; a directory need not exist before the first run."""
 
     objects: Objects
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from clipneuron.storage import parquet
 from clipneuron.storage.commits import Stored
-from clipneuron.storage.errors import StoreError
+from clipneuron.storage.errors import ObjectMissingError, StoreError
 from clipneuron.storage.objects import Objects
 
 
@@ -37,51 +37,58 @@ def read(
     the checksums of the pages. Raises StoreError when the object is missing, damaged or can't be read,
     ValueError for an unknown column.
     """
-    _raise(objects, stored, wrong_size(objects, stored))
+    if columns is None and filters is None:
+        return parquet.decode(_intact(objects, stored))
     try:
-        if columns is None and filters is None:
-            return parquet.decode(_intact(objects, stored))
         with objects.filesystem().open_input_file(stored.key) as source:
-            found = _sha256(source.read_at(stored.footer, stored.size - stored.footer))
-            _raise(objects, stored, _differs(found, stored.footer_sha256))
-            return parquet.decode(source, columns, filters)
-    except (pa.ArrowException, OSError) as error:
-        # Whether the object or something else is at fault is decided by the object's digest.
-        _intact(objects, stored)
-        kind = StoreError if isinstance(error, OSError) else ValueError
-        raise kind(f"can't read table {stored.table!r} as asked: {error}") from error
-
-
-def wrong_size(objects: Objects, stored: Stored) -> str:
-    """What is wrong with the object's presence or length, "" if nothing is."""
-    size = objects.size(stored.key)
-    if size is None:
-        return "is missing"
-    return "" if size == stored.size else f"has {size} bytes instead of {stored.size}"
+            if (
+                _sha256(source.read_at(stored.footer, stored.size - stored.footer))
+                == stored.footer_sha256
+            ):
+                return parquet.decode(source, columns, filters)
+    except (pa.ArrowException, OSError):
+        pass  # whether the object, the way to it or the question is at fault is told below
+    data = _intact(objects, stored)
+    try:
+        return parquet.decode(data, columns, filters)
+    except pa.ArrowException as error:
+        raise ValueError(f"can't read table {stored.table!r} as asked: {error}") from error
 
 
 def wrong_bytes(objects: Objects, stored: Stored) -> str:
     """What is wrong with the object, every byte of it considered, "" if nothing is."""
-    problem = wrong_size(objects, stored)
-    return problem or _differs(_sha256(objects.get(stored.key)), stored.sha256)
+    return _read(objects, stored)[1]
 
 
 def _intact(objects: Objects, stored: Stored) -> bytes:
-    data = objects.get(stored.key)
-    _raise(objects, stored, _differs(_sha256(data), stored.sha256))
-    return data
-
-
-def _raise(objects: Objects, stored: Stored, problem: str) -> None:
+    data, problem = _read(objects, stored)
     if problem:
         raise StoreError(
             f"{objects.location(stored.key)} {problem}: delete the marker of its shard under commits/ and "
             "run the same command again; only this shard is computed again"
         )
+    return data
 
 
-def _differs(found: str, committed: str) -> str:
-    return "" if found == committed else "is damaged: its bytes are not those that were committed"
+def _read(objects: Objects, stored: Stored) -> tuple[bytes, str]:
+    """The object's bytes and what is wrong with them; read twice before they are called damaged."""
+    data, problem = b"", ""
+    for _ in range(2):
+        try:
+            data = objects.get(stored.key)
+        except ObjectMissingError:
+            return b"", "is missing"
+        if not (problem := _wrong(data, stored)):
+            break
+    return data, problem
+
+
+def _wrong(data: bytes, stored: Stored) -> str:
+    if len(data) != stored.size:
+        return f"has {len(data)} bytes instead of {stored.size}"
+    if _sha256(data) != stored.sha256:
+        return "is damaged: its bytes are not those that were committed"
+    return ""
 
 
 def _sha256(data: bytes) -> str:

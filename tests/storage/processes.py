@@ -1,6 +1,10 @@
-"""Real processes for the tests: started from a clean server, so no thread is forked in mid-air."""
+"""Real processes for the tests: started from a clean server, so no thread is forked in mid-air.
+
+They get the environment that the test has when they start, not the one that the server began with.
+"""
 
 import multiprocessing
+import os
 import traceback
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
@@ -8,7 +12,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["clipneuron.storage.store", "tests.storage.samples"])
+_CONTEXT.set_forkserver_preload(["clipneuron.storage.s3_objects", "tests.storage.samples"])
 
 
 def run_in_process(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -29,9 +33,19 @@ def barrier(parties: int) -> Any:
 
 def start(function: Callable[..., Any], *arguments: Any) -> BaseProcess:
     """A running process, for those who want to kill it."""
-    process = _CONTEXT.Process(target=function, args=arguments, daemon=True)
+    process = _CONTEXT.Process(
+        target=_call, args=(dict(os.environ), function, arguments), daemon=True
+    )
     process.start()
     return process
+
+
+def _call(
+    environment: dict[str, str], function: Callable[..., Any], arguments: tuple[Any, ...]
+) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+    function(*arguments)
 
 
 def _start(

@@ -16,7 +16,7 @@ IDENTITY: dict[str, object] = {
 }
 
 
-def new_run(root: Path, name: str = "demo") -> Run:
+def new_run(root: Path | str, name: str = "demo") -> Run:
     return Store(root).open_run(name, IDENTITY, {"host": "here"})
 
 
@@ -51,8 +51,8 @@ def values(run: Run, shard: str | None = None) -> set[float]:
     return {value for row in table["coefficients"].to_pylist() for value in row}
 
 
-def data_files(root: Path) -> list[Path]:
-    return sorted(root.rglob("*.parquet"))
+def data_keys(run: Run) -> list[str]:
+    return list(run.objects.list("data/"))
 
 
 def leftovers(root: Path) -> list[Path]:

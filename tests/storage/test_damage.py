@@ -1,8 +1,8 @@
 """What was damaged after it was committed is an error that says what to do, never other numbers."""
 
+import io
 import random
 from collections.abc import Callable
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from clipneuron.storage import parquet
 from clipneuron.storage.errors import StoreError
 from clipneuron.storage.store import Run
-from tests.storage.samples import data_files, means, new_run
+from tests.storage.samples import data_keys, means, new_run
 
 Read = Callable[[Run], object]
 READS: dict[str, Read] = {
@@ -25,15 +25,15 @@ READS: dict[str, Read] = {
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    run = new_run(tmp_path)
+def run(place: str) -> Run:
+    run = new_run(place)
     run.commit("calibrate", "00000", {"means": means(1.5)})
     return run
 
 
 @pytest.fixture
-def file(run: Run, tmp_path: Path) -> Path:
-    return data_files(tmp_path)[0]
+def key(run: Run) -> str:
+    return data_keys(run)[0]
 
 
 def read_or_complaint(run: Run) -> str:
@@ -43,50 +43,49 @@ def read_or_complaint(run: Run) -> str:
         return str(error)
 
 
-def flip(file: Path, place: int, bit: int = 0) -> None:
-    data = bytearray(file.read_bytes())
+def flip(run: Run, key: str, place: int, bit: int = 0) -> None:
+    data = bytearray(run.objects.get(key))
     data[place % len(data)] ^= 1 << bit
-    file.write_bytes(data)
+    run.objects.put(key, bytes(data))
 
 
 @pytest.mark.parametrize("read", READS.values(), ids=READS)
-def test_a_missing_object_is_named_with_the_repair(run: Run, file: Path, read: Read) -> None:
-    file.unlink()
-    with pytest.raises(
-        StoreError, match=rf"{file.name} is missing: delete the marker .* run the same"
-    ):
+def test_a_missing_object_is_named_with_the_repair(run: Run, key: str, read: Read) -> None:
+    run.objects.delete(key)
+    with pytest.raises(StoreError, match=rf"{key} is missing: delete the marker .* run the same"):
         read(run)
-    assert run.verify() == [f"{file} is missing"]
+    where = run.objects.location(key)
+    assert run.verify() == [f"{where} is missing; commits/calibrate/00000.json names it"]
 
 
 @pytest.mark.parametrize("read", READS.values(), ids=READS)
-def test_a_truncated_object_is_an_error(run: Run, file: Path, read: Read) -> None:
-    data = file.read_bytes()
-    file.write_bytes(data[:-1])
+def test_a_truncated_object_is_an_error(run: Run, key: str, read: Read) -> None:
+    data = run.objects.get(key)
+    run.objects.put(key, data[:-1])
     with pytest.raises(StoreError, match=f"has {len(data) - 1} bytes instead of {len(data)}"):
         read(run)
-    assert run.verify("calibrate") == [f"{file} has {len(data) - 1} bytes instead of {len(data)}"]
+    [problem] = run.verify("calibrate")
+    assert f"{key} has {len(data) - 1} bytes instead of {len(data)}" in problem
 
 
 @pytest.mark.parametrize("read", READS.values(), ids=READS)
 def test_an_object_of_the_right_length_but_other_bytes_is_an_error(
-    run: Run, file: Path, read: Read
+    run: Run, key: str, read: Read
 ) -> None:
-    file.write_bytes(b"\0" * file.stat().st_size)
+    run.objects.put(key, b"\0" * len(run.objects.get(key)))
     with pytest.raises(StoreError, match="is damaged: its bytes are not those that were committed"):
         read(run)
     assert "is damaged" in run.verify()[0]
 
 
 @settings(max_examples=60, deadline=None)
-@given(place=st.integers(0, 10**6), bit=st.integers(0, 7), columns=st.booleans())
+@given(flipped=st.integers(0, 10**6), bit=st.integers(0, 7), columns=st.booleans())
 def test_any_flipped_bit_is_an_error_or_harmless(
-    tmp_path_factory: pytest.TempPathFactory, place: int, bit: int, columns: bool
+    tmp_path_factory: pytest.TempPathFactory, flipped: int, bit: int, columns: bool
 ) -> None:
-    root = tmp_path_factory.mktemp("flip")
-    run = new_run(root)
+    run = new_run(tmp_path_factory.mktemp("flip"))
     run.commit("calibrate", "00000", {"means": means(1.5)})
-    flip(data_files(root)[0], place, bit)
+    flip(run, data_keys(run)[0], flipped, bit)
     assert len(run.verify()) == 1
     if not columns:
         with pytest.raises(StoreError, match="is damaged"):
@@ -97,30 +96,40 @@ def test_any_flipped_bit_is_an_error_or_harmless(
 
 
 def test_a_flipped_byte_in_a_footer_is_an_error_for_those_who_read_a_column(
-    run: Run, file: Path
+    run: Run, key: str
 ) -> None:
-    good = file.read_bytes()
-    for place in range(len(good) - len(parquet.footer(good)), len(good), 5):
-        flip(file, place, place % 8)
+    good = run.objects.get(key)
+    for place in range(len(good) - len(parquet.footer(good)), len(good), 80):
+        flip(run, key, place, place % 8)
         with pytest.raises(StoreError, match="is damaged"):
             READS["columns"](run)
-        file.write_bytes(good)
+        run.objects.put(key, good)
 
 
-def test_a_dataset_checks_pages_too(run: Run) -> None:
-    # Values that can't be compressed: no decompressor would notice that one of them has changed.
+def noise() -> pa.Table:
+    """Values that can't be compressed: no decompressor would notice that one of them has changed."""
     random.seed(1)
     rows = means(0.0).to_pylist()
-    noise = [row | {"coefficients": [random.random() for _ in range(50)]} for row in rows]
-    table = pa.Table.from_pylist(noise, schema=means(0.0).schema)
-    run.commit("noise", "00000", {"means": table})
-    [path] = run.files("noise", "means")
-    column = pq.read_metadata(path).row_group(0).column(3)
-    flip(Path(path), column.data_page_offset + column.total_compressed_size - 100)
-    assert not pq.read_table(path).equals(table), "without a check, other numbers are read"
-    dataset = run.dataset("noise", "means")
+    rows = [row | {"coefficients": [random.random() for _ in range(50)]} for row in rows]
+    return pa.Table.from_pylist(rows, schema=means(0.0).schema)
+
+
+def flip_a_value(run: Run, key: str) -> None:
+    column = pq.read_metadata(io.BytesIO(run.objects.get(key))).row_group(0).column(3)
+    flip(run, key, column.data_page_offset + column.total_compressed_size - 100)
+
+
+def test_a_flipped_byte_in_a_data_page_is_never_another_number(run: Run) -> None:
+    run.commit("noise", "00000", {"means": noise()})
+    [key] = run.objects.list("data/noise/")
+    flip_a_value(run, key)
+    unchecked = pq.read_table(io.BytesIO(run.objects.get(key)))
+    assert not unchecked.equals(noise()), "without a check, other numbers are read"
+    for columns in (None, ["coefficients"]):
+        with pytest.raises(StoreError, match="is damaged"):
+            run.read("noise", "means", columns=columns)
     with pytest.raises((pa.ArrowException, OSError)):
-        dataset.to_table()
+        run.dataset("noise", "means").to_table()
 
 
 def test_a_damaged_marker_is_named_with_the_repair(run: Run) -> None:
@@ -131,20 +140,22 @@ def test_a_damaged_marker_is_named_with_the_repair(run: Run) -> None:
     assert "00000.json is damaged" in problem
 
 
-def test_the_repair_repairs(run: Run, file: Path) -> None:
-    file.unlink()
+def test_the_repair_repairs(run: Run, key: str) -> None:
+    run.objects.delete(key)
     run.objects.delete("commits/calibrate/00000.json")
     run.commit("calibrate", "00000", {"means": means(1.5)})
     assert run.verify() == []
     assert run.read("calibrate", "means").equals(means(1.5))
 
 
-def test_verify_looks_at_every_stage_and_finds_every_problem(run: Run, tmp_path: Path) -> None:
+def test_verify_looks_at_every_stage_and_finds_every_problem(run: Run) -> None:
     run.commit("later", "00000", {"means": means(2.0)})
     run.commit("later", "00001", {"means": means(3.0)})
-    files = data_files(tmp_path)
-    files[0].unlink()
-    files[2].write_bytes(b"")
-    assert len(run.verify()) == 2
+    keys = data_keys(run)
+    run.objects.delete(keys[0])
+    run.objects.put(keys[2], b"")
+    looked: list[int] = []
+    assert len(run.verify(advance=looked.append)) == 2
+    assert sum(looked) == 3
     assert len(run.verify("later")) == 1
     assert run.verify("none") == []

@@ -19,13 +19,13 @@ from clipneuron.storage.errors import StoreError
 from clipneuron.storage.local import LocalObjects
 from clipneuron.storage.store import Run
 from tests.storage.processes import barrier, run_in_process, run_together, start
-from tests.storage.samples import data_files, leftovers, means, new_run, norms, values
+from tests.storage.samples import data_keys, leftovers, means, new_run, norms, values
 
 RACERS = 8
 SHARDS = [f"{number:05d}" for number in range(6)]
 
 
-def race(root: Path, everyone: Any, number: int) -> list[tuple[str, str]]:
+def race(root: str, everyone: Any, number: int) -> list[tuple[str, str]]:
     """Commits every shard and tells who won each."""
     run = new_run(root)
     won = []
@@ -36,10 +36,10 @@ def race(root: Path, everyone: Any, number: int) -> list[tuple[str, str]]:
     return won
 
 
-def test_racing_processes_agree_on_one_commit_per_shard(tmp_path: Path) -> None:
+def test_racing_processes_agree_on_one_commit_per_shard(place: str) -> None:
     everyone = barrier(RACERS)
-    told = run_together(race, [(tmp_path, everyone, number) for number in range(RACERS)])
-    run = new_run(tmp_path)
+    told = run_together(race, [(place, everyone, number) for number in range(RACERS)])
+    run = new_run(place)
     commits = run.committed("calibrate")
     assert list(commits) == SHARDS
     for views in told:
@@ -50,19 +50,19 @@ def test_racing_processes_agree_on_one_commit_per_shard(tmp_path: Path) -> None:
         assert run.read("calibrate", "norms", shards=[shard])["image"].to_pylist() == [
             f"by-{winner}"
         ]
-    assert len(data_files(tmp_path)) == 2 * RACERS * len(SHARDS)
+    assert len(data_keys(run)) > 2 * len(SHARDS), "nobody raced"
     assert run.verify() == []
 
 
-def count_failures(root: Path, everyone: Any) -> list[int]:
+def count_failures(root: str, everyone: Any) -> list[int]:
     run = new_run(root)
     everyone.wait(60)
     return [run.record_failure("calibrate", "00000", ValueError("no")) for _ in range(5)]
 
 
-def test_failures_recorded_at_once_are_all_counted(tmp_path: Path) -> None:
+def test_failures_recorded_at_once_are_all_counted(place: str) -> None:
     everyone = barrier(4)
-    counts = run_together(count_failures, [(tmp_path, everyone)] * 4)
+    counts = run_together(count_failures, [(place, everyone)] * 4)
     assert sorted(number for each in counts for number in each) == list(range(1, 21))
 
 
@@ -98,7 +98,7 @@ def test_a_late_attempt_changes_no_view(tmp_path: Path) -> None:
     assert run.read("calibrate", "means").equals(seen[0])
     assert run.dataset("calibrate", "means").count_rows() == 3
     assert len(run.files("calibrate", "means")) == 1
-    assert len(data_files(tmp_path)) == 2
+    assert len(data_keys(run)) == 2
 
 
 def test_nothing_is_seen_before_the_marker(tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def test_kill_9_at_a_random_moment_loses_the_shard_in_flight_only(tmp_path: Path
         root = tmp_path / str(trial)
         process = start(commit_for_ever, root)
         deadline = time.monotonic() + 60
-        while len(data_files(root)) < 5 and time.monotonic() < deadline:
+        while len(list(root.rglob("data/*/*/*.parquet"))) < 5 and time.monotonic() < deadline:
             time.sleep(0.01)
         time.sleep(random.random() / 20)
         process.kill()
@@ -245,7 +245,7 @@ def test_kill_9_at_a_random_moment_loses_the_shard_in_flight_only(tmp_path: Path
         run = new_run(root)
         done = len(run.committed("calibrate"))
         assert done >= 4
-        assert len(data_files(root)) - done in (0, 1)
+        assert len(data_keys(run)) - done in (0, 1)
         assert run.verify() == []
         assert values(run) == set(map(float, range(done)))
 

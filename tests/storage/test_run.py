@@ -9,12 +9,12 @@ import pytest
 
 from clipneuron.storage.errors import StoreError
 from clipneuron.storage.store import Failure, Run
-from tests.storage.samples import data_files, means, new_run, norms, values
+from tests.storage.samples import data_keys, means, new_run, norms, values
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    return new_run(tmp_path)
+def run(place: str) -> Run:
+    return new_run(place)
 
 
 def test_a_commit_says_what_was_done(run: Run) -> None:
@@ -66,6 +66,25 @@ def test_the_second_commit_of_a_shard_gets_the_first(run: Run) -> None:
     assert values(run) == {1.0}
 
 
+def test_a_shard_that_is_done_costs_no_space(run: Run) -> None:
+    run.commit("calibrate", "00000", {"means": means(1.0)})
+    before = list(run.objects.entries(""))
+    run.commit("calibrate", "00000", {"means": means(2.0)})
+    assert list(run.objects.entries("")) == before
+
+
+def test_what_is_done_is_told_by_names(run: Run) -> None:
+    assert run.done("calibrate") == set()
+    for shard in ("b", "a"):
+        run.commit("calibrate", shard, {"means": means(1.0)})
+    assert run.done("calibrate") == {"a", "b"}
+    assert run.is_done("calibrate", "a")
+    assert not run.is_done("calibrate", "c")
+    run.objects.delete("commits/calibrate/a.json")
+    assert run.done("calibrate") == {"b"}
+    assert not run.is_done("calibrate", "a")
+
+
 def test_a_reused_attempt_name_does_not_touch_committed_bytes(run: Run) -> None:
     run.commit("calibrate", "00000", {"means": means(1.0)}, attempt="same")
     run.commit("calibrate", "00000", {"means": means(2.0)}, attempt="same")
@@ -80,13 +99,13 @@ def test_a_commit_may_have_no_table_or_no_rows(run: Run) -> None:
     assert run.read("calibrate", "means").num_rows == 0
 
 
-def test_a_wrong_table_is_refused_before_anything_is_written(run: Run, tmp_path: Path) -> None:
+def test_a_wrong_table_is_refused_before_anything_is_written(run: Run) -> None:
     tables = {"means": means(1.0), "norms": norms(["a"]).drop_columns(["image"])}
     with pytest.raises(ValueError, match=r"image .string. is missing"):
         run.commit("calibrate", "00000", tables)
     with pytest.raises(ValueError, match="there is no table 'mean'"):
         run.commit("calibrate", "00000", {"mean": means(1.0)})
-    assert data_files(tmp_path) == []
+    assert data_keys(run) == []
     assert run.committed("calibrate") == {}
 
 
@@ -164,7 +183,8 @@ def test_a_dataset_sees_committed_rows_only(run: Run) -> None:
     assert dataset.to_table(filter=pc.field("neuron") == 2).num_rows == 2
 
 
-def test_files_are_absolute_paths_that_others_can_read(run: Run) -> None:
+def test_files_are_absolute_paths_that_others_can_read(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
     run.commit("calibrate", "00000", {"means": means(1.0)})
     run.commit("calibrate", "00000", {"means": means(2.0)})
     [path] = run.files("calibrate", "means")
@@ -238,10 +258,22 @@ def test_the_store_survives_any_text_in_an_error(run: Run) -> None:
 def test_reports_may_be_written_again(run: Run) -> None:
     run.put_file("figures/a.png", b"one")
     address = run.put_file("figures/a.png", b"two")
+    assert address == run.objects.location("reports/figures/a.png")
+    assert run.objects.get("reports/figures/a.png") == b"two"
+
+
+def test_reports_on_a_disk_have_a_path(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
+    run.put_file("figures/a.png", b"one")
+    address = run.put_file("figures/a.png", b"two")
     path = run.path("figures/a.png")
     assert path == Path(address)
     assert path is not None
     assert path.read_bytes() == b"two"
+
+
+def test_reports_in_a_bucket_have_none(s3_url: str) -> None:
+    assert new_run(s3_url).path("figures/a.png") is None
 
 
 def test_a_run_travels(run: Run) -> None:
@@ -251,13 +283,13 @@ def test_a_run_travels(run: Run) -> None:
     assert values(other) == {1.0}
 
 
-def test_equal_shards_have_equal_bytes(tmp_path: Path) -> None:
+def test_equal_shards_have_equal_bytes(place: str) -> None:
     digests = {
-        new_run(tmp_path / place)
+        new_run(f"{place}/{folder}")
         .commit("effects", "00000", {"norms": norms(["a"])})
         .stored("norms")
         .sha256
-        for place in ("one", "two")
+        for folder in ("one", "two")
     }
     assert len(digests) == 1
 
