@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.storage.pictures import Folder, Place, Prefix
+
 
 @pytest.fixture(params=["local", "s3"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
@@ -11,3 +13,12 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "local":
         return str(tmp_path / "store")
     return f"{request.getfixturevalue('s3_url')}/store"
+
+
+@pytest.fixture
+def folder(place: str) -> Place:
+    """An empty folder, on a local disk and then on S3."""
+    if place.startswith("s3://"):
+        return Prefix(place)
+    Path(place).mkdir()
+    return Folder(place)

@@ -57,9 +57,9 @@ def test_the_order_is_natural(tmp_path: Path) -> None:
 
 @given(st.lists(st.text(st.sampled_from("ab01/.-²٣"), min_size=1, max_size=6), unique=True))
 def test_the_order_is_total_and_depends_on_nothing_else(names: list[str]) -> None:
-    for given in (names, names[::-1]):
-        order = natural_order(pa.chunked_array([given], pa.string())).to_pylist()
-        assert [given[place] for place in order] == sorted(names, key=naturally)
+    for some in (names, names[::-1]):
+        order = natural_order(pa.chunked_array([some], pa.string())).to_pylist()
+        assert [some[place] for place in order] == sorted(names, key=naturally)
 
 
 def naturally(path: str) -> tuple[object, str]:
