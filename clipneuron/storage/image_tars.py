@@ -82,7 +82,17 @@ class _Sample:
 
     key: str
     picture: tarfile.TarInfo | None = None
-    label: dict[str, Any] = field(default_factory=lambda: stated(None, None, None))
+    number: int | None = None
+    """The class as .cls has it."""
+    told: dict[str, Any] = field(default_factory=lambda: stated(None, None, None))
+    """The class as .json has it."""
+
+    @property
+    def label(self) -> dict[str, Any]:
+        """The class; a number in .cls goes before one in .json, which may name it."""
+        if self.number is None:
+            return self.told
+        return stated(self.number, None, self.told["text"] or self.told["name"])
 
 
 def _listed(files: Files, entry: dict[str, Any]) -> tuple[pa.Table, Counter[str]]:
@@ -211,22 +221,12 @@ def _add(sample: _Sample, kind: str, tar: _Tar, member: tarfile.TarInfo) -> None
                 f"{member.name}): expected one picture per sample; make the tar again"
             )
         sample.picture = member
-    elif kind in ("cls", "json"):
-        _add_label(sample, kind, f"{tar.place}/{member.name}", tar.contents(member))
-
-
-def _add_label(sample: _Sample, kind: str, place: str, data: bytes | None) -> None:
-    """Notes what a .cls or .json says of the class; a number in .cls goes before one in .json."""
-    if data is None:
-        return
-    if kind == "cls":
-        sample.label |= {"number": _number(data, place), "text": None}
-        return
-    told = _from_json(data, place)
-    if sample.label["number"] is None:
-        sample.label = told
-    else:
-        sample.label["name"] = told["text"] or told["name"]
+    elif kind in ("cls", "json") and (data := tar.contents(member)) is not None:
+        place = f"{tar.place}/{member.name}"
+        if kind == "cls":
+            sample.number = _number(data, place)
+        else:
+            sample.told = _from_json(data, place)
 
 
 def _number(data: bytes, place: str) -> int:

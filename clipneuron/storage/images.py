@@ -101,17 +101,18 @@ def _open_all(files: Files, columns: Columns | None) -> Collection:
         return _passing_over(found, "pictures", Parquet=listing.tables, tar=listing.tars)
     if listing.tars.num_rows:
         # Makers of tars like to write a Parquet file of captions beside each.
-        return _passing_over(open_tars(files, listing.tars), "tars", Parquet=listing.tables)
-    if listing.tables.num_rows:
-        return open_tables(files, listing.tables, columns or Columns())
-    raise ValueError(_nothing(files, listing))
+        found = _passing_over(open_tars(files, listing.tars), "tars", Parquet=listing.tables)
+    elif listing.tables.num_rows:
+        found = open_tables(files, listing.tables, columns or Columns())
+    else:
+        raise ValueError(_nothing(files, listing))
+    return replace(found, skipped=dict(Counter(found.skipped) + listing.skipped))
 
 
 def _passing_over(collection: Collection, taken: str, **others: pa.Table) -> Collection:
     """The collection, with the files of other kinds counted as skipped."""
-    skipped = Counter(collection.skipped)
-    skipped.update({f"{kind} files beside {taken}": t.num_rows for kind, t in others.items()})
-    return replace(collection, skipped=dict(+skipped))
+    beside = Counter({f"{kind} files beside {taken}": t.num_rows for kind, t in others.items()})
+    return replace(collection, skipped=dict(Counter(collection.skipped) + beside))
 
 
 def _nothing(files: Files, listing: Listing) -> str:
