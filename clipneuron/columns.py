@@ -1,11 +1,14 @@
 """Tensors as Arrow columns and back, without a Python object per number."""
 
+import warnings
 from collections.abc import Mapping
 from math import prod
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -32,6 +35,13 @@ def tensor(column: pa.ChunkedArray) -> Tensor:
     if not pa.types.is_list(array.type) and not pa.types.is_fixed_size_list(array.type):
         return torch.from_numpy(array.to_numpy(zero_copy_only=False).copy())
     return torch.from_numpy(array.flatten().to_numpy().copy()).reshape(len(array), -1)
+
+
+def unchanging(array: NDArray[Any]) -> Tensor:
+    """The array as a tensor on the same memory, which may be read-only and must not be written to."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(array)
 
 
 def neuron_columns(layer: int, first: int, neurons: int) -> dict[str, pa.Array]:

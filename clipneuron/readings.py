@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from clipneuron.columns import tensor
+from clipneuron.columns import list_column, neuron_columns, table_of, tensor
 from clipneuron.lens.summaries import Moments, Summary, merge, top_keys
+from clipneuron.storage import tables
 from clipneuron.storage.store import Run
 
 
@@ -77,20 +78,54 @@ def mean_effects(run: Run, layers: Sequence[int]) -> dict[int, MeanEffect]:
     return {layer: MeanEffect(*moments.mean, moments.axes) for layer, moments in sums.items()}
 
 
-def summary(run: Run, block: NeuronBlock, shards: Sequence[str]) -> Summary:
-    """What the sweep knows of a block of neurons, merged over its shards, one of them in memory at a time."""
+@dataclass(frozen=True)
+class Part:
+    """Some shards of a stage, as the place to read a table from."""
+
+    stage: str
+    shards: tuple[str, ...]
+
+
+def merged(run: Run, block: NeuronBlock, source: Part) -> Summary:
+    """What the shards know together of a block of neurons; one of them is in memory at a time."""
     return merge(
-        _summary(run.read("effects", "summaries", shards=[shard], filters=block.filters))
-        for shard in shards
+        _summary(run.read(source.stage, "summaries", shards=[shard], filters=block.filters))
+        for shard in source.shards
     ).ranked()
 
 
+def summary_table(layer: int, first: int, summary: Summary) -> pa.Table:
+    """The table `summaries` for the neurons of a layer from `first` on, a row per neuron."""
+    floats, neurons = pa.list_(pa.float32()), len(summary.keys)
+    columns = {
+        **neuron_columns(layer, first, neurons),
+        "count": pa.array([summary.count] * neurons, pa.int64()),
+        "norm_sum": summary.norm_sum.cpu().numpy(),
+        "square_sum": summary.square_sum.cpu().numpy(),
+        "fourth_sum": summary.fourth_sum.cpu().numpy(),
+        "histogram": list_column(summary.histogram, pa.list_(pa.int64())),
+        "top_norms": list_column(summary.top_norms, floats),
+        "top_images": list_column(summary.top_images, pa.list_(pa.int64())),
+        "top_coefficients": list_column(summary.coefficients, floats),
+    }
+    return table_of(columns, tables.schema("summaries"))
+
+
 def remainders(
-    run: Run, layer: int
+    run: Run, layer: int, swept: Sequence[str]
 ) -> tuple[Int[Tensor, "image"], Float[Tensor, "image coordinate"]]:
-    """Numbers and centred remainder coordinates of all swept pictures, by rising number."""
-    table = run.read("effects", "remainders", filters=[("layer", "==", layer)]).sort_by("index")
+    """Numbers and centred remainder coordinates of the pictures of the swept shards, by rising number."""
+    own = [("layer", "==", layer)]
+    table = run.read("effects", "remainders", shards=swept, filters=own).sort_by("index")
     return tensor(table["index"]), tensor(table["coordinates"])
+
+
+def planned_shards(run: Run, parts: int) -> tuple[str, ...]:
+    """Names of the picture shards in the first `parts` parts of the plan, in order."""
+    table = run.read("plan", "plan", columns=["shard", "part"])
+    return tuple(
+        sorted(pc.unique(table.filter(pc.less(table["part"], parts))["shard"]).to_pylist())
+    )
 
 
 def _of_layer(table: pa.Table, layer: int) -> pa.Table:

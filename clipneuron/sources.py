@@ -24,6 +24,13 @@ from clipneuron.storage.store import Failure, Run
 ClipLoader = Callable[[], Clip]
 
 
+def placed(device: str) -> torch.device:
+    """The device of this name on this machine; `auto` is a GPU where there is one."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(device)
+
+
 @dataclass(frozen=True)
 class Lenses:
     """Which layers a run looks at, and through which lens."""
@@ -85,9 +92,11 @@ class PictureFeed:
     preprocess: Preprocess
     threads: int = 2
 
-    def shards(self, run: Run) -> list[Shard]:
-        """The shards that the plan cut the collection into, each with its rows of the plan."""
-        plan = run.read("plan", "plan").combine_chunks().sort_by("index")
+    def shards(self, run: Run, parts: int) -> list[Shard]:
+        """The shards in the first `parts` parts of the plan, each with its rows of the plan."""
+        everything = run.read("plan", "plan")
+        wanted = everything.filter(pc.less(everything["part"], parts)).combine_chunks()
+        plan = wanted.sort_by([("shard", "ascending"), ("index", "ascending")])
         encoded = pc.run_end_encode(plan["shard"].combine_chunks())
         starts = [0, *encoded.run_ends.to_pylist()]
         return [

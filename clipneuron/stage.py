@@ -1,8 +1,8 @@
 """What a stage says about itself. This module runs nothing: the engine does, here or on a cluster.
 
-A stage is one arrow of the flow. It names what it reads and writes, cuts its work into shards, and builds a
-worker once per process. `load` (no model: reading, decoding) and `process` (the model or the maths) are apart, so
-that an engine can overlap them. Both must be safe to repeat: the only effect of a shard is its commit.
+A stage is one arrow of the flow. It names what it reads and writes, cuts its work into shards, and makes a
+loader (no model: reading, decoding) and a worker (the model or the maths), so that an engine can overlap them, in
+one process or in many. Both must be safe to repeat: the only effect of a shard is its commit.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,8 +24,13 @@ class Config(BaseModel):
 class Resources(Config):
     """What one worker of a stage needs, in the engine's units."""
 
-    cpus: float = Field(default=1.0, description="CPU cores per worker")
-    gpus: float = Field(default=0.0, description="GPUs per worker; a fraction shares one")
+    cpus: float = Field(default=1.0, gt=0, description="CPU cores per worker")
+    gpus: float = Field(default=0.0, ge=0, description="GPUs per worker; a fraction shares one")
+    pool: str = Field(
+        default="",
+        description="the pool of model actors that does the work, such as clip; empty: a task per shard",
+    )
+    local: bool = Field(default=False, description="small work that stays with the driver")
 
 
 @dataclass(frozen=True)
@@ -49,12 +54,16 @@ Advance = Callable[[int], None]
 """Called with the number of rows just finished."""
 
 
-class Worker(Protocol):
-    """Does the work of a stage's shards, one after another, in one process."""
+class Loader(Protocol):
+    """Fetches what a shard is made of. Small: it travels to the processes that read and decode."""
 
     def load(self, shard: Shard) -> Any:
-        """Whatever `process` needs of this shard; called in another thread, ahead of `process`."""
+        """Whatever a worker's `process` needs of this shard; may run in another thread or process."""
         ...
+
+
+class Worker(Protocol):
+    """Does the work of a stage's shards, one after another, in one process."""
 
     def process(self, loaded: Any, advance: Advance) -> Output:
         """The shard's tables."""
@@ -62,7 +71,7 @@ class Worker(Protocol):
 
 
 class Stage(Protocol):
-    """One arrow of the flow."""
+    """One arrow of the flow. Picklable: it travels to the processes that build workers."""
 
     @property
     def name(self) -> str:
@@ -93,6 +102,14 @@ class Stage(Protocol):
         """All shards of the run, done or not, in a stable order."""
         ...
 
-    def build(self, run: Run) -> Worker:
-        """A worker, with everything loaded that all shards share."""
+    def loader(self, run: Run) -> Loader:
+        """A loader, without anything heavy."""
+        ...
+
+    def share(self, run: Run) -> Any:
+        """What all workers read alike, read once per run; as arrays, of which a cluster keeps one copy per node."""
+        ...
+
+    def build(self, shared: Any) -> Worker:
+        """A worker on what `share` gave; loads the model, where there is one."""
         ...

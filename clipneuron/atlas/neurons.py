@@ -36,24 +36,34 @@ class NeuronCard:
         return "  ".join(f"{'+' if weight >= 0 else '-'}{text}" for text, weight in self.words)
 
 
+@dataclass(frozen=True)
+class Keys:
+    """The stages whose tables are shown; `explanations` is None where contents of pictures are unknown."""
+
+    directions: str
+    descriptions: str
+    explanations: str | None
+
+
 def selective_neurons(
-    run: Run, descriptions: str, layer: int, count: int, words: int = 4
+    run: Run, keys: Keys, layer: int, count: int, words: int = 4
 ) -> list[NeuronCard]:
     """The `count` neurons of a layer with the lowest participation among those whose effect is not small.
 
     Small: a threshold below the layer's median, which leaves out neurons that are selective because they do nothing.
     """
-    table = run.read("directions", "directions", filters=[("layer", "==", layer)]).sort_by("neuron")
+    own = [("layer", "==", layer)]
+    table = run.read(keys.directions, "directions", filters=own).sort_by("neuron")
     thresholds = table["threshold"].to_numpy()
     participation = table["participation"].to_numpy()
     candidates = np.where(thresholds >= np.median(thresholds), participation, np.inf)
     chosen = np.argsort(candidates, kind="stable")[:count]
-    return neuron_cards(run, descriptions, layer, [int(neuron) for neuron in chosen], words, table)
+    return neuron_cards(run, keys, layer, [int(neuron) for neuron in chosen], words, table)
 
 
 def neuron_cards(
     run: Run,
-    descriptions: str,
+    keys: Keys,
     layer: int,
     neurons: Sequence[int],
     words: int = 4,
@@ -61,9 +71,9 @@ def neuron_cards(
 ) -> list[NeuronCard]:
     """Cards of chosen neurons of a layer, in the order asked for."""
     own = [("layer", "==", layer), ("neuron", "in", list(neurons))]
-    table = directions or run.read("directions", "directions", filters=own)
+    table = directions or run.read(keys.directions, "directions", filters=own)
     rows = {row: place for place, row in enumerate(table["neuron"].to_pylist())}
-    spoken = _words(run.read(descriptions, "descriptions", filters=own), words)
+    spoken = _words(run.read(keys.descriptions, "descriptions", filters=own), words)
     return [
         _card(table.slice(rows[neuron], 1).to_pylist()[0], spoken.get(neuron, ()))
         for neuron in neurons

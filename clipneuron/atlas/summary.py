@@ -8,7 +8,7 @@ import numpy as np
 from rich.table import Table
 
 from clipneuron.atlas.figures import contact_sheet, png
-from clipneuron.atlas.neurons import NeuronCard, selective_neurons
+from clipneuron.atlas.neurons import Keys, NeuronCard, selective_neurons
 from clipneuron.storage.store import Run
 
 
@@ -29,15 +29,15 @@ class LayerFigures:
     beats_shuffled: float
 
 
-def layer_figures(run: Run, layer: int, explanations: str | None) -> LayerFigures:
-    """The figures of one layer; `explanations` is the key of that stage, None where it did not run."""
+def layer_figures(run: Run, layer: int, keys: Keys) -> LayerFigures:
+    """The figures of one layer."""
     own = [("layer", "==", layer)]
     columns = ["explained_variance", "participation", "threshold"]
-    table = run.read("directions", "directions", columns=columns, filters=own)
+    table = run.read(keys.directions, "directions", columns=columns, filters=own)
     medians = {name: float(np.median(table[name].to_numpy())) for name in columns}
     mine = others = better = float("nan")
-    if explanations:
-        scores = run.read(explanations, "explanations", filters=own)
+    if keys.explanations:
+        scores = run.read(keys.explanations, "explanations", filters=own)
         auc, shuffled = scores["auc"].to_numpy(), scores["shuffled_auc"].to_numpy()
         scored = ~np.isnan(auc) & ~np.isnan(shuffled)
         if scored.any():
@@ -124,17 +124,16 @@ class Findings:
         cls,
         run: Run,
         layers: Sequence[int],
-        descriptions: str,
-        explanations: str | None,
+        keys: Keys,
         per_layer: int,
     ) -> "Findings":
         """Read a finished run."""
         cards = [
             card
             for layer in layers
-            for card in selective_neurons(run, descriptions, layer, per_layer)
+            for card in selective_neurons(run, keys, layer, per_layer)
         ]
-        return cls([layer_figures(run, layer, explanations) for layer in layers], cards)
+        return cls([layer_figures(run, layer, keys) for layer in layers], cards)
 
     def tables(self) -> list[Table]:
         """Both tables for a terminal."""

@@ -1,17 +1,18 @@
-"""Runs stages in this process: what is committed is skipped, the rest is loaded ahead, done and committed."""
+"""Runs stages to completion on an executor: what is committed is skipped, attempts are bounded, the rest is told."""
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.table import Table
 
-from clipneuron.engine.progress import Meter, default_console, meter
-from clipneuron.stage import Shard, Stage, Worker
+from clipneuron.engine.attempts import Ending, Executor, WorkerLostError
+from clipneuron.engine.in_process import InProcess
+from clipneuron.engine.progress import default_console, meter
+from clipneuron.stage import Advance, Shard, Stage
+from clipneuron.storage.errors import StoreError
 from clipneuron.storage.store import Run
 
 logger = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ class RunIncompleteError(RuntimeError):
 
 @dataclass(frozen=True)
 class StageReport:
-    """What one stage did in this call: rows done now, seconds, and failed rows of all its commits."""
+    """What one stage did in this call: shards and rows done now, seconds, and failed rows of all its commits."""
 
     name: str
     unit: str
@@ -54,29 +55,35 @@ def stages_table(reports: Iterable[StageReport]) -> Table:
 
 
 @dataclass(frozen=True)
-class InProcessRunner:
-    """The engine for one machine. `attempts` bounds how often a shard is tried before the run gives up on it."""
+class Runner:
+    """Brings stages to completion.
 
-    attempts: int = 2
+    `attempts` failed attempts at a shard, over all calls, put it into quarantine: it is not tried again before its
+    failures are forgotten (`clipneuron retry-failed`).
+    """
+
+    executor: Executor = field(default_factory=InProcess)
+    attempts: int = 3
     max_failed_share: float = 0.1
     console: Console | None = None
 
     def run(self, stages: Sequence[Stage], run: Run) -> list[StageReport]:
-        """Run the stages in order; a stage starts when the ones it reads are complete.
+        """Run the stages in order; a stage starts when the ones before it are complete.
 
-        Raises RunIncompleteError when shards are left over, or when more than `max_failed_share` of a
-        stage's rows failed.
+        Raises RunIncompleteError when shards are left over or when more than `max_failed_share` of a stage's rows
+        failed, and StoreError when the store cannot be used.
         """
         return [self.run_stage(stage, run) for stage in stages]
 
     def run_stage(self, stage: Stage, run: Run) -> StageReport:
-        """Do and commit what is left of one stage."""
+        """Do and commit what is left of one stage; raises as `run` does."""
         shards = stage.shards(run)
-        done = run.committed(stage.name)
+        done = run.done(stage.name)
         todo = [shard for shard in shards if shard.name not in done]
         start = time.monotonic()
         if todo:
             self._work(stage, run, shards, todo)
+            run.write_manifest(stage.name)
         report = self._report(stage, run, shards, todo, time.monotonic() - start)
         self._check(report, shards)
         return report
@@ -85,53 +92,37 @@ class InProcessRunner:
         total = sum(shard.rows for shard in shards)
         finished = total - sum(shard.rows for shard in todo)
         console = self.console or default_console()
+        executor = InProcess() if stage.resources.local else self.executor
         with meter(console, stage.name, total, finished, stage.unit) as bar:
-            worker = stage.build(run)
-            lost = [
-                shard.name
-                for shard, loaded in _loaded_ahead(worker, todo)
-                if not self._finish(stage, run, worker, shard, loaded, bar)
-            ]
-        if lost:
-            raise RunIncompleteError(_lost_message(stage, run, lost))
+            for _ in range(self.attempts):
+                tried = self._fit(stage, run, todo)
+                if tried:
+                    troubles = self._attempt(executor, stage, run, tried, bar.advance)
+                done = run.done(stage.name)
+                todo = [shard for shard in todo if shard.name not in done]
+                if not tried or not todo:
+                    break
+        if todo and troubles:
+            raise StoreError(troubles[-1])
+        if todo:
+            raise RunIncompleteError(_lost_message(stage, run, [shard.name for shard in todo]))
 
-    def _finish(
-        self,
-        stage: Stage,
-        run: Run,
-        worker: Worker,
-        shard: Shard,
-        loaded: "Future[Any]",
-        bar: Meter,
-    ) -> bool:
-        """Commit one shard, trying again from the load when something fails; False when attempts run out."""
-        for attempt in range(self.attempts):
-            started = time.monotonic()
-            counted: list[int] = []
+    def _fit(self, stage: Stage, run: Run, todo: Sequence[Shard]) -> list[Shard]:
+        """The shards that are not in quarantine."""
+        failures = run.failures(stage.name)
+        return [shard for shard in todo if len(failures.get(shard.name, ())) < self.attempts]
 
-            def advance(rows: int, counted: list[int] = counted) -> None:
-                counted.append(rows)
-                bar.advance(rows)
-
-            try:
-                ready = loaded.result() if attempt == 0 else worker.load(shard)
-                output = worker.process(ready, advance)
-                seconds = time.monotonic() - started
-                run.commit(
-                    stage.name,
-                    shard.name,
-                    output.tables,
-                    failures=output.failures,
-                    timings={"process": seconds},
-                )
-            except Exception as error:  # a shard's failure is a record, never the end of the others
-                bar.advance(-sum(counted))
-                run.record_failure(stage.name, shard.name, error)
-                logger.warning("%s shard %s failed: %s", stage.name, shard.name, error)
-                continue
-            logger.info("%s shard %s: %d rows, %.1f s", stage.name, shard.name, shard.rows, seconds)
-            return True
-        return False
+    def _attempt(
+        self, executor: Executor, stage: Stage, run: Run, todo: Sequence[Shard], advance: Advance
+    ) -> list[str]:
+        """Try each shard once; the troubles with the store that were met."""
+        endings: dict[str, Ending] = {}
+        for ending in executor.execute(stage, run, todo, advance):
+            endings[ending.shard] = ending
+        missing = {shard.name for shard in todo} - endings.keys()
+        for shard in sorted(missing - run.done(stage.name)) if missing else ():
+            run.record_failure(stage.name, shard, _lost_worker())
+        return [ending.problem for ending in endings.values() if not ending.blamed]
 
     def _report(
         self,
@@ -158,25 +149,24 @@ class InProcessRunner:
             raise RunIncompleteError(
                 f"{report.name}: {report.failed_rows} of {total} {report.unit} could not be used, more than the "
                 f"allowed share of {self.max_failed_share:.0%}; their reasons are in the commits of this stage. "
-                "Allow a larger share with --max-failed-share, or mend the files and use another --store"
+                "Allow a larger share with --max-failed-share, or mend the files and run `clipneuron retry-failed`"
             )
 
 
-def _loaded_ahead(worker: Worker, todo: Sequence[Shard]) -> Iterator[tuple[Shard, "Future[Any]"]]:
-    """Each shard with its loaded content, the next one loading while this one is processed."""
-    with ThreadPoolExecutor(1, thread_name_prefix="load") as loader:
-        upcoming = loader.submit(worker.load, todo[0])
-        for place, shard in enumerate(todo):
-            current = upcoming
-            if place + 1 < len(todo):
-                upcoming = loader.submit(worker.load, todo[place + 1])
-            yield shard, current
+def _lost_worker() -> WorkerLostError:
+    return WorkerLostError(
+        "the process that worked on it ended without a word: it was killed, ran out of memory, or its node went away"
+    )
 
 
 def _lost_message(stage: Stage, run: Run, lost: Sequence[str]) -> str:
     shown = ", ".join(lost[:5]) + (" ..." if len(lost) > 5 else "")
-    last = run.failures(stage.name)[lost[-1]][-1]
+    failures = run.failures(stage.name)
+    last = next(
+        (failures[name][-1].error for name in reversed(lost) if name in failures), "unknown"
+    )
     return (
-        f"{stage.name}: {len(lost)} shards could not be done ({shown}): {last.error}. Everything else is committed, "
-        f"and the same command tries only these again. Tracebacks are in failures/{stage.name}/ of {run.url}"
+        f"{stage.name}: {len(lost)} shards could not be done ({shown}): {last}. Everything else is committed. "
+        f"Tracebacks are in failures/{stage.name}/ of {run.url}; when the cause is mended, "
+        f"`clipneuron retry-failed` lets them be tried again"
     )

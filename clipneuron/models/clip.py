@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from functools import cached_property, partial
 from typing import Any
 
@@ -110,6 +111,14 @@ class Clip:
     def device(self) -> torch.device:
         """Where the model is."""
         return self.weights.projection.device
+
+    def on(self, device: torch.device) -> "Clip":
+        """This model on another device, as a copy; itself where it is there already."""
+        if self.device.type == device.type and device.index in (None, self.device.index):
+            return self
+        network = deepcopy(self.network)
+        _prepare(network, device, None)
+        return Clip(network, self.name, self._make_tokenizer)
 
     @property
     def dtype(self) -> torch.dtype:

@@ -24,7 +24,7 @@ class CalibrateStage:
     pictures: PictureFeed
     lenses: Lenses
     batch_size: int
-    resources: Resources = Resources()
+    resources: Resources = Resources(pool="clip")
 
     name = "calibrate"
     reads = ("plan",)
@@ -32,10 +32,17 @@ class CalibrateStage:
     unit = "images"
 
     def shards(self, run: Run) -> Sequence[Shard]:
-        """The plan's shards."""
-        return self.pictures.shards(run)
+        """The shards of the first plan: pictures that are added later do not move the means of earlier ones."""
+        return self.pictures.shards(run, parts=1)
 
-    def build(self, run: Run) -> "CalibrateWorker":
+    def loader(self, run: Run) -> PictureFeed:
+        """Reads and decodes pictures."""
+        return self.pictures
+
+    def share(self, run: Run) -> None:
+        """Nothing but the model, which the stage brings along."""
+
+    def build(self, shared: None) -> "CalibrateWorker":
         """A worker with the model and a lens per layer."""
         return CalibrateWorker(self, self.clip())
 
@@ -46,10 +53,6 @@ class CalibrateWorker:
     def __init__(self, stage: CalibrateStage, clip: Clip) -> None:
         self.stage, self.clip = stage, clip
         self.lenses = stage.lenses.on(clip)
-
-    def load(self, shard: Shard) -> Batch:
-        """The shard's decoded pictures."""
-        return self.stage.pictures.load(shard)
 
     @torch.inference_mode()
     def process(self, loaded: Batch, advance: Advance) -> Output:

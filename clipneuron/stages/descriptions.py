@@ -6,11 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from clipneuron.columns import table_of, tensor
+from clipneuron.columns import table_of, tensor, unchanging
 from clipneuron.lens.pursuit import Preparation, Pursuit, prepare, pursuit
 from clipneuron.readings import NeuronBlock, neuron_blocks
+from clipneuron.sources import placed
 from clipneuron.stage import Advance, Output, Resources, Shard
 from clipneuron.storage import tables
 from clipneuron.storage.store import Run
@@ -24,6 +26,7 @@ class DescriptionsStage:
     """
 
     texts: str
+    directions: str
     label: str
     layers: tuple[int, ...]
     neurons: int
@@ -44,33 +47,58 @@ class DescriptionsStage:
     @property
     def reads(self) -> tuple[str, ...]:
         """The directions and the encoded pool."""
-        return ("directions", self.texts)
+        return (self.directions, self.texts)
 
     def shards(self, run: Run) -> Sequence[Shard]:
         """A shard per block of neurons."""
         blocks = neuron_blocks(self.layers, self.neurons, self.block)
         return [Shard(block.name, block.size, block) for block in blocks]
 
-    def build(self, run: Run) -> "DescriptionsWorker":
-        """A worker with the prepared text matrix."""
-        return DescriptionsWorker(self, run)
+    def loader(self, run: Run) -> "DescriptionsLoader":
+        """Reads directions."""
+        return DescriptionsLoader(run, self.directions)
+
+    def share(self, run: Run) -> "PreparedTexts":
+        """The prepared text matrix."""
+        pool = run.read(self.texts, "text_embeddings").sort_by("text_index")
+        matrix = prepare(tensor(pool["embedding"]), self.preparation)
+        return PreparedTexts(tuple(pool["text"].to_pylist()), matrix.numpy())
+
+    def build(self, shared: "PreparedTexts") -> "DescriptionsWorker":
+        """A worker on the text matrix."""
+        return DescriptionsWorker(self, shared)
 
 
-class DescriptionsWorker:
-    """Runs the pursuit on one block after another."""
+@dataclass(frozen=True)
+class PreparedTexts:
+    """A pool's texts with their prepared embeddings, as an array that processes of a node can share."""
 
-    def __init__(self, stage: DescriptionsStage, run: Run) -> None:
-        self.stage, self.run = stage, run
-        pool = run.read(stage.texts, "text_embeddings").sort_by("text_index")
-        self.words = np.array(pool["text"].to_pylist(), dtype=object)
-        self.texts = prepare(tensor(pool["embedding"]).to(stage.device), stage.preparation)
+    words: tuple[str, ...]
+    matrix: Float[np.ndarray, "text embed"]
+
+
+@dataclass(frozen=True)
+class DescriptionsLoader:
+    """Reads the directions of a block."""
+
+    run: Run
+    directions: str
 
     def load(self, shard: Shard) -> tuple[NeuronBlock, Tensor]:
         """The block and its directions."""
         block: NeuronBlock = shard.payload
         columns = ["neuron", "direction"]
-        rows = self.run.read("directions", "directions", columns=columns, filters=block.filters)
+        rows = self.run.read(self.directions, "directions", columns=columns, filters=block.filters)
         return block, tensor(rows.sort_by("neuron")["direction"])
+
+
+class DescriptionsWorker:
+    """Runs the pursuit on one block after another."""
+
+    def __init__(self, stage: DescriptionsStage, shared: PreparedTexts) -> None:
+        self.stage = stage
+        self.words = np.array(shared.words, dtype=object)
+        self.texts = unchanging(shared.matrix).to(placed(stage.device))
 
     @torch.inference_mode()
     def process(self, loaded: tuple[NeuronBlock, Tensor], advance: Advance) -> Output:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import pyarrow as pa
 import torch
@@ -13,20 +14,33 @@ from clipneuron.lens.directions import Directions, first_directions
 from clipneuron.lens.effects import SecondOrderLens
 from clipneuron.lens.metrics import participation
 from clipneuron.lens.summaries import Summary
-from clipneuron.models.clip import Clip
 from clipneuron.readings import (
     MeanEffect,
     NeuronBlock,
+    Part,
     mean_effects,
+    merged,
     neuron_blocks,
     positions,
     remainders,
-    summary,
 )
 from clipneuron.sources import ClipLoader, Lenses
 from clipneuron.stage import Advance, Output, Resources, Shard
 from clipneuron.storage import tables
 from clipneuron.storage.store import Run
+
+
+class Merged(Protocol):
+    """Where the sweep's summaries are, merged as far as they have been."""
+
+    @property
+    def swept(self) -> tuple[str, ...]:
+        """The sweep's shards."""
+        ...
+
+    def top(self, block: NeuronBlock) -> Part:
+        """The place of a block's summaries."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -37,9 +51,10 @@ class DirectionsStage:
     lenses: Lenses
     neurons: int
     block: int
+    tree: Merged
+    name: str = "directions"
     resources: Resources = Resources()
 
-    name = "directions"
     reads = ("calibrate", "effects")
     writes = ("directions",)
     unit = "neurons"
@@ -49,9 +64,17 @@ class DirectionsStage:
         blocks = neuron_blocks(self.lenses.layers, self.neurons, self.block)
         return [Shard(block.name, block.size, block) for block in blocks]
 
-    def build(self, run: Run) -> "DirectionsWorker":
+    def loader(self, run: Run) -> "DirectionsLoader":
+        """Reads and merges what the sweep left of a block."""
+        return DirectionsLoader(run, self.tree)
+
+    def share(self, run: Run) -> dict[int, MeanEffect]:
+        """The mean effects."""
+        return mean_effects(run, self.lenses.layers)
+
+    def build(self, shared: dict[int, MeanEffect]) -> "DirectionsWorker":
         """A worker with the model's weights and the mean effects."""
-        return DirectionsWorker(self, self.clip(), run)
+        return DirectionsWorker(self.lenses.on(self.clip()), shared)
 
 
 @dataclass(frozen=True)
@@ -63,34 +86,38 @@ class BlockSummary:
     remainders: Float[Tensor, "neuron top coordinate"]
 
 
-class DirectionsWorker:
-    """Finds the directions of one block after another."""
+@dataclass
+class DirectionsLoader:
+    """Reads a block's summaries and its layer's remainders, which are kept for the layer's other blocks."""
 
-    def __init__(self, stage: DirectionsStage, clip: Clip, run: Run) -> None:
-        self.run, self.means = run, mean_effects(run, stage.lenses.layers)
-        self.lenses = stage.lenses.on(clip)
-        self.narrow = {
-            layer: lens.narrowed(self.means[layer].axes).remainder_basis
-            for layer, lens in self.lenses.items()
-        }
-        self.shards = list(run.committed("effects"))
-        self._remainders: tuple[int, tuple[Tensor, Tensor]] | None = None
+    run: Run
+    tree: Merged
+    _kept: tuple[int, tuple[Tensor, Tensor]] | None = None
 
     def load(self, shard: Shard) -> BlockSummary:
         """The block's rows of every summary, merged."""
         block: NeuronBlock = shard.payload
-        merged = summary(self.run, block, self.shards)
+        summary = merged(self.run, block, self.tree.top(block))
         numbers, coordinates = self._remainders_of(block.layer)
-        used = (merged.top_images >= 0)[..., None]
-        return BlockSummary(
-            block, merged, coordinates[positions(numbers, merged.top_images)] * used
-        )
+        used = (summary.top_images >= 0)[..., None]
+        found = coordinates[positions(numbers, summary.top_images)] * used
+        return BlockSummary(block, summary, found)
 
     def _remainders_of(self, layer: int) -> tuple[Tensor, Tensor]:
-        """The layer's remainders, kept for its other blocks: shards come layer by layer."""
-        if self._remainders is None or self._remainders[0] != layer:
-            self._remainders = layer, remainders(self.run, layer)
-        return self._remainders[1]
+        if self._kept is None or self._kept[0] != layer:
+            self._kept = layer, remainders(self.run, layer, self.tree.swept)
+        return self._kept[1]
+
+
+class DirectionsWorker:
+    """Finds the directions of one block after another."""
+
+    def __init__(self, lenses: dict[int, SecondOrderLens], means: dict[int, MeanEffect]) -> None:
+        self.means, self.lenses = means, lenses
+        self.narrow = {
+            layer: lens.narrowed(means[layer].axes).remainder_basis
+            for layer, lens in lenses.items()
+        }
 
     @torch.inference_mode()
     def process(self, loaded: BlockSummary, advance: Advance) -> Output:

@@ -7,12 +7,12 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from clipneuron.columns import fixed_list_column, list_column, neuron_columns, table_of
+from clipneuron.columns import fixed_list_column, list_column, table_of
 from clipneuron.lens.effects import SecondOrderLens
 from clipneuron.lens.summaries import Collector
 from clipneuron.lens.trace import Trace
 from clipneuron.models.clip import Clip
-from clipneuron.readings import MeanEffect, mean_effects
+from clipneuron.readings import MeanEffect, mean_effects, summary_table
 from clipneuron.sources import Batch, ClipLoader, Lenses, PictureFeed, trace_of
 from clipneuron.stage import Advance, Output, Resources, Shard
 from clipneuron.storage import tables
@@ -28,7 +28,8 @@ class EffectsStage:
     lenses: Lenses
     batch_size: int
     top: int
-    resources: Resources = Resources()
+    parts: int = 1
+    resources: Resources = Resources(pool="clip")
 
     name = "effects"
     reads = ("plan", "calibrate")
@@ -36,12 +37,20 @@ class EffectsStage:
     unit = "images"
 
     def shards(self, run: Run) -> Sequence[Shard]:
-        """The plan's shards."""
-        return self.pictures.shards(run)
+        """The shards of the plan's first `parts` parts."""
+        return self.pictures.shards(run, self.parts)
 
-    def build(self, run: Run) -> "EffectsWorker":
+    def loader(self, run: Run) -> PictureFeed:
+        """Reads and decodes pictures."""
+        return self.pictures
+
+    def share(self, run: Run) -> dict[int, MeanEffect]:
+        """The mean effects."""
+        return mean_effects(run, self.lenses.layers)
+
+    def build(self, shared: dict[int, MeanEffect]) -> "EffectsWorker":
         """A worker with the model, the mean effects and a lens per layer."""
-        return EffectsWorker(self, self.clip(), mean_effects(run, self.lenses.layers))
+        return EffectsWorker(self, self.clip(), shared)
 
 
 class LayerSweep:
@@ -67,20 +76,7 @@ class LayerSweep:
 
     def summaries(self) -> pa.Table:
         """A row per neuron."""
-        summary, floats = self.collector.summary(), pa.list_(pa.float32())
-        neurons = len(summary.keys)
-        columns = {
-            **neuron_columns(self.layer, 0, neurons),
-            "count": pa.array([summary.count] * neurons, pa.int64()),
-            "norm_sum": summary.norm_sum.cpu().numpy(),
-            "square_sum": summary.square_sum.cpu().numpy(),
-            "fourth_sum": summary.fourth_sum.cpu().numpy(),
-            "histogram": list_column(summary.histogram, pa.list_(pa.int64())),
-            "top_norms": list_column(summary.top_norms, floats),
-            "top_images": list_column(summary.top_images, pa.list_(pa.int64())),
-            "top_coefficients": list_column(summary.coefficients, floats),
-        }
-        return table_of(columns, tables.schema("summaries"))
+        return summary_table(self.layer, 0, self.collector.summary())
 
     def remainder_rows(self, images: Tensor) -> pa.Table:
         """A row per picture."""
@@ -99,10 +95,6 @@ class EffectsWorker:
         self.stage, self.clip, self.means = stage, clip, means
         wide = stage.lenses.on(clip)
         self.lenses = {layer: lens.narrowed(means[layer].axes) for layer, lens in wide.items()}
-
-    def load(self, shard: Shard) -> Batch:
-        """The shard's decoded pictures."""
-        return self.stage.pictures.load(shard)
 
     @torch.inference_mode()
     def process(self, loaded: Batch, advance: Advance) -> Output:

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from clipneuron.columns import neuron_columns, table_of, tensor
+from clipneuron.columns import neuron_columns, table_of, tensor, unchanging
 from clipneuron.lens.metrics import auc
 from clipneuron.stage import Advance, Output, Resources, Shard
 from clipneuron.storage import tables
@@ -30,11 +30,14 @@ class ExplanationsStage:
     """Scores the descriptions of one layer per shard."""
 
     truth: Truth
+    directions: str
     descriptions: str
     label: str
     layers: tuple[int, ...]
     neurons: int
     words: int
+    swept: tuple[str, ...]
+    """The sweep's shards."""
     seed: int = 0
     resources: Resources = Resources()
 
@@ -49,32 +52,49 @@ class ExplanationsStage:
     @property
     def reads(self) -> tuple[str, ...]:
         """The descriptions, and the top pictures of the directions."""
-        return ("effects", "directions", self.descriptions)
+        return ("effects", self.directions, self.descriptions)
 
     def shards(self, run: Run) -> Sequence[Shard]:
         """A shard per layer."""
         return [Shard(f"layer-{layer:02d}", self.neurons, layer) for layer in self.layers]
 
-    def build(self, run: Run) -> "ExplanationsWorker":
+    def loader(self, run: Run) -> "ExplanationsLoader":
+        """Reads directions and descriptions."""
+        return ExplanationsLoader(run, self.directions, self.descriptions)
+
+    def share(self, run: Run) -> Int[np.ndarray, "image"]:
+        """The numbers of the pictures that could be used, rising."""
+        columns = ["index", "status"]
+        seen = run.read("effects", "norms", shards=self.swept, columns=columns)
+        good = pc.equal(seen["status"], "ok").to_numpy()
+        return np.sort(seen["index"].to_numpy()[good])
+
+    def build(self, shared: Int[np.ndarray, "image"]) -> "ExplanationsWorker":
         """A worker; the truth is asked per layer."""
-        return ExplanationsWorker(self, run)
+        return ExplanationsWorker(self, unchanging(shared))
+
+
+@dataclass(frozen=True)
+class ExplanationsLoader:
+    """Reads a layer's directions and descriptions."""
+
+    run: Run
+    directions: str
+    descriptions: str
+
+    def load(self, shard: Shard) -> tuple[int, pa.Table, pa.Table]:
+        """The layer with its directions and its descriptions."""
+        layer = [("layer", "==", shard.payload)]
+        directions = self.run.read(self.directions, "directions", filters=layer)
+        described = self.run.read(self.descriptions, "descriptions", filters=layer)
+        return shard.payload, directions.sort_by("neuron"), described
 
 
 class ExplanationsWorker:
     """Scores one layer after another."""
 
-    def __init__(self, stage: ExplanationsStage, run: Run) -> None:
-        self.stage, self.run = stage, run
-        seen = run.read("effects", "norms", columns=["index", "status"])
-        good = pc.equal(seen["status"], "ok").to_numpy()
-        self.usable = torch.from_numpy(np.sort(seen["index"].to_numpy()[good]))
-
-    def load(self, shard: Shard) -> tuple[int, pa.Table, pa.Table]:
-        """The layer with its directions and its descriptions."""
-        layer = [("layer", "==", shard.payload)]
-        directions = self.run.read("directions", "directions", filters=layer).sort_by("neuron")
-        described = self.run.read(self.stage.descriptions, "descriptions", filters=layer)
-        return shard.payload, directions, described
+    def __init__(self, stage: ExplanationsStage, usable: Int[Tensor, "image"]) -> None:
+        self.stage, self.usable = stage, usable
 
     def process(self, loaded: tuple[int, pa.Table, pa.Table], advance: Advance) -> Output:
         """The table `explanations`."""

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clipneuron.stage import Advance, Output, Resources, Shard
-from clipneuron.storage.images import Collection, plan
+from clipneuron.storage.images import Collection
+from clipneuron.storage.plans import plan
 from clipneuron.storage.store import Run
 
 
@@ -14,19 +15,27 @@ class PlanStage:
 
     collection: Collection
     shard_size: int
+    retry: frozenset[str] = frozenset()
 
     name = "plan"
     reads: tuple[str, ...] = ()
     writes = ("plan",)
     unit = "images"
-    resources = Resources()
+    resources = Resources(local=True)
 
     def shards(self, run: Run) -> Sequence[Shard]:
         """One shard: the whole listing."""
-        return [Shard("all", len(self.collection.pictures))]
+        return [Shard("part-0000", len(self.collection.pictures))]
 
-    def build(self, run: Run) -> "PlanStage":
-        """The stage is its own worker: it holds nothing heavy."""
+    def loader(self, run: Run) -> "PlanStage":
+        """The stage is its own loader and worker: it holds nothing heavy."""
+        return self
+
+    def share(self, run: Run) -> None:
+        """Nothing."""
+
+    def build(self, shared: None) -> "PlanStage":
+        """The stage itself."""
         return self
 
     def load(self, shard: Shard) -> Shard:

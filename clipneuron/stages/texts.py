@@ -23,7 +23,7 @@ class TextsStage:
     pool: Pool
     shard_size: int = 2048
     batch_size: int = 256
-    resources: Resources = Resources()
+    resources: Resources = Resources(pool="clip")
 
     reads: tuple[str, ...] = ()
     writes = ("text_embeddings",)
@@ -42,9 +42,27 @@ class TextsStage:
             for start in range(0, total, self.shard_size)
         ]
 
-    def build(self, run: Run) -> "TextsWorker":
+    def loader(self, run: Run) -> "TextsLoader":
+        """Hands out the texts."""
+        return TextsLoader(self.pool)
+
+    def share(self, run: Run) -> None:
+        """Nothing but the model, which the stage brings along."""
+
+    def build(self, shared: None) -> "TextsWorker":
         """A worker with the model."""
         return TextsWorker(self, self.clip())
+
+
+@dataclass(frozen=True)
+class TextsLoader:
+    """The texts of a shard."""
+
+    pool: Pool
+
+    def load(self, shard: Shard) -> tuple[int, list[str]]:
+        """The shard's first index and its texts."""
+        return shard.payload, list(self.pool.texts[shard.payload :][: shard.rows])
 
 
 class TextsWorker:
@@ -52,10 +70,6 @@ class TextsWorker:
 
     def __init__(self, stage: TextsStage, clip: Clip) -> None:
         self.stage, self.clip = stage, clip
-
-    def load(self, shard: Shard) -> tuple[int, list[str]]:
-        """The shard's first index and its texts."""
-        return shard.payload, list(self.stage.pool.texts[shard.payload :][: shard.rows])
 
     @torch.inference_mode()
     def process(self, loaded: tuple[int, list[str]], advance: Advance) -> Output:

@@ -1,0 +1,61 @@
+"""The command line: everything a person types. Results go to standard output, progress to standard error."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+
+from clipneuron.cli import computing, machine
+from clipneuron.storage.errors import StoreError
+from clipneuron.version import __version__
+
+EXAMPLES = """\
+examples:
+  clipneuron run --recipe demo --store demo-run
+      describe every neuron of the demo model, on rendered pictures
+  clipneuron run --recipe vit_b_32 --images s3://imagenet/train --store s3://runs --address auto
+      the paper's setting, with OpenAI's ViT-B-32, on the Ray cluster that this machine belongs to
+  clipneuron doctor
+      what this machine has and what is missing
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status. Expected errors are one sentence unless --debug asks for the traceback."""
+    parser = build_parser()
+    chosen = parser.parse_args(arguments)
+    _log(chosen.verbose)
+    try:
+        return int(chosen.command(chosen))
+    except KeyboardInterrupt:
+        print(
+            "stopped; what is committed stays, and the same command goes on from there",
+            file=sys.stderr,
+        )
+        return 130
+    except (ValueError, OSError, RuntimeError, StoreError) as error:
+        if chosen.debug:
+            raise
+        print(f"clipneuron: {error}", file=sys.stderr)
+        return 1
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="clipneuron",
+        description="Second-order effects of CLIP's neurons, described with words.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"clipneuron {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for room in (computing, machine):
+        room.add_commands(commands)
+    return parser
+
+
+def _log(verbose: bool) -> None:
+    """Our own log to standard error; the libraries' only with --verbose, since their retries say little."""
+    logging.basicConfig(level=logging.INFO if verbose else logging.CRITICAL, format="%(message)s")
+    logging.getLogger("clipneuron").setLevel(logging.INFO if verbose else logging.WARNING)

@@ -1,0 +1,115 @@
+"""The commands that compute: run, and the single stages that jobs submit."""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from clipneuron.cli.options import (
+    add_command,
+    add_engine,
+    add_recipe,
+    add_store,
+    positive,
+    recipe_of,
+)
+
+if (
+    TYPE_CHECKING
+):  # torch and Ray take seconds to import, which --help and the other commands are spared
+    from rich.console import Console
+
+    from clipneuron.engine.runner import Runner
+
+RUN_EXAMPLES = """\
+examples:
+  clipneuron run --recipe demo --store demo-run
+      the whole demo, on a Ray cluster that is started for it; --engine in-process does without Ray
+  clipneuron run --model ViT-B-16 --pretrained openai --images photos/ --layers 8,9,10 --pool words-10k --store runs
+      any open_clip ViT on your own pictures
+  clipneuron run --recipe vit_b_32 --images s3://imagenet/train --store s3://runs --address auto --actor-gpus 0.5
+      on a cluster with GPUs, two models on each
+  clipneuron run --recipe demo --limit 3000 --store demo-run --extend demo
+      the collection has grown: only what is new is swept, and all neurons are described anew
+"""
+
+
+def add_commands(commands: Any) -> None:
+    """run."""
+    parser = add_command(
+        commands,
+        "run",
+        "describe every neuron of a model on a picture collection",
+        run,
+        epilog=RUN_EXAMPLES,
+    )
+    add_store(parser)
+    parser.add_argument(
+        "--until",
+        choices=STAGES,
+        help="stop after this stage; the same command without it goes on from there",
+    )
+    parser.add_argument(
+        "--show", type=positive, default=3, metavar="N", help="neurons per layer in the final table"
+    )
+    add_recipe(parser)
+    add_engine(parser)
+
+
+STAGES = ("plan", "calibrate", "effects", "directions", "descriptions")
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """`clipneuron run`."""
+    from rich.console import Console
+
+    from clipneuron.engine.runner import stages_table
+    from clipneuron.storage.store import Store
+    from clipneuron.sweep import Sweep
+
+    recipe = recipe_of(chosen)
+    progress = Console(file=sys.stderr)
+    store = Store(chosen.store)
+    sweep = Sweep.of(recipe, store, extends=chosen.extend)
+    progress.print(sweep.describe(), highlight=False)
+    with engine(chosen, progress) as runner:
+        done, reports = sweep.run(runner, until=chosen.until)
+    out = Console(width=None if sys.stdout.isatty() else 140)
+    out.print(stages_table(reports))
+    for failure in sweep.unusable(done, shown=5):
+        out.print(
+            f"not usable, {failure.status}: {failure.reason}", highlight=False, soft_wrap=True
+        )
+    if chosen.until:
+        out.print(f"tables: {done.url}", highlight=False, soft_wrap=True)
+        return 0
+    findings = sweep.findings(done, chosen.show)
+    for table in findings.tables():
+        out.print(table)
+    for name, path in sweep.write_report(done, findings).items():
+        out.print(f"{name}: {path}", highlight=False, soft_wrap=True)
+    return 0
+
+
+@contextmanager
+def engine(chosen: argparse.Namespace, console: "Console") -> "Iterator[Runner]":
+    """The runner that the options ask for, with its cluster for the time of the block; raises ValueError."""
+    from clipneuron.engine.runner import Runner
+
+    limits: dict[str, Any] = {
+        "attempts": chosen.attempts,
+        "max_failed_share": chosen.max_failed_share,
+        "console": console,
+    }
+    if chosen.engine == "in-process":
+        yield Runner(**limits)
+        return
+    from clipneuron.engine.cluster import ClusterOptions, connected
+    from clipneuron.engine.ray_data import RayData
+
+    options = ClusterOptions(
+        **{name: getattr(chosen, name) for name in ClusterOptions.model_fields if name in chosen}
+    )
+    with connected(options, pools=("clip",)):
+        yield Runner(RayData(options, console), **limits)

@@ -1,0 +1,188 @@
+"""The cluster to run on: started here or joined, and checked for room before any work begins."""
+
+import logging
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from pydantic import Field
+from rich.console import Console
+
+from clipneuron.stage import Config, Resources
+
+_CORES_PER_ACTOR = 8
+
+
+class ClusterOptions(Config):
+    """Where to run and with how much; zeros are decided from what the cluster has."""
+
+    address: str = Field(
+        default="",
+        description="of a Ray cluster, `auto` for the one this machine belongs to; empty: inside a job the job's "
+        "cluster, else one that is started here for this run",
+    )
+    actors: int = Field(
+        default=0, ge=0, description="model actors; 0: one per GPU, or as cores allow"
+    )
+    actor_cpus: float = Field(
+        default=0, ge=0, description="cores per model actor, which are its threads"
+    )
+    actor_gpus: float = Field(
+        default=-1, ge=-1, description="GPUs per model actor; 0.5 puts two on one GPU"
+    )
+    decoders: int = Field(
+        default=0, ge=0, description="tasks that read and decode at a time; 0: as cores allow"
+    )
+    retries: int = Field(
+        default=2, ge=0, description="times that Ray repeats a task whose process died"
+    )
+    wait: float = Field(
+        default=0, ge=0, description="seconds to wait for nodes that are still starting"
+    )
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How many actors of which size, and whether nodes offer the pool by name."""
+
+    actors: int
+    cpus: float
+    gpus: float
+    resources: dict[str, float]
+
+    def __str__(self) -> str:
+        pool = "".join(f", {count:g} {name!r}" for name, count in self.resources.items())
+        return f"{self.actors} model actors of {self.cpus:g} cores and {self.gpus:g} GPUs{pool}"
+
+
+@contextmanager
+def connected(options: ClusterOptions, pools: Sequence[str]) -> Iterator[None]:
+    """A cluster for the time of the block: the one this process uses already, the named one, or one started here.
+
+    Raises ValueError when no cluster answers at the address.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    address = options.address or os.environ.get("RAY_ADDRESS", "")
+    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    if address:
+        _join(address, quiet)
+    else:
+        cores = os.cpu_count() or 1
+        ray.init(
+            address="local",
+            # Logical cores: one more than there are, since decoding fills the gaps that the models leave.
+            num_cpus=cores + 1,
+            resources={pool: float(cores) for pool in pools},
+            include_dashboard=False,
+            **quiet,
+        )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _join(address: str, quiet: dict[str, Any]) -> None:
+    try:
+        ray.init(address=address, **quiet)
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        raise ValueError(
+            f"no Ray cluster answers at {address!r} ({error}): start one (`ray start --head`), give --address as "
+            "host:port, or leave it out to run on this machine"
+        ) from error
+
+
+def placement(
+    resources: Resources, options: ClusterOptions, nodes: Sequence[dict[str, float]]
+) -> Placement:
+    """The actors for a stage on these nodes (each a mapping of resource to amount), one decided by the other.
+
+    Raises ValueError when they do not fit beside at least one core for reading and committing, which would wait
+    for ever without a word.
+    """
+    gpus = sum(node.get("GPU", 0) for node in nodes)
+    per_actor = options.actor_gpus if options.actor_gpus >= 0 else float(gpus > 0)
+    cores = sum(node.get("CPU", 0) for node in nodes)
+    cpus = options.actor_cpus or (1.0 if per_actor else _cores_per_actor(nodes))
+    offered = any(resources.pool in node for node in nodes)
+    actors = options.actors or _actors(cores, gpus, cpus, per_actor)
+    found = Placement(actors, cpus, per_actor, {resources.pool: 1.0} if offered else {})
+    _check_room(found, nodes)
+    return found
+
+
+def _cores_per_actor(nodes: Sequence[dict[str, float]]) -> float:
+    """As many cores as still speed up one model, with one of the largest node left for reading."""
+    largest = max((node.get("CPU", 0) for node in nodes), default=0)
+    return max(1.0, min(_CORES_PER_ACTOR, largest - 1))
+
+
+def _actors(cores: float, gpus: float, cpus: float, per_actor: float) -> int:
+    if per_actor:
+        return max(1, int(gpus / per_actor + 1e-9))
+    return max(1, int((cores - 1) / cpus))
+
+
+def _check_room(wanted: Placement, nodes: Sequence[dict[str, float]]) -> None:
+    """Place the actors as a scheduler would, one node after another, and see whether a core is left."""
+    need = {"CPU": wanted.cpus, "GPU": wanted.gpus, **wanted.resources}
+    left = [dict(node) for node in nodes]
+    for number in range(wanted.actors):
+        node = next(
+            (n for n in left if all(n.get(k, 0) >= v - 1e-9 for k, v in need.items())), None
+        )
+        if node is None:
+            raise ValueError(
+                f"the cluster has room for {number} of {wanted}: {_inventory(nodes)}. Take fewer or smaller actors "
+                "(--actors, --actor-cpus, --actor-gpus), or wait for more nodes (--wait)"
+            )
+        for name, amount in need.items():
+            node[name] = node.get(name, 0) - amount
+    if not any(node.get("CPU", 0) >= 1 for node in left):
+        raise ValueError(
+            f"{wanted} leave no core for reading and committing, and the run would wait for ever: "
+            f"{_inventory(nodes)}. Take fewer actors (--actors) or smaller ones (--actor-cpus)"
+        )
+
+
+def _inventory(nodes: Sequence[dict[str, float]]) -> str:
+    names = ("CPU", "GPU", *sorted({name for node in nodes for name in node} & {"clip", "gen"}))
+    return f"{len(nodes)} nodes with " + "; ".join(
+        ", ".join(f"{node[name]:g} {name}" for name in names if node.get(name)) or "nothing"
+        for node in nodes[:8]
+    )
+
+
+def alive_nodes() -> list[dict[str, float]]:
+    """The resources of every node that is alive."""
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return [node["Resources"] for node in nodes if node["Alive"]]
+
+
+def placed(resources: Resources, options: ClusterOptions, console: Console) -> Placement:
+    """The placement on the cluster as it is, or as it is after up to `wait` seconds of asking for more nodes."""
+    deadline = time.monotonic() + options.wait
+    while True:
+        try:
+            return placement(resources, options, alive_nodes())
+        except ValueError as error:
+            if time.monotonic() >= deadline:
+                raise
+            console.print(f"waiting for nodes: {error}", highlight=False)
+            _ask_for_nodes(resources, options)
+            time.sleep(min(10.0, options.wait))
+
+
+def _ask_for_nodes(resources: Resources, options: ClusterOptions) -> None:
+    from ray.autoscaler.sdk import request_resources
+
+    bundle = {"CPU": options.actor_cpus or 1.0, resources.pool: 1.0}
+    if options.actor_gpus > 0:
+        bundle["GPU"] = options.actor_gpus
+    request_resources(bundles=[bundle] * max(1, options.actors) + [{"CPU": 1.0}])

@@ -1,0 +1,54 @@
+"""The executor of one process: one shard is loaded ahead while another is processed."""
+
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from clipneuron.engine.attempts import Ending, excuse, settle
+from clipneuron.stage import Advance, Loader, Shard, Stage, Worker
+from clipneuron.storage.store import Run
+
+
+class InProcess:
+    """Works through shards in order, in this process."""
+
+    def execute(
+        self, stage: Stage, run: Run, todo: Sequence[Shard], advance: Advance
+    ) -> Iterator[Ending]:
+        """One attempt at each shard."""
+        loader, worker = stage.loader(run), stage.build(stage.share(run))
+        for shard, loaded in _loaded_ahead(loader, todo):
+            yield _attempt(stage, run, worker, shard, loaded, advance)
+
+
+def _attempt(
+    stage: Stage, run: Run, worker: Worker, shard: Shard, loaded: "Future[Any]", advance: Advance
+) -> Ending:
+    started, counted = time.monotonic(), 0
+
+    def count(rows: int) -> None:
+        nonlocal counted
+        counted += rows
+        advance(rows)
+
+    try:
+        output = worker.process(loaded.result(), count)
+    except Exception as error:  # a shard's failure is a record, never the end of the others
+        ending = excuse(run, stage.name, shard.name, error)
+    else:
+        ending = settle(run, stage.name, shard.name, output, time.monotonic() - started)
+    if ending.problem:
+        advance(-counted)
+    return ending
+
+
+def _loaded_ahead(loader: Loader, todo: Sequence[Shard]) -> Iterator[tuple[Shard, "Future[Any]"]]:
+    """Each shard with its loaded content, the next one loading while this one is processed."""
+    with ThreadPoolExecutor(1, thread_name_prefix="load") as pool:
+        upcoming = pool.submit(loader.load, todo[0])
+        for place, shard in enumerate(todo):
+            current = upcoming
+            if place + 1 < len(todo):
+                upcoming = pool.submit(loader.load, todo[place + 1])
+            yield shard, current

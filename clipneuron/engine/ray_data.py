@@ -1,0 +1,107 @@
+"""The executor of a cluster: shards stream through Ray Data from decoding tasks through model actors to commits."""
+
+import gc
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+import ray.data
+from rich.console import Console
+
+from clipneuron.engine import shuttle
+from clipneuron.engine.attempts import Ending
+from clipneuron.engine.cluster import ClusterOptions, Placement, placed
+from clipneuron.stage import Advance, Shard, Stage
+from clipneuron.storage.store import Run
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RayData:
+    """Tries shards on the connected cluster; one row of Ray Data is one shard."""
+
+    options: ClusterOptions
+    console: Console
+
+    def execute(
+        self, stage: Stage, run: Run, todo: Sequence[Shard], advance: Advance
+    ) -> Iterator[Ending]:
+        """One attempt at each shard, as they end; shards whose process died too often have no ending."""
+        rows = {shard.name: shard.rows for shard in todo}
+        try:
+            with _quiet_context():
+                for ending in self._endings(stage, run, todo):
+                    advance(0 if ending.problem else rows[ending.shard])
+                    yield ending
+        except ray.exceptions.RayError as error:
+            # What is committed is committed: the runner sees what is left and tries again, or gives up in words.
+            logger.warning("%s: the pipeline broke off: %s", stage.name, error)
+        finally:
+            # Ray Data lets go of its actors by reference counting, and cycles hold them, with their cores, until this.
+            gc.collect()
+
+    def _endings(self, stage: Stage, run: Run, todo: Sequence[Shard]) -> Iterator[Ending]:
+        baggage = {"baggage": shuttle.Baggage.of(stage, run)}
+        each: dict[str, Any] = {"batch_size": None, "batch_format": "pyarrow"}
+        tasks: dict[str, Any] = {**each, "fn_kwargs": baggage, "max_retries": self.options.retries}
+        data: Any = ray.data.from_arrow(shuttle.rows_of(todo))
+        data = data.map_batches(
+            shuttle.load,
+            num_cpus=1,
+            compute=ray.data.TaskPoolStrategy(self.options.decoders or None),
+            **tasks,
+        )
+        if stage.resources.pool:
+            place = placed(stage.resources, self.options, self.console)
+            data = data.map_batches(
+                shuttle.Processor, fn_constructor_kwargs=baggage, **each, **self._actors(place)
+            )
+        else:
+            data = data.map_batches(shuttle.process, num_cpus=stage.resources.cpus, **tasks)
+        data = data.map_batches(shuttle.commit, num_cpus=0.5, **tasks)
+        for batch in data.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+            yield from _endings_in(batch)
+
+    def _actors(self, place: Placement) -> dict[str, Any]:
+        return {
+            "compute": ray.data.ActorPoolStrategy(
+                size=place.actors, max_tasks_in_flight_per_actor=2
+            ),
+            "num_cpus": place.cpus,
+            "num_gpus": place.gpus,
+            "resources": place.resources,
+            # Ray's own default repeats a shard that kills its process for ever.
+            "max_restarts": -1,
+            "max_task_retries": self.options.retries,
+        }
+
+
+def _endings_in(batch: Any) -> Iterator[Ending]:
+    for number in range(batch.num_rows):
+        ending = shuttle.ending_of(batch.slice(number, 1))
+        if ending is not None:
+            yield ending
+
+
+@contextmanager
+def _quiet_context() -> Iterator[None]:
+    """Ray Data for our purpose: a lost block is a shard without an ending, not the end; progress is ours to show."""
+    context = ray.data.DataContext.get_current().copy()
+    context.max_errored_blocks = -1
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logs = logging.getLogger("ray.data")
+    level = logs.level
+    logs.setLevel(logging.CRITICAL)
+    try:
+        with ray.data.DataContext.current(context), warnings.catch_warnings():
+            # In 2.60 the bounds on retries have no parameters of their own to be given by.
+            warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
+            yield
+    finally:
+        logs.setLevel(level)
