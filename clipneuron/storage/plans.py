@@ -1,6 +1,6 @@
 """The table `plan`: every picture's number and shard, fixed when it is first planned and kept for ever."""
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +47,25 @@ def latest(planned: pa.Table) -> pa.Table:
     ordered = planned.sort_by(order)
     index = ordered["index"].to_numpy()
     return ordered.filter(pa.array(np.diff(index, prepend=-1) > 0))
+
+
+def to_retry(planned: pa.Table, failed: Mapping[str, Set[str]]) -> frozenset[tuple[str, str]]:
+    """The pictures that failed when they were last tried, each with the shard of that try.
+
+    `failed` has the pictures that could not be used, by the shard that they were in.
+    """
+    last = latest(planned)
+    pairs = zip(last["image"].to_pylist(), last["shard"].to_pylist(), strict=True)
+    return frozenset((image, shard) for image, shard in pairs if image in failed.get(shard, ()))
+
+
+def due(planned: pa.Table, retry: Set[tuple[str, str]]) -> frozenset[str]:
+    """Those of the pictures to try again that have not been planned again since."""
+    if not retry:
+        return frozenset()
+    last = latest(planned)
+    places = dict(zip(last["image"].to_pylist(), last["shard"].to_pylist(), strict=True))
+    return frozenset(image for image, shard in retry if places.get(image, shard) == shard)
 
 
 @dataclass(frozen=True)
