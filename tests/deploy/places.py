@@ -10,27 +10,30 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def tracked() -> set[str]:
-    """The files that git knows, relative to the root."""
-    listing = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    return {name for name in listing.stdout.split("\0") if name}
+def listed(*options: str) -> set[str]:
+    """The files that git lists, relative to the root."""
+    command = ["git", "ls-files", "-z", *options]
+    listing = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return {name for name in listing.stdout.split("\0") if name and (ROOT / name).exists()}
 
 
 def is_tracked(source: str) -> bool:
     """Whether git knows a file of this name, or a folder that holds files."""
-    name = source.rstrip("/")
-    return any(path == name or path.startswith(f"{name}/") for path in tracked())
+    return any(_is_in(path, source) for path in listed())
 
 
 def copy_of(sources: Iterable[str], target: Path) -> None:
-    """Copies the tracked files of these names and folders, and nothing else."""
+    """Copies the files of these names and folders, but none that git ignores."""
     wanted = tuple(sources)
-    for path in tracked():
-        if any(path == name or path.startswith(f"{name}/") for name in wanted):
+    for path in listed("--cached", "--others", "--exclude-standard"):
+        if any(_is_in(path, name) for name in wanted):
             (target / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / path, target / path)
+
+
+def _is_in(path: str, source: str) -> bool:
+    name = source.rstrip("/")
+    return path == name or path.startswith(f"{name}/")
 
 
 def run(command: str, folder: Path, environment: Mapping[str, str]) -> str:
