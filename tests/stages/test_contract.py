@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from clipneuron.engine.runner import InProcessRunner
+from clipneuron.readings import planned_shards
 from clipneuron.stage import Stage
 from clipneuron.stages.explanations import ExplanationsStage
+from clipneuron.stages.merge import MergeTree
 from clipneuron.storage import tables
 from clipneuron.storage.images import open_collection
-from clipneuron.storage.store import Run, Store
-from tests.stages.world import clip, finished, sweep_of, write_pictures
+from clipneuron.storage.store import Run
+from tests.stages.world import clip, finished, quiet_runner, sweep_of, write_pictures
 
-NAMES = ("plan", "texts", "calibrate", "effects", "directions", "descriptions", "explanations")
+NAMES = ("plan", "texts", "calibrate", "effects", "merge", "directions", "descriptions", "explanations")
 
 
 def some_truth(texts: Sequence[str]) -> np.ndarray:
@@ -26,11 +27,15 @@ def some_truth(texts: Sequence[str]) -> np.ndarray:
 @pytest.fixture(scope="module")
 def run_and_stages(tmp_path_factory) -> tuple[Run, dict[str, Stage]]:
     sweep, run = finished(tmp_path_factory.mktemp("contract"))
+    swept = planned_shards(run, parts=1)
+    tree = MergeTree.over(swept, sweep.layers, clip().neurons, block=24, fan_in=2)
+    keys = (sweep.keys(run).directions, sweep.keys(run).descriptions)
     scored = ExplanationsStage(
-        some_truth, sweep.descriptions, sweep.label, sweep.layers, clip().neurons, words=4
+        some_truth, *keys, sweep.label, sweep.layers, clip().neurons, words=4, swept=swept
     )
-    InProcessRunner().run_stage(scored, run)
-    return run, {stage.name.split("-")[0]: stage for stage in [*sweep.stages(), scored]}
+    quiet_runner().run([*tree.levels, scored], run)
+    stages = [sweep.plan(), *sweep.stages(run), *tree.levels[:1], scored]
+    return run, {stage.name.split("-")[0]: stage for stage in stages}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -48,8 +53,8 @@ def test_the_same_shard_twice_gives_equal_tables(run_and_stages, name):
     run, stages = run_and_stages
     stage = stages[name]
     for shard in list(stage.shards(run))[:2]:
-        worker = stage.build(run)
-        output = worker.process(worker.load(shard), lambda rows: None)
+        worker = stage.build(stage.share(run))
+        output = worker.process(stage.loader(run).load(shard), lambda rows: None)
         assert set(output.tables) == set(stage.writes)
         for table, rows in output.tables.items():
             assert rows.equals(run.read(stage.name, table, shards=[shard.name])), (name, table)
@@ -69,8 +74,8 @@ def test_progress_counts_every_row_once(run_and_stages, name):
     stage = stages[name]
     for shard in stage.shards(run):
         counted: list[int] = []
-        worker = stage.build(run)
-        worker.process(worker.load(shard), counted.append)
+        worker = stage.build(stage.share(run))
+        worker.process(stage.loader(run).load(shard), counted.append)
         assert sum(counted) == shard.rows
 
 
@@ -105,7 +110,7 @@ def test_a_shard_without_any_usable_picture_is_committed_all_the_same(tmp_path):
     for number in range(4, 8):
         (pictures / f"{number:03d}.png").write_bytes(b"not a picture")
     sweep = sweep_of(tmp_path)
-    run, _ = sweep.run(Store(tmp_path / "store"), max_failed_share=0.5)
+    run, _ = sweep.run(quiet_runner(max_failed_share=0.5))
     norms = run.read("effects", "norms")
     assert norms.num_rows == 12
     failed = [row for row in norms.to_pylist() if row["status"] != "ok"]

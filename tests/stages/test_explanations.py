@@ -7,12 +7,12 @@ import pyarrow as pa
 import pytest
 import torch
 
-from clipneuron.demo.collection import write_collection
+from clipneuron.demo.collection import read_collection, write_collection
+from clipneuron.ingredients import scene_truth
 from clipneuron.stages.explanations import ExplanationsStage, derangement, top_words
 from clipneuron.storage import tables
 from clipneuron.storage.images import open_collection
 from clipneuron.storage.store import Run, Store
-from clipneuron.sweep import scene_truth
 
 IMAGES = 8
 TRUE_OF = {"cat": [0, 1, 2], "dog": [3, 4], "sea": [5]}
@@ -55,10 +55,12 @@ def run(tmp_path) -> Run:
 
 
 def test_words_that_are_true_of_the_top_pictures_score_one(run):
-    stage = ExplanationsStage(truth, "descriptions-x", "x", (0,), 3, words=2)
-    worker = stage.build(run)
+    stage = ExplanationsStage(
+        truth, "directions", "descriptions-x", "x", (0,), 3, words=2, swept=("0",)
+    )
+    worker = stage.build(stage.share(run))
     (shard,) = stage.shards(run)
-    found = worker.process(worker.load(shard), lambda rows: None).tables["explanations"].to_pylist()
+    found = worker.process(stage.loader(run).load(shard), lambda rows: None).tables["explanations"].to_pylist()
     assert [row["positives"] for row in found] == [3, 2, 1]
     assert found[0]["auc"] == 1
     assert found[1]["auc"] == 1
@@ -82,12 +84,16 @@ def test_no_neuron_is_its_own_control(size):
 
 
 def test_the_demo_worlds_scenes_say_what_is_true_of_them(tmp_path):
-    write_collection(tmp_path, 6, 0, biased=True)
+    write_collection(tmp_path, 6, 3, biased=True)
     collection = open_collection(tmp_path)
     names = [picture.image for picture in collection.pictures]
-    ask = partial(scene_truth, tmp_path, names)
+    ask = partial(scene_truth, 3, names)
     held = ask([picture.label_name or "cat" for picture in collection.pictures] + ["xyzzy"])
     assert held.shape == (7, 6)
     labelled = [n for n, picture in enumerate(collection.pictures) if picture.label_name]
     assert all(held[n, n] for n in labelled)
     assert not held[6].any()
+    records = read_collection(tmp_path)
+    things = sorted({thing for record in records for thing in record.contents})
+    written = [[thing in record.contents for record in records] for thing in things]
+    assert ask(things).tolist() == written

@@ -10,8 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from clipneuron.storage.store import Store
-from tests.stages.world import clip, sweep_of
+from tests.stages.world import clip, quiet_runner, sweep_of
 
 NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8))
 
@@ -71,7 +70,7 @@ def norms(tmp_path_factory):
     (folder / "pictures").mkdir()
     for name, data in {**GOOD, **{name: data for name, (data, _) in BAD.items()}}.items():
         (folder / "pictures" / name).write_bytes(data)
-    run, reports = sweep_of(folder).run(Store(folder / "store"), max_failed_share=0.5)
+    run, reports = sweep_of(folder).run(quiet_runner(max_failed_share=0.5))
     assert {report.failed_rows for report in reports if report.unit == "images"} == {0, len(BAD)}
     return {row["image"]: row for row in run.read("effects", "norms").to_pylist()}
 

@@ -1,13 +1,17 @@
 """A tiny model and a few pictures, one of them broken, for tests of stages, engine and command line."""
 
+import io
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from rich.console import Console
 
+from clipneuron.engine.runner import Runner
 from clipneuron.models.clip import Clip, load_clip
 from clipneuron.recipes import Recipe
+from clipneuron.storage.objects import Objects
 from clipneuron.storage.store import Run, Store
 from clipneuron.sweep import Sweep
 from tests.towers import tiny_clip
@@ -45,8 +49,8 @@ def write_pictures(folder: Path, count: int = 12, seed: int = 0) -> Path:
     return folder
 
 
-def sweep_of(folder: Path, **options: object) -> Sweep:
-    """The tiny model on pictures in `folder`, which are written there if it is empty."""
+def sweep_of(folder: Path, store: str | Objects = "store", **options: object) -> Sweep:
+    """The tiny model on pictures in `folder`, which are written there if it is empty; runs go to `store` there."""
     pictures = folder / "pictures"
     if not pictures.exists():
         write_pictures(pictures)
@@ -63,11 +67,17 @@ def sweep_of(folder: Path, **options: object) -> Sweep:
         "block": 24,
         "batch_size": 3,
     }
-    return Sweep.of(Recipe(**{**fields, **options}), folder, clip())
+    place = Store(folder / store if isinstance(store, str) else store)
+    return Sweep.of(Recipe(**{**fields, **options}), place, clip())
+
+
+def quiet_runner(**options: object) -> Runner:
+    """The in-process runner, without its progress."""
+    return Runner(console=Console(file=io.StringIO()), **options)
 
 
 def finished(folder: Path, store: str = "store", **options: object) -> tuple[Sweep, Run]:
     """A complete run."""
-    sweep = sweep_of(folder, **options)
-    run, _ = sweep.run(Store(folder / store))
+    sweep = sweep_of(folder, store, **options)
+    run, _ = sweep.run(quiet_runner())
     return sweep, run
