@@ -20,11 +20,10 @@ from clipneuron.storage.image_tables import Columns, open_tables
 from clipneuron.storage.image_tars import open_tars
 from clipneuron.storage.objects import local_path
 from clipneuron.storage.pictures import Collection, Picture
-from clipneuron.storage.plans import plan
 from clipneuron.storage.s3 import split_url
 from clipneuron.storage.s3_files import S3Files
 
-__all__ = ["Collection", "Columns", "Picture", "ReadError", "open_collection", "plan"]
+__all__ = ["Collection", "Columns", "Picture", "ReadError", "open_collection"]
 
 _EXPECTED = (
     "a folder of pictures, one picture, a Parquet file, a tar or a folder of Parquet files or tars"
