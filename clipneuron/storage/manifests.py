@@ -5,12 +5,13 @@ are, and a manifest is asked only about those that have not been written again s
 stale or damaged one, the markers themselves are read.
 """
 
+import gc
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import ValidationError
 
 from clipneuron.storage import markers, parquet, tables
 from clipneuron.storage.commits import Commit
@@ -25,22 +26,15 @@ def committed(objects: Objects, stage: str) -> dict[str, _Stamped]:
 
     Raises StoreError for a marker that can't be read.
     """
-    stamps = {entry.key: entry.stamp for entry in objects.entries(markers.folder(stage))}
-    known = _known(objects, stage) if stamps else {}
-    found = {name: known[name] for name, stamp in stamps.items() if _stamp(known, name) == stamp}
-    others = [name for name in stamps if name not in found]
-    for name, commit in zip(others, markers.load_many(objects, Commit, others), strict=True):
-        found[name] = (stamps[name], commit)
-    return {commit.shard: (stamp, commit) for stamp, commit in sorted(found.values(), key=_shard)}
+    return _committed(objects, stage, _stamps(objects, stage))
 
 
 def write(objects: Objects, stage: str) -> bool:
-    """True if the stage's manifest was written, False if the one there is says just what the markers say."""
-    found = committed(objects, stage)
-    known = {commit.shard: stamp for stamp, commit in _known(objects, stage).values()}
-    if known == {shard: stamp for shard, (stamp, _) in found.items()}:
+    """True if the stage's manifest was written, False if the one there says just what the markers say."""
+    stamps = _stamps(objects, stage)
+    if stamps == {key: stamp for key, stamp, _ in _recorded(objects, stage)}:
         return False
-    objects.put(_key(stage), parquet.encode(table(found.values())))
+    objects.put(_key(stage), parquet.encode(table(_committed(objects, stage, stamps).values())))
     return True
 
 
@@ -63,23 +57,47 @@ def _rows(stamp: str, commit: Commit) -> Iterator[dict[str, Any]]:
         marker = {}
 
 
-def _known(objects: Objects, stage: str) -> dict[str, _Stamped]:
-    """Stamp and commit by marker, as the manifest has them; nothing where it can't be read."""
-    try:
-        data = objects.get(_key(stage))
-        rows = parquet.decode(data, ["shard", "stamp", "marker"])
-        rows = rows.filter(pc.is_valid(rows["marker"]))
-        columns = (rows[name].to_pylist() for name in ("shard", "stamp", "marker"))
-        return {
-            markers.key(stage, shard): (stamp, Commit.model_validate_json(marker))
-            for shard, stamp, marker in zip(*columns, strict=True)
+def _committed(objects: Objects, stage: str, stamps: dict[str, str]) -> dict[str, _Stamped]:
+    with _collector_paused():
+        found = {
+            key: (stamp, Commit.model_validate_json(marker))
+            for key, stamp, marker in (_recorded(objects, stage) if stamps else ())
+            if stamps.get(key) == stamp
         }
-    except (ObjectMissingError, pa.ArrowException, OSError, ValidationError, KeyError):
-        return {}
+    others = [key for key in stamps if key not in found]
+    for key, commit in zip(others, markers.load_many(objects, Commit, others), strict=True):
+        found[key] = (stamps[key], commit)
+    return {commit.shard: (stamp, commit) for stamp, commit in sorted(found.values(), key=_shard)}
 
 
-def _stamp(known: dict[str, _Stamped], name: str) -> str | None:
-    return known[name][0] if name in known else None
+def _stamps(objects: Objects, stage: str) -> dict[str, str]:
+    """Of each marker that there is now, by key."""
+    return {entry.key: entry.stamp for entry in objects.entries(markers.folder(stage))}
+
+
+def _recorded(objects: Objects, stage: str) -> list[tuple[str, str, str]]:
+    """Key, stamp and content of the markers that the manifest knows; none where it can't be read."""
+    try:
+        rows = parquet.decode(objects.get(_key(stage)))  # whole, so that every page is checked
+        rows = rows.filter(pc.is_valid(rows["marker"]))
+        shards, stamps, contents = (rows[name].to_pylist() for name in ("shard", "stamp", "marker"))
+    except (ObjectMissingError, pa.ArrowException, OSError, KeyError):
+        return []
+    folder = markers.folder(stage)
+    keys = (f"{folder}{shard}.json" for shard in shards)
+    return list(zip(keys, stamps, contents, strict=True))
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Hundreds of thousands of new objects, none of them garbage: looking for some takes most of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _shard(stamped: _Stamped) -> str:
