@@ -1,6 +1,7 @@
 """The executor of one process: one shard is loaded ahead while another is processed."""
 
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -33,6 +34,7 @@ def _attempt(
         advance(rows)
 
     try:
+        run.started(stage.name, shard.name)
         output = worker.process(loaded.result(), count)
     except Exception as error:  # a shard's failure is a record, never the end of the others
         ending = excuse(run, stage.name, shard.name, error)
@@ -46,9 +48,9 @@ def _attempt(
 def _loaded_ahead(loader: Loader, todo: Sequence[Shard]) -> Iterator[tuple[Shard, "Future[Any]"]]:
     """Each shard with its loaded content, the next one loading while this one is processed."""
     with ThreadPoolExecutor(1, thread_name_prefix="load") as pool:
-        upcoming = pool.submit(loader.load, todo[0])
-        for place, shard in enumerate(todo):
-            current = upcoming
-            if place + 1 < len(todo):
-                upcoming = pool.submit(loader.load, todo[place + 1])
-            yield shard, current
+        upcoming: deque[tuple[Shard, Future[Any]]] = deque()
+        for shard in todo:
+            upcoming.append((shard, pool.submit(loader.load, shard)))
+            if len(upcoming) > 1:
+                yield upcoming.popleft()
+        yield from upcoming

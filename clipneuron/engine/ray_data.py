@@ -21,6 +21,10 @@ from clipneuron.storage.store import Run
 logger = logging.getLogger(__name__)
 
 
+class PipelineError(RuntimeError):
+    """The cluster could not work on a single shard: a model that can't be built there, or no worker that lives."""
+
+
 @dataclass(frozen=True)
 class RayData:
     """Tries shards on the connected cluster; one row of Ray Data is one shard."""
@@ -31,14 +35,23 @@ class RayData:
     def execute(
         self, stage: Stage, run: Run, todo: Sequence[Shard], advance: Advance
     ) -> Iterator[Ending]:
-        """One attempt at each shard, as they end; shards whose process died too often have no ending."""
+        """One attempt at each shard, as they end; shards whose process died too often have no ending.
+
+        Raises PipelineError when not even one shard came to an end.
+        """
         rows = {shard.name: shard.rows for shard in todo}
+        ended = 0
         try:
             with _quiet_context():
                 for ending in self._endings(stage, run, todo):
                     advance(0 if ending.problem else rows[ending.shard])
+                    ended += 1
                     yield ending
         except ray.exceptions.RayError as error:
+            if not ended:
+                raise PipelineError(
+                    f"{stage.name}: nothing could be done: {_cause(error)}"
+                ) from error
             # What is committed is committed: the runner sees what is left and tries again, or gives up in words.
             logger.warning("%s: the pipeline broke off: %s", stage.name, error)
         finally:
@@ -79,6 +92,12 @@ class RayData:
             "max_restarts": -1,
             "max_task_retries": self.options.retries,
         }
+
+
+def _cause(error: Exception) -> str:
+    """The last line of what a worker said before it gave up, which names the error."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
 
 
 def _endings_in(batch: Any) -> Iterator[Ending]:

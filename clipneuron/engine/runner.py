@@ -93,15 +93,17 @@ class Runner:
         finished = total - sum(shard.rows for shard in todo)
         console = self.console or default_console()
         executor = InProcess() if stage.resources.local else self.executor
+        troubles: list[str] = []
         with meter(console, stage.name, total, finished, stage.unit) as bar:
             for _ in range(self.attempts):
                 tried = self._fit(stage, run, todo)
-                if tried:
-                    troubles = self._attempt(executor, stage, run, tried, bar.advance)
+                if not tried:
+                    break
+                troubles = self._attempt(executor, stage, run, tried, bar.advance)
                 done = run.done(stage.name)
                 todo = [shard for shard in todo if shard.name not in done]
-                if not tried or not todo:
-                    break
+                if not todo:
+                    return
         if todo and troubles:
             raise StoreError(troubles[-1])
         if todo:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cloudpickle
+import cloudpickle  # type: ignore[import-untyped]
 import pyarrow as pa
 import ray
 
@@ -63,8 +63,16 @@ def rows_of(shards: Sequence[Shard]) -> list[pa.Table]:
 
 
 def load(row: pa.Table, baggage: Baggage) -> pa.Table:
-    """Adds what the shard is made of."""
-    return _step(row, baggage, lambda shard, _: baggage.load(shard))
+    """Adds what the shard is made of; nothing, where another driver has committed the shard meanwhile."""
+    run, stage, shard = baggage.run, baggage.stage, _shard(row)
+
+    def fetch(shard: Shard, _: Any) -> Any:
+        run.started(stage, shard.name)
+        return baggage.load(shard)
+
+    if run.is_done(stage, shard.name):
+        return _row(row["shard"][0].as_py(), ending=Ending(shard.name))
+    return _step(row, baggage, fetch)
 
 
 def process(row: pa.Table, baggage: Baggage) -> pa.Table:

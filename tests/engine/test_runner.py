@@ -1,60 +1,18 @@
-"""The in-process engine: nothing is done twice, a failing shard is a record, and too many bad rows stop a run."""
+"""The runner: nothing is done twice, a failing shard is a record, and too many bad rows stop a run."""
 
 import io
 import re
-from dataclasses import dataclass, field
 
-import pyarrow as pa
 import pytest
 from rich.console import Console
 
 from clipneuron.engine.progress import meter
-from clipneuron.engine.runner import InProcessRunner, RunIncompleteError
-from clipneuron.stage import Output, Resources, Shard
-from clipneuron.storage import tables
-from clipneuron.storage.store import Failure, Store
-
-
-@dataclass
-class Fake:
-    """Three shards of two texts each; `breaks` says how often a shard fails before it works."""
-
-    breaks: dict[str, int] = field(default_factory=dict)
-    bad_rows: int = 0
-    loads_break: bool = False
-    name: str = "fake"
-    log: list[str] = field(default_factory=list)
-
-    reads = ()
-    writes = ("text_embeddings",)
-    unit = "texts"
-    resources = Resources()
-
-    def shards(self, run):
-        return [Shard(name, 2, name) for name in ("a", "b", "c")]
-
-    def build(self, run):
-        self.log.append("build")
-        return self
-
-    def load(self, shard):
-        if self.loads_break and self._breaks(shard.name):
-            raise OSError("cannot read")
-        return shard.payload
-
-    def process(self, loaded, advance):
-        self.log.append(loaded)
-        if not self.loads_break and self._breaks(loaded):
-            raise ValueError(f"{loaded} is broken")
-        advance(2)
-        columns = {"text_index": [0, 1], "text": [loaded] * 2, "embedding": [[0.0]] * 2}
-        failures = tuple(Failure(loaded, "unreadable", "no reason") for _ in range(self.bad_rows))
-        table = pa.table(columns, schema=tables.schema("text_embeddings"))
-        return Output({"text_embeddings": table}, failures)
-
-    def _breaks(self, name):
-        self.breaks[name] = self.breaks.get(name, 0) - 1
-        return self.breaks[name] >= 0
+from clipneuron.engine.in_process import InProcess
+from clipneuron.engine.runner import Runner, RunIncompleteError
+from clipneuron.storage.errors import StoreError
+from clipneuron.storage.local import LocalObjects
+from clipneuron.storage.store import Store
+from tests.engine.fakes import Fake
 
 
 @pytest.fixture
@@ -62,8 +20,8 @@ def run(tmp_path):
     return Store(tmp_path).open_run("fake", {})
 
 
-def runner(**options) -> InProcessRunner:
-    return InProcessRunner(console=Console(file=io.StringIO()), **options)
+def runner(**options) -> Runner:
+    return Runner(console=Console(file=io.StringIO()), **options)
 
 
 def test_a_complete_stage_is_not_even_built_again(run):
@@ -77,13 +35,20 @@ def test_a_complete_stage_is_not_even_built_again(run):
     assert sorted(run.objects.list("")) == objects
 
 
-def test_only_what_is_missing_is_done(run):
-    with pytest.raises(RunIncompleteError, match=r"1 shards could not be done \(b\)"):
+def test_a_shard_that_fails_too_often_is_set_aside_until_its_failures_are_forgotten(run):
+    with pytest.raises(
+        RunIncompleteError, match=r"1 shards could not be done \(b\): ValueError: b is"
+    ):
         runner().run_stage(Fake(breaks={"b": 99}), run)
     assert list(run.committed("fake")) == ["a", "c"]
-    again = Fake()
-    runner().run_stage(again, run)
-    assert again.log == ["build", "b"]
+    assert len(run.failures("fake")["b"]) == 3
+    mended = Fake()
+    with pytest.raises(RunIncompleteError, match="retry-failed"):
+        runner().run_stage(mended, run)
+    assert mended.log == []
+    run.forget_failures("fake", "b")
+    runner().run_stage(mended, run)
+    assert mended.log == ["build", "b"]
     assert list(run.committed("fake")) == ["a", "b", "c"]
 
 
@@ -96,11 +61,48 @@ def test_a_shard_gets_its_bounded_attempts(run, loads_break):
     assert ("cannot read" if loads_break else "b is broken") in failure.model_dump_json()
 
 
+def test_trouble_with_the_store_is_not_the_shards_fault(run, monkeypatch):
+    def full(self, key, data):
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(LocalObjects, "put", full)
+    with pytest.raises(StoreError, match="the disk is full"):
+        runner(attempts=2).run_stage(Fake(), run)
+    monkeypatch.undo()
+    assert run.failures("fake") == {}
+    runner().run_stage(Fake(), run)
+    assert list(run.committed("fake")) == ["a", "b", "c"]
+
+
+def test_a_shard_whose_process_ended_without_a_word_counts_as_failed(run):
+    class Loses:
+        """Never comes back with shard b."""
+
+        def execute(self, stage, run, todo, advance):
+            others = [shard for shard in todo if shard.name != "b"]
+            yield from InProcess().execute(stage, run, others, advance)
+
+    with pytest.raises(RunIncompleteError, match=r"\(b\): WorkerLostError: the process"):
+        runner(executor=Loses()).run_stage(Fake(), run)
+    assert list(run.committed("fake")) == ["a", "c"]
+    assert len(run.failures("fake")["b"]) == 3
+
+
 def test_too_many_bad_rows_stop_the_run_after_committing_them(run):
     with pytest.raises(RunIncompleteError, match="3 of 6 texts could not be used"):
         runner(max_failed_share=0.4).run_stage(Fake(bad_rows=1), run)
     assert len(run.committed("fake")) == 3
     assert runner(max_failed_share=0.6).run_stage(Fake(), run).failed_rows == 3
+
+
+def test_progress_counts_only_what_was_done(run, monkeypatch):
+    counted = []
+    with pytest.raises(RunIncompleteError):
+        monkeypatch.setattr(
+            "clipneuron.engine.progress._Lines.advance", lambda self, rows: counted.append(rows)
+        )
+        runner().run_stage(Fake(breaks={"b": 99}), run)
+    assert sum(counted) == 4
 
 
 def test_progress_is_lines_off_a_terminal_and_a_bar_on_one(monkeypatch):

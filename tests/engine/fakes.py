@@ -1,0 +1,62 @@
+"""A stage without a model, whose shards fail as often as they are told to."""
+
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from clipneuron.stage import Output, Resources, Shard
+from clipneuron.storage import tables
+from clipneuron.storage.store import Failure
+
+
+def rows_of(text: str) -> pa.Table:
+    """Two rows of the table `text_embeddings`."""
+    columns = {"text_index": [0, 1], "text": [text] * 2, "embedding": [[0.0]] * 2}
+    return pa.table(columns, schema=tables.schema("text_embeddings"))
+
+
+@dataclass
+class Fake:
+    """Three shards of two texts each; `breaks` says how often a shard fails before it works."""
+
+    breaks: dict[str, int] = field(default_factory=dict)
+    bad_rows: int = 0
+    loads_break: bool = False
+    name: str = "fake"
+    log: list[str] = field(default_factory=list)
+    resources: Resources = Resources()
+
+    reads = ()
+    writes = ("text_embeddings",)
+    unit = "texts"
+
+    def shards(self, run):
+        return [Shard(name, 2, name) for name in ("a", "b", "c")]
+
+    def loader(self, run):
+        return self
+
+    def share(self, run):
+        return "shared"
+
+    def build(self, shared):
+        assert shared == "shared"
+        self.log.append("build")
+        return self
+
+    def load(self, shard):
+        if self.loads_break and self._breaks(shard.name):
+            raise OSError("cannot read")
+        return shard.payload
+
+    def process(self, loaded, advance):
+        self.log.append(loaded)
+        if not self.loads_break and self._breaks(loaded):
+            raise ValueError(f"{loaded} is broken")
+        advance(2)
+        failures = tuple(Failure(loaded, "unreadable", "no reason") for _ in range(self.bad_rows))
+        return Output({"text_embeddings": rows_of(loaded)}, failures)
+
+    def _breaks(self, name):
+        self.breaks[name] = self.breaks.get(name, 0) - 1
+        return self.breaks[name] >= 0

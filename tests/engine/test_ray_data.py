@@ -1,0 +1,120 @@
+"""The cluster's engine does what the one of this process does, bit for bit, and loses no shard to a bad neighbour."""
+
+import io
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from clipneuron.engine.cluster import ClusterOptions, connected
+from clipneuron.engine.ray_data import RayData
+from clipneuron.engine.runner import Runner, RunIncompleteError
+from clipneuron.stage import Resources
+from clipneuron.storage.store import Run, Store
+from tests.engine.fakes import Fake
+from tests.stages.world import finished, quiet_runner, sweep_of
+
+pytestmark = pytest.mark.slow
+OPTIONS = ClusterOptions(actors=1, actor_cpus=1)
+POOLS = {"actors": Resources(pool="clip"), "tasks": Resources()}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    with connected(OPTIONS, pools=("clip",)):
+        yield
+
+
+def runner(options: ClusterOptions = OPTIONS, **limits: object) -> Runner:
+    quiet = Console(file=io.StringIO())
+    return Runner(RayData(options, quiet), console=quiet, **limits)
+
+
+def tables_of(run: Run) -> dict[str, dict[str, str]]:
+    """The digest of every committed object, by stage and table: equal tables give equal bytes."""
+    return {
+        stage: {
+            f"{shard}/{stored.table}": stored.sha256
+            for shard, commit in run.committed(stage).items()
+            for stored in commit.objects
+        }
+        for stage in run.stages()
+    }
+
+
+def test_a_sweep_on_a_cluster_gives_the_same_bytes_as_one_in_this_process(tmp_path: Path) -> None:
+    _, here = finished(tmp_path, "here")
+    sweep = sweep_of(tmp_path, "there")
+    there, reports = sweep.run(runner())
+    assert tables_of(there) == tables_of(here)
+    assert len(tables_of(there)) == 6
+    assert there.verify() == []
+    assert sum(report.done_now for report in reports) == sum(
+        map(len, map(there.done, there.stages()))
+    )
+    _, again = sweep.run(runner())
+    assert [report.done_now for report in again] == [0] * len(reports)
+
+
+def test_a_sweep_may_go_on_elsewhere(tmp_path: Path) -> None:
+    sweep = sweep_of(tmp_path)
+    run, _ = sweep.run(runner(), until="calibrate")
+    assert "effects" not in run.stages()
+    sweep.run(quiet_runner())
+    _, undisturbed = finished(tmp_path, "other")
+    assert tables_of(run) == tables_of(undisturbed)
+
+
+@dataclass
+class Deadly(Fake):
+    """Shard b kills its process."""
+
+    def process(self, loaded, advance):
+        if loaded == "b":
+            os._exit(1)
+        return super().process(loaded, advance)
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_shard_that_kills_its_process_is_set_aside_and_the_others_are_done(tmp_path, pool):
+    run = Store(tmp_path).open_run("fake", {})
+    at_once = OPTIONS.model_copy(update={"retries": 0})
+    with pytest.raises(RunIncompleteError, match=r"fake: 1 shards could not be done \(b\)"):
+        runner(at_once, attempts=2).run_stage(Deadly(resources=POOLS[pool]), run)
+    assert list(run.committed("fake")) == ["a", "c"]
+    assert {shard: len(failed) for shard, failed in run.failures("fake").items()} == {"b": 2}
+    assert "WorkerLostError" in run.failures("fake")["b"][0].error
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_shard_that_fails_is_a_record_with_its_traceback(tmp_path, pool):
+    run = Store(tmp_path).open_run("fake", {})
+    with pytest.raises(RunIncompleteError, match="ValueError: b is broken"):
+        runner(attempts=2).run_stage(Fake(breaks={"b": 99}, resources=POOLS[pool]), run)
+    assert list(run.committed("fake")) == ["a", "c"]
+    assert "in process" in run.failures("fake")["b"][0].traceback
+
+
+def test_a_worker_that_cannot_be_built_ends_the_run_with_its_reason(tmp_path):
+    class Unbuildable(Fake):
+        def build(self, shared):
+            raise ValueError("these weights do not fit")
+
+    run = Store(tmp_path).open_run("fake", {})
+    with pytest.raises(RuntimeError, match="these weights do not fit"):
+        runner(attempts=2).run_stage(Unbuildable(resources=POOLS["actors"]), run)
+
+
+def test_what_another_driver_has_done_meanwhile_is_not_done_again(tmp_path):
+    run = Store(tmp_path).open_run("fake", {})
+    stage = Fake(resources=POOLS["tasks"])
+    quiet_runner().run_stage(stage, run)
+    before = tables_of(run)
+    todo = stage.shards(run)
+    endings = list(RayData(OPTIONS, Console(file=io.StringIO())).execute(stage, run, todo, print))
+    assert sorted(ending.shard for ending in endings if not ending.problem) == ["a", "b", "c"]
+    assert tables_of(run) == before
+    assert len([key for key in run.objects.list("data/")]) == 3
