@@ -120,7 +120,9 @@ def _opened(files: Files, entry: dict[str, Any]) -> Iterator["io.BufferedReader[
         with io.BufferedReader(files.open(source, entry["size"]), ahead) as file:
             yield file
     except OSError as error:
-        raise StoreError(f"can't list {files.location(source)}: {error.strerror}") from error
+        raise StoreError(
+            f"can't list the pictures of {files.location(source)}: {error.strerror}"
+        ) from error
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ def _is_there(files: Files, name: str) -> bool:
     try:
         return files.status(name) is not None
     except OSError as error:
-        raise StoreError(f"can't look at {files.location(name)}: {error.strerror}") from error
+        raise StoreError(error.strerror) from error
 
 
 def _is_one_file(name: str) -> bool:

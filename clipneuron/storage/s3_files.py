@@ -8,19 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    NoCredentialsError,
-    PartialCredentialsError,
-)
+from botocore.exceptions import ClientError
 
-from clipneuron.storage.errors import StoreError
+from clipneuron.storage import s3_errors
 from clipneuron.storage.files import Span, Status, page
-from clipneuron.storage.s3 import s3_filesystem
+from clipneuron.storage.s3 import endpoint, s3_filesystem
 
 _LANES = 16
-_BUSY = {errno.EBUSY, errno.EREMOTEIO}
+_PAST_THE_END = {"416", "InvalidRange"}
 
 
 @dataclass(frozen=True)
@@ -69,8 +64,8 @@ class S3Files:
             found = s3_filesystem().call_s3("head_object", Bucket=self.bucket, Key=self._key(path))
         except FileNotFoundError:
             return None
-        except (OSError, BotoCoreError) as error:
-            raise _told(error) from error
+        except s3_errors.TROUBLE as error:
+            raise _told(error, self.location(path)) from error
         return Status(found["ContentLength"], found["ETag"].strip('"'), 0)
 
     def read(self, span: Span) -> bytes:
@@ -83,10 +78,10 @@ class S3Files:
                 return whole
             end = None if span.length is None else span.start + span.length
             part: bytes = s3_filesystem().cat_file(place, start=span.start, end=end)
-        except (OSError, BotoCoreError) as error:
-            if _is_past_the_end(error):
+        except s3_errors.TROUBLE as error:
+            if s3_errors.code(_origin(error)) in _PAST_THE_END:
                 return b""
-            raise _told(error) from error
+            raise _told(error, self.location(span.path)) from error
         return part
 
     def open(self, path: str, size: int) -> io.RawIOBase:
@@ -103,8 +98,8 @@ class S3Files:
             raise ValueError(
                 f"there is no bucket {self.bucket!r} for {self.url}: check the address and the endpoint"
             ) from error
-        except (OSError, BotoCoreError) as error:
-            raise StoreError(f"can't list {self.url}: {_told(error)}") from error
+        except s3_errors.TROUBLE as error:
+            raise s3_errors.explained(_origin(error), "list", self.url, endpoint()) from error
         return answer
 
 
@@ -147,27 +142,15 @@ def _is_listed(entry: dict[str, Any], start: str, skipped: Counter[str]) -> bool
     return False
 
 
-def _is_past_the_end(error: Exception) -> bool:
-    cause = error.__cause__
-    return isinstance(cause, ClientError) and cause.response["Error"]["Code"] in (
-        "416",
-        "InvalidRange",
-    )
+def _origin(error: BaseException) -> BaseException:
+    """What S3 answered, where s3fs has made a plain error of it."""
+    return error.__cause__ if isinstance(error.__cause__, ClientError) else error
 
 
-def _told(error: Exception) -> OSError:
-    """The error as a reader of files expects it, in words: not there, not allowed, or the store's trouble."""
+def _told(error: BaseException, location: str) -> OSError:
+    """The error as a reader of files expects it: not there, the store's trouble, or refused; in words."""
     if isinstance(error, FileNotFoundError):
         return error
-    if isinstance(error, NoCredentialsError | PartialCredentialsError):
-        return PermissionError(
-            errno.EACCES,
-            "no complete credentials found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
-        )
-    if isinstance(error, PermissionError):
-        return PermissionError(errno.EACCES, f"access is denied ({error}): check the credentials")
-    if isinstance(error, BotoCoreError | TimeoutError | ConnectionError):
-        return ConnectionError(errno.EIO, f"the store does not answer: {error}")
-    if isinstance(error, OSError) and error.errno in _BUSY:
-        return ConnectionError(errno.EIO, f"the store is in trouble: {error}")
-    return OSError(errno.EIO, str(error))
+    told = str(s3_errors.explained(_origin(error), "read", location, endpoint()))
+    kind = ConnectionError if s3_errors.passing(_origin(error)) else OSError
+    return kind(errno.EIO, told)

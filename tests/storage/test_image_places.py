@@ -1,17 +1,21 @@
 """What holds for collections wherever they are; each test runs on a local disk and on S3."""
 
+import http.server
 import pickle
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from clipneuron.storage import s3_files
 from clipneuron.storage.errors import StoreError
-from clipneuron.storage.files import Span
+from clipneuron.storage.files import Span, read_many
 from clipneuron.storage.images import ReadError, open_collection
 from clipneuron.storage.plans import plan
 from clipneuron.storage.s3_files import S3Files
+from tests.servers import use_server
 from tests.storage.pictures import Place, fill, png, rows
 
 
@@ -190,7 +194,7 @@ def test_whoever_stops_early_leaves_no_request_behind(
     )
     results = collection.read_many(collection.pictures)
     assert next(results) == b"x"
-    results.close()  # type: ignore[attr-defined]
+    results.close()
     assert len(asked) <= 2 * S3Files.lanes + 1
 
 
@@ -212,7 +216,9 @@ def test_no_credentials_and_no_server_are_the_stores_trouble(
     fill_one(f"{s3_url}/a.png", png())
     collection = open_collection(s3_url)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    with pytest.raises(StoreError, match=r"can't list s3://.*the store does not answer"):
+    with pytest.raises(
+        StoreError, match=r"can't list s3://.*: no connection to http://127.0.0.1:9"
+    ):
         open_collection(s3_url)
     [trouble] = collection.read_many(collection.pictures)
     assert isinstance(trouble, ReadError)
@@ -220,5 +226,53 @@ def test_no_credentials_and_no_server_are_the_stores_trouble(
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     monkeypatch.setenv("HOME", str(tmp_path))
-    with pytest.raises(StoreError, match="no complete credentials found: set AWS_ACCESS_KEY_ID"):
+    with pytest.raises(
+        StoreError, match=r"no credentials for S3 were found .* set AWS_ACCESS_KEY_ID"
+    ):
         open_collection(s3_url)
+
+
+class Answers(http.server.BaseHTTPRequestHandler):
+    """An S3 that has the `troubles` one after another, and then gives the object b"picture"."""
+
+    troubles: ClassVar[list[str]] = []
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        trouble = self.troubles.pop(0) if self.troubles else ""
+        body = b"picture"
+        self.send_response(503 if trouble == "busy" else 200)
+        self.send_header("Content-Length", str(0 if trouble == "busy" else len(body)))
+        self.end_headers()
+        if trouble != "busy":
+            self.wfile.write(body[:3] if trouble == "cut" else body)
+        self.close_connection = bool(trouble)
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The troubles that a server is to have; the environment points there."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    use_server(monkeypatch, f"http://127.0.0.1:{server.server_port}", "key", "secret")
+    yield Answers.troubles
+    Answers.troubles.clear()
+    server.shutdown()
+
+
+@pytest.mark.parametrize("trouble", ["busy", "cut"])
+def test_a_passing_trouble_of_s3_is_not_seen(answers: list[str], trouble: str) -> None:
+    answers.append(trouble)
+    assert S3Files("bucket", "").read(Span("1.png")) == b"picture"
+
+
+@pytest.mark.parametrize("trouble", ["busy", "cut"])
+def test_a_lasting_trouble_of_s3_is_told_in_bounded_time(answers: list[str], trouble: str) -> None:
+    answers += 1000 * [trouble]
+    [outcome] = read_many(S3Files("bucket", ""), [Span("1.png")])
+    assert isinstance(outcome, ConnectionError)
+    assert len(answers) > 980
+    assert "s3://bucket/1.png" in outcome.strerror
