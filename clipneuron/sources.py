@@ -5,10 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from jaxtyping import UInt8
+from numpy.typing import NDArray
 from torch import Tensor
 
 from clipneuron.lens.effects import SecondOrderLens
@@ -99,8 +101,14 @@ class PictureFeed:
         plan = wanted.sort_by([("shard", "ascending"), ("index", "ascending")])
         encoded = pc.run_end_encode(plan["shard"].combine_chunks())
         starts = [0, *encoded.run_ends.to_pylist()]
+        rows, repeated = plan.drop_columns("shard"), _repeated(plan)
         return [
-            Shard(name, stop - start, plan.slice(start, stop - start).drop_columns("shard"))
+            Shard(
+                name,
+                stop - start,
+                rows.slice(start, stop - start),
+                int(np.count_nonzero(repeated[start:stop])),
+            )
             for name, start, stop in zip(
                 encoded.values.to_pylist(), starts, starts[1:], strict=False
             )
@@ -134,3 +142,11 @@ class PictureFeed:
             return self.preprocess.decode(data, picture.image)
         except (ReadError, PictureError) as error:
             return Failure(picture.image, error.status, error.reason)
+
+
+def _repeated(plan: pa.Table) -> NDArray[np.bool_]:
+    """Which rows of a plan, in the order of its shards, are of pictures that stand in an earlier row too."""
+    index = plan["index"].to_numpy()
+    repeated = np.ones(len(index), bool)
+    repeated[np.unique(index, return_index=True)[1]] = False
+    return repeated

@@ -40,6 +40,8 @@ class Shard:
     name: str
     rows: int
     payload: Any = None
+    again: int = 0
+    """Rows that failed in an earlier shard and are tried again in this one."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import islice
@@ -29,6 +29,7 @@ from clipneuron.stages.explanations import ExplanationsStage
 from clipneuron.stages.merge import MergeTree
 from clipneuron.stages.plan import PlanStage
 from clipneuron.stages.texts import TextsStage
+from clipneuron.storage.announcements import Order
 from clipneuron.storage.errors import RunMismatchError
 from clipneuron.storage.identity import differences
 from clipneuron.storage.images import Collection
@@ -51,8 +52,8 @@ class Sweep:
     pool: Pool
     extends: str = ""
     """The run whose collection has grown, by name; empty for the run that the recipe itself names."""
-    retry: frozenset[str] = frozenset()
-    """Pictures that failed in that run and are to be tried again."""
+    retry: frozenset[tuple[str, str]] = frozenset()
+    """Pictures to try again in that run, each with the shard that it failed in."""
 
     @classmethod
     def of(
@@ -62,7 +63,7 @@ class Sweep:
         clip: Clip | None = None,
         *,
         extends: str = "",
-        retry: frozenset[str] = frozenset(),
+        retry: frozenset[tuple[str, str]] = frozenset(),
     ) -> "Sweep":
         """Resolve a recipe; `store` is where its run is, and the pictures of the demo world.
 
@@ -129,7 +130,18 @@ class Sweep:
         """
         run = self.open()
         planned = runner.run([self.plan()], run)
-        return run, planned + runner.run(_up_to(until, self.stages(run)), run)
+        stages = self.stages(run)
+        run.announce(self._order(stages))
+        return run, planned + runner.run(_up_to(until, stages), run)
+
+    def plan_only(self, runner: Runner) -> tuple[Run, StageReport]:
+        """Bring the plan to completion and say in the store what is to follow; `run` goes on from there."""
+        run = self.open()
+        (report,) = runner.run([self.plan()], run)
+        stages = self.stages(run)
+        runner.announce(stages, run)
+        run.announce(self._order(stages))
+        return run, report
 
     def plan(self) -> Stage:
         """The stage that the others are cut by."""
@@ -184,6 +196,10 @@ class Sweep:
             "findings": run.put_file(f"{folder}/findings.json", data),
             "tables": run.url,
         }
+
+    def _order(self, stages: Sequence[Stage]) -> Order:
+        names = ("plan", *(stage.name for stage in stages))
+        return Order(stages=names, details={"recipe": self.recipe.model_dump(mode="json")})
 
     def _extended(self) -> Run:
         run = self.store.find_run(self.extends)

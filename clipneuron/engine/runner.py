@@ -12,6 +12,7 @@ from clipneuron.engine.attempts import Ending, Executor, WorkerLostError
 from clipneuron.engine.in_process import InProcess
 from clipneuron.engine.progress import default_console, meter
 from clipneuron.stage import Advance, Shard, Stage
+from clipneuron.storage.announcements import Cut
 from clipneuron.storage.errors import StoreError
 from clipneuron.storage.store import Run
 
@@ -75,18 +76,28 @@ class Runner:
         """
         return [self.run_stage(stage, run) for stage in stages]
 
+    def announce(self, stages: Sequence[Stage], run: Run) -> None:
+        """Say in the store what the stages consist of, without running any; raises StoreError."""
+        for stage in stages:
+            run.announce(self._cut(stage, stage.shards(run)))
+
     def run_stage(self, stage: Stage, run: Run) -> StageReport:
         """Do and commit what is left of one stage; raises as `run` does."""
         shards = stage.shards(run)
         done = run.done(stage.name)
         todo = [shard for shard in shards if shard.name not in done]
         start = time.monotonic()
+        run.announce(self._cut(stage, shards))
         if todo:
             self._work(stage, run, shards, todo)
             run.write_manifest(stage.name)
         report = self._report(stage, run, shards, todo, time.monotonic() - start)
         self._check(report, shards)
         return report
+
+    def _cut(self, stage: Stage, shards: Sequence[Shard]) -> Cut:
+        sizes = [(shard.name, shard.rows) for shard in shards]
+        return Cut.of(stage.name, stage.unit, sizes, self.attempts)
 
     def _work(self, stage: Stage, run: Run, shards: Sequence[Shard], todo: Sequence[Shard]) -> None:
         total = sum(shard.rows for shard in shards)
@@ -141,18 +152,23 @@ class Runner:
             len(shards),
             len(todo),
             sum(shard.rows for shard in todo),
-            sum(len(commit.failures) for commit in commits),
+            # A picture that failed before is counted as the row of its last try.
+            sum(len(commit.failures) for commit in commits) - _again(shards),
             seconds,
         )
 
     def _check(self, report: StageReport, shards: Sequence[Shard]) -> None:
-        total = sum(shard.rows for shard in shards)
+        total = sum(shard.rows for shard in shards) - _again(shards)
         if report.failed_rows > self.max_failed_share * total:
             raise RunIncompleteError(
                 f"{report.name}: {report.failed_rows} of {total} {report.unit} could not be used, more than the "
                 f"allowed share of {self.max_failed_share:.0%}; their reasons are in the commits of this stage. "
                 "Allow a larger share with --max-failed-share, or mend the files and run `clipneuron retry-failed`"
             )
+
+
+def _again(shards: Sequence[Shard]) -> int:
+    return sum(shard.again for shard in shards)
 
 
 def _lost_worker() -> WorkerLostError:

@@ -40,6 +40,11 @@ def failed(objects: Objects, stage: str) -> dict[str, list[FailedAttempt]]:
     return by_shard
 
 
+def failed_counts(objects: Objects, stage: str) -> dict[str, int]:
+    """How many attempts at each shard have failed, by a listing alone; raises StoreError."""
+    return dict(Counter(key.split("/")[2] for key in objects.list(_folder("failures", stage))))
+
+
 def forget(objects: Objects, stage: str, shard: str) -> int:
     """How many failed attempts at the shard were on record; now there are none."""
     keys = list(objects.list(_folder("failures", stage, shard)))

@@ -38,6 +38,17 @@ def write(objects: Objects, stage: str) -> bool:
     return True
 
 
+def failed_rows(objects: Objects, stage: str) -> dict[str, tuple[str, int]]:
+    """Stamp and failed rows of each shard that the manifest knows, by its word alone."""
+    try:
+        rows = parquet.decode(objects.get(_key(stage)), ["shard", "stamp", "failed"])
+    except (ObjectMissingError, pa.ArrowException, OSError):
+        return {}
+    rows = rows.filter(pc.is_valid(rows["stamp"]))
+    shards, stamps, failed = (rows[name].to_pylist() for name in ("shard", "stamp", "failed"))
+    return dict(zip(shards, zip(stamps, failed, strict=True), strict=True))
+
+
 def table(stamped: Iterable[_Stamped]) -> pa.Table:
     """The manifest of these commits: a row per object, the first of a commit with its marker."""
     rows = [row for stamp, commit in stamped for row in _rows(stamp, commit)]

@@ -6,6 +6,7 @@
     {run}/attempts/{stage}/{shard}/{attempt}.json           attempts that began
     {run}/failures/{stage}/{shard}/{number}.json            attempts that ended in an error
     {run}/manifest/{stage}.parquet                          what the markers of a stage say, to read fast
+    {run}/stages.json, stages/{stage}.json                  what drivers say of the work, for those who look on
     {run}/reports/                                          pictures and summaries, made again at will
 
 An attempt first puts its objects under names that nobody else has, then creates the marker. Whoever comes
@@ -21,21 +22,25 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from clipneuron.storage import (
+    announcements,
     attempts,
     commits,
     garbage,
     manifests,
     markers,
     parquet,
+    progress,
     stored,
     tables,
     verification,
 )
+from clipneuron.storage.announcements import Cut, Order
 from clipneuron.storage.commits import Commit, FailedAttempt, Failure, RunRecord, Stored
 from clipneuron.storage.errors import ObjectMissingError, StoreError
 from clipneuron.storage.garbage import Garbage
 from clipneuron.storage.local import LocalObjects
 from clipneuron.storage.objects import Objects
+from clipneuron.storage.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -210,6 +215,22 @@ class Run:
     def forget_failures(self, stage: str, shard: str) -> int:
         """How many failed attempts at the shard were on record; now there are none, so it may be retried."""
         return attempts.forget(self.objects, stage, shard)
+
+    def announce(self, said: Cut | Order) -> bool:
+        """True if this was news: what a stage consists of, or the order of stages; raises StoreError."""
+        return announcements.say(self.objects, said)
+
+    def announced(self) -> Order | None:
+        """The stages as they were last asked for, None if no driver has said so; raises StoreError."""
+        return announcements.order(self.objects)
+
+    def progress(self, stage: str, within: float) -> Progress:
+        """How far a stage is, at the price of a few listings; attempts count as alive for `within` seconds."""
+        return progress.look(self.objects, stage, within)
+
+    def stages_with_failures(self) -> list[str]:
+        """The stages that have failed attempts on record."""
+        return list(self.objects.folders("failures/"))
 
     def put_file(self, name: str, data: bytes) -> str:
         """The address of a file under reports/ that now holds these bytes; it may be written again."""
