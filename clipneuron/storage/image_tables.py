@@ -1,29 +1,21 @@
-"""Pictures as rows of Parquet files: read a row group at a time, never a whole file."""
+"""Collections of Parquet files, whose rows are pictures: their columns, ids and labels."""
 
-import errno
 import json
-from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from itertools import accumulate, groupby
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from clipneuron.storage.ahead import in_order
-from clipneuron.storage.errors import ReadError
+from clipneuron.storage.errors import StoreError
 from clipneuron.storage.files import Files, Status
 from clipneuron.storage.image_labels import Labels, numbered
-from clipneuron.storage.pictures import Collection, Picture, collection
-
-_CACHED_GROUPS = 2
-_LARGE_GROUP = 256 * 2**20
-_BATCH = 16
+from clipneuron.storage.image_rows import RowFile, RowReader, leaf
+from clipneuron.storage.pictures import Collection, collection
 
 
 @dataclass(frozen=True)
@@ -49,60 +41,11 @@ class _Found:
     name: str
 
 
-@dataclass(frozen=True)
-class RowReader:
-    """Reads pictures that are rows of Parquet files below a place."""
-
-    files: Files
-    column: str
-
-    def read_many(self, pictures: Sequence[Picture]) -> Iterator[bytes | ReadError]:
-        """The bytes of each picture in turn, or why they can't be read; each row group is read once."""
-        for source, members in groupby(pictures, key=lambda picture: picture.source):
-            yield from self._read_file(source, [int(picture.offset or 0) for picture in members])
-
-    def _read_file(self, source: str, rows: Sequence[int]) -> Iterator[bytes | ReadError]:
-        try:
-            file = _File(self.files, source, _status(self.files, source))
-            starts = _starts(file)
-        except (OSError, pa.ArrowException) as error:
-            yield from (_trouble(error, source) for _ in rows)
-            return
-        for group, members in groupby(rows, key=lambda row: bisect_right(starts, row) - 1):
-            within = [row - starts[group] for row in members]
-            yield from self._read_group(file, group, within)
-
-    def _read_group(
-        self, file: "_File", group: int, rows: Sequence[int]
-    ) -> Iterator[bytes | ReadError]:
-        place = f"{file.source}, row group {group}"
-        try:
-            values = _values(file, self.column, group, rows)
-        except (OSError, pa.ArrowException) as error:
-            yield from (_trouble(error, place) for _ in rows)
-            return
-        for row in rows:
-            yield values.get(row) or ReadError("empty", f"{place}, row {row} holds no bytes")
-
-
-class _File(NamedTuple):
-    """One version of a Parquet file, so that nothing stale is served from memory."""
-
-    files: Files
-    source: str
-    status: Status
-
-    @contextmanager
-    def opened(self, **options: Any) -> Iterator[pq.ParquetFile]:
-        raw = self.files.open(self.source, self.status.size)
-        with raw, pq.ParquetFile(raw, page_checksum_verification=True, **options) as file:
-            yield file
-
-
 def open_tables(files: Files, sources: pa.Table, columns: Columns) -> Collection:
     """The collection of the rows of these Parquet files (a listing's page), file after file.
 
-    Raises ValueError for a file that is no Parquet file or lacks an image column, and for files that disagree.
+    Raises ValueError for a file that is no Parquet file or lacks an image column, and for files that disagree,
+    StoreError where S3 does not answer.
     """
     first, parts = None, []
     read = partial(_rows, files, columns)
@@ -130,7 +73,7 @@ def open_tables(files: Files, sources: pa.Table, columns: Columns) -> Collection
 def _rows(files: Files, columns: Columns, entry: Mapping[str, Any]) -> tuple[_Found, pa.Table]:
     """What is known of the pictures of one file, and by which columns."""
     source = entry["path"]
-    file = _File(files, source, Status(entry["size"], entry["etag"], 0))
+    file = RowFile(files, source, Status(entry["size"], entry["etag"], 0))
     place = files.location(source)
     try:
         with file.opened() as opened:
@@ -138,12 +81,14 @@ def _rows(files: Files, columns: Columns, entry: Mapping[str, Any]) -> tuple[_Fo
             found = _found(place, schema, columns)
             wanted = [column for column in (found.id, found.label, found.name) if column]
             table = opened.read(columns=wanted)
+    except ConnectionError as error:
+        raise StoreError(error.strerror) from error
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{place} is not a readable Parquet file: {error}") from error
     labels, names = _labels(table, found, _declared_names(schema, found.label), count)
     return found, pa.table(
         {
-            "image": _leaf(table, found.id).cast(pa.string()) if found.id else _nulls(count),
+            "image": leaf(table, found.id).cast(pa.string()) if found.id else _nulls(count),
             "label": labels,
             "label_name": names,
             "source": pa.repeat(pa.scalar(source), count),
@@ -240,13 +185,6 @@ def _nulls(count: int) -> pa.Array:
     return pa.nulls(count, pa.string())
 
 
-def _leaf(table: pa.Table, column: str) -> pa.ChunkedArray:
-    if column in table.column_names:
-        return table[column]
-    outer, inner = column.rsplit(".", 1)
-    return pc.struct_field(table[outer], inner)
-
-
 def _declared_names(schema: pa.Schema, label: str) -> Sequence[str]:
     """The names of the classes that Hugging Face keeps in the file's metadata, [] where there are none."""
     try:
@@ -254,62 +192,3 @@ def _declared_names(schema: pa.Schema, label: str) -> Sequence[str]:
         return tuple(json.loads(text)["info"]["features"][label]["names"])
     except (KeyError, TypeError, ValueError):
         return ()
-
-
-def _status(files: Files, source: str) -> Status:
-    found = files.status(source)
-    if found is None:
-        raise FileNotFoundError(errno.ENOENT, "the file is gone")
-    return found
-
-
-def _trouble(error: Exception, place: str) -> ReadError:
-    reason = f"{place}: {getattr(error, 'strerror', None) or error}"
-    if isinstance(error, FileNotFoundError):
-        return ReadError("missing", reason)
-    return ReadError("unreachable" if isinstance(error, ConnectionError) else "unreadable", reason)
-
-
-@lru_cache(maxsize=64)
-def _starts(file: _File) -> tuple[int, ...]:
-    """The first row of each row group."""
-    with file.opened() as opened:
-        metadata = opened.metadata
-    counts = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
-    return tuple(accumulate(counts[:-1], initial=0))
-
-
-def _values(file: _File, column: str, group: int, rows: Sequence[int]) -> dict[int, bytes | None]:
-    """The values of these rows of a row group; rows that it does not have are left out."""
-    values = _group(file, column, group)
-    if values is None:
-        return _streamed(file, column, group, set(rows))
-    return {row: values[row].as_py() for row in rows if row < len(values)}
-
-
-@lru_cache(maxsize=_CACHED_GROUPS)
-def _group(file: _File, column: str, group: int) -> pa.ChunkedArray | None:
-    """A row group, kept for its other rows: shards are read in order and rarely end with a row group.
-
-    None for one that is too large to hold.
-    """
-    with file.opened() as opened:
-        if opened.metadata.row_group(group).total_byte_size > _LARGE_GROUP:
-            return None
-        return _leaf(opened.read_row_group(group, columns=[column]), column)
-
-
-def _streamed(file: _File, column: str, group: int, rows: set[int]) -> dict[int, bytes | None]:
-    """The values of these rows of a row group that is too large to hold."""
-    values: dict[int, bytes | None] = {}
-    start = 0
-    # pre_buffer would read the whole column of the row group ahead.
-    with file.opened(pre_buffer=False, buffer_size=2**20) as opened:
-        for batch in opened.iter_batches(_BATCH, row_groups=[group], columns=[column]):
-            leaf = _leaf(pa.Table.from_batches([batch]), column)
-            here = rows.intersection(range(start, start + len(leaf)))
-            values |= {row: leaf[row - start].as_py() for row in here}
-            start += len(leaf)
-            if len(values) == len(rows):
-                break
-    return values

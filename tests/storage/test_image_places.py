@@ -1,5 +1,6 @@
 """What holds for collections wherever they are; each test runs on a local disk and on S3."""
 
+import errno
 import http.server
 import pickle
 import threading
@@ -229,6 +230,20 @@ def test_no_credentials_and_no_server_are_the_stores_trouble(
     with pytest.raises(
         StoreError, match=r"no credentials for S3 were found .* set AWS_ACCESS_KEY_ID"
     ):
+        open_collection(s3_url)
+
+
+@pytest.mark.parametrize("name", ["x.parquet", "x.tar"])
+def test_trouble_while_listing_is_the_stores(
+    s3_url: str, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    s3_files.s3_filesystem().pipe_file(f"{s3_url}/{name}", b"whatever")
+
+    def read(files: S3Files, span: Span) -> bytes:
+        raise ConnectionError(errno.EIO, "the store is down")
+
+    monkeypatch.setattr(S3Files, "read", read)
+    with pytest.raises(StoreError, match="the store is down"):
         open_collection(s3_url)
 
 

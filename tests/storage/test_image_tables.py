@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from clipneuron.storage import image_tables
+from clipneuron.storage import image_rows
 from clipneuron.storage.images import Columns, ReadError, open_collection
 from tests.storage.pictures import png, write_rows
 
@@ -39,8 +39,8 @@ def test_any_rows_in_any_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: bool
 ) -> None:
     if large:
-        monkeypatch.setattr(image_tables, "_LARGE_GROUP", 0)
-        monkeypatch.setattr(image_tables, "_BATCH", 2)
+        monkeypatch.setattr(image_rows, "_LARGE_GROUP", 0)
+        monkeypatch.setattr(image_rows, "_BATCH", 2)
     for number in range(2):
         write_rows(tmp_path / f"{number}.parquet", 11, group=4, start=11 * number)
     collection = open_collection(tmp_path)
