@@ -108,11 +108,12 @@ def placement(
     """
     gpus = sum(node.get("GPU", 0) for node in nodes)
     per_actor = options.actor_gpus if options.actor_gpus >= 0 else float(gpus > 0)
-    cores = sum(node.get("CPU", 0) for node in nodes)
     cpus = options.actor_cpus or (1.0 if per_actor else _cores_per_actor(nodes))
     offered = any(resources.pool in node for node in nodes)
-    actors = options.actors or _actors(cores, gpus, cpus, per_actor)
-    found = Placement(actors, cpus, per_actor, {resources.pool: 1.0} if offered else {})
+    pools = {resources.pool: 1.0} if offered else {}
+    by_gpus = max(1, int(gpus / per_actor + 1e-9)) if per_actor else 0
+    actors = options.actors or by_gpus or _actors_by_cores(nodes, {"CPU": cpus, **pools})
+    found = Placement(actors, cpus, per_actor, pools)
     _check_room(found, nodes)
     return found
 
@@ -123,10 +124,12 @@ def _cores_per_actor(nodes: Sequence[dict[str, float]]) -> float:
     return max(1.0, min(_CORES_PER_ACTOR, largest - 1))
 
 
-def _actors(cores: float, gpus: float, cpus: float, per_actor: float) -> int:
-    if per_actor:
-        return max(1, int(gpus / per_actor + 1e-9))
-    return max(1, int((cores - 1) / cpus))
+def _actors_by_cores(nodes: Sequence[dict[str, float]], need: dict[str, float]) -> int:
+    """As many as fit on each node, less one where they would take every core; one even where none fits."""
+    fits = [min(int(node.get(name, 0) / need[name] + 1e-9) for name in need) for node in nodes]
+    pairs = zip(nodes, fits, strict=True)
+    spare = any(node.get("CPU", 0) - count * need["CPU"] >= 1 for node, count in pairs)
+    return max(1, sum(fits) - (not spare))
 
 
 def _check_room(wanted: Placement, nodes: Sequence[dict[str, float]]) -> None:
