@@ -1,10 +1,12 @@
-"""Describe every neuron of a model: plan, calibrate, effects, directions, texts, descriptions.
+"""Describe every neuron of a model: plan, texts, calibrate, effects, directions, descriptions, and the report.
 
+    ray job submit --address http://HEAD:8265 --submission-id sweep-2026-11-24 -- \
+        python -m jobs.sweep --recipe vit_b_32 --images s3://bucket/pictures --store s3://bucket/runs
     python -m jobs.sweep --recipe demo --store demo-run
 
-Inputs: a recipe (or its fields as options) and pictures. Outputs: the tables of one run in the store, a contact
-sheet and findings.json. Needs: memory for one batch of the model and its Gram matrices; a GPU is used if there is one.
-The same as `clipneuron run`, for schedulers that want a module.
+Inputs: a recipe (or its fields as options) and pictures. Outputs: all tables of one run in the store, a contact sheet
+and findings.json. Needs: what jobs.effects needs.
+What is committed is not done again: the same job under another submission id goes on where the last one ended.
 """
 
 import sys
