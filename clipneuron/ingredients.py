@@ -19,7 +19,7 @@ from clipneuron.demo.scenes import sample_scene
 from clipneuron.models.clip import Clip, load_clip
 from clipneuron.recipes import Recipe
 from clipneuron.storage.images import Collection, open_collection
-from clipneuron.storage.objects import Objects
+from clipneuron.storage.objects import Objects, probe
 from clipneuron.storage.texts import Pool, open_pool, pool_of
 
 DEMO_PICTURES = 2000
@@ -80,6 +80,7 @@ def _whole(recipe: Recipe, store: Objects) -> Collection:
         return open_collection(recipe.images)
     objects = store.under(f"pictures/demo-{recipe.seed}-{recipe.limit or DEMO_PICTURES}")
     if objects.size(CONTENTS) is None:
+        probe(objects)  # before minutes of rendering
         _render(objects, recipe)
     return open_collection(objects.url)
 

@@ -65,10 +65,13 @@ def run(chosen: argparse.Namespace) -> int:
     from rich.console import Console
 
     from clipneuron.engine.runner import stages_table
+    from clipneuron.ingredients import check_device
     from clipneuron.storage.store import Store
     from clipneuron.sweep import Sweep
 
     recipe = recipe_of(chosen)
+    if chosen.engine == "in-process":  # the devices of a cluster are those of its nodes
+        check_device(recipe.device)
     progress = Console(file=sys.stderr)
     store = Store(chosen.store)
     sweep = Sweep.of(recipe, store, extends=chosen.extend)

@@ -1,9 +1,11 @@
 """Options that several commands share, and what their texts mean."""
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from clipneuron.recipes import Recipe, named_recipe
+if TYPE_CHECKING:  # torch comes with the recipes, Arrow with the store: --help is spared both
+    from clipneuron.recipes import Recipe
+    from clipneuron.storage.store import Run
 
 RECIPE_FIELDS = (
     "images",
@@ -49,12 +51,28 @@ def add_store(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_run_name(parser: argparse.ArgumentParser) -> None:
+def add_run_name(parser: argparse.ArgumentParser, otherwise: str = "the only one there") -> None:
     """`--store` and `--run`."""
     add_store(parser)
     parser.add_argument(
-        "--run", default="", help="name of the run, or how it begins (default: the only one there)"
+        "--run", default="", help=f"name of the run, or how it begins (default: {otherwise})"
     )
+
+
+def chosen_run(chosen: argparse.Namespace) -> "Run":
+    """The run that `--store` and `--run` name; raises ValueError where they leave a choice, or none."""
+    from clipneuron.storage.store import Store
+
+    store = Store(chosen.store)
+    if chosen.run:
+        return store.find_run(chosen.run)
+    runs = store.runs()
+    if len(runs) == 1:
+        return runs[0]
+    if not runs:
+        raise ValueError(f"there is no run in {store.objects.url} yet: check --store")
+    names = ", ".join(run.name for run in runs)
+    raise ValueError(f"{store.objects.url} has {len(runs)} runs: give --run, one of {names}")
 
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:
@@ -155,9 +173,11 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def recipe_of(chosen: argparse.Namespace) -> Recipe:
+def recipe_of(chosen: argparse.Namespace) -> "Recipe":
     """The recipe by name or file, with the options of the command line in its place; raises ValueError."""
     from pydantic import ValidationError
+
+    from clipneuron.recipes import named_recipe
 
     options = {field: getattr(chosen, field) for field in RECIPE_FIELDS}
     given = {name: value for name, value in options.items() if value is not None}

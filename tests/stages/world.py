@@ -49,7 +49,13 @@ def write_pictures(folder: Path, count: int = 12, seed: int = 0) -> Path:
     return folder
 
 
-def sweep_of(folder: Path, store: str | Objects = "store", **options: object) -> Sweep:
+def sweep_of(
+    folder: Path,
+    store: str | Objects = "store",
+    extends: str = "",
+    retry: frozenset[tuple[str, str]] = frozenset(),
+    **options: object,
+) -> Sweep:
     """The tiny model on pictures in `folder`, which are written there if it is empty; runs go to `store` there."""
     pictures = folder / "pictures"
     if not pictures.exists():
@@ -68,7 +74,8 @@ def sweep_of(folder: Path, store: str | Objects = "store", **options: object) ->
         "batch_size": 3,
     }
     place = Store(folder / store if isinstance(store, str) else store)
-    return Sweep.of(Recipe(**{**fields, **options}), place, clip())
+    recipe = Recipe(**{**fields, **options})
+    return Sweep.of(recipe, place, clip(), extends=extends, retry=retry)
 
 
 def quiet_runner(**options: object) -> Runner:

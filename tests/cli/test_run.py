@@ -6,34 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
-import safetensors.torch
 from PIL import Image
 
 from clipneuron.cli import main
-from tests.stages.world import TEXTS, write_pictures
-from tests.towers import tiny_clip, tiny_config
-
-SHAPE = {"layers": 3, "width": 16, "embed": 12, "image_size": 16, "patch_size": 8}
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory) -> Path:
-    """A folder with a model, pictures and texts, as a user might have them."""
-    folder = tmp_path_factory.mktemp("user")
-    model = folder / "model"
-    model.mkdir()
-    (model / "open_clip_config.json").write_text(json.dumps({"model_cfg": tiny_config(**SHAPE)}))
-    state = {name: value.contiguous() for name, value in tiny_clip(**SHAPE).state_dict().items()}
-    safetensors.torch.save_file(state, model / "open_clip_model.safetensors")
-    write_pictures(folder / "pictures")
-    (folder / "texts.txt").write_text("\n".join(TEXTS))
-    return folder
-
-
-def run(place: Path, *more: str, store: str = "store") -> int:
-    words = ["run", "--model", place / "model", "--images", place / "pictures", "--pool"]
-    words += [place / "texts.txt", "--atoms", "4", "--top", "5", "--store", place / store, *more]
-    return main([str(word) for word in words])
+from tests.cli.user import run
+from tests.stages.world import write_pictures
 
 
 def test_a_run_ends_with_its_tables_and_a_second_one_does_nothing(place, capsys):
@@ -48,6 +25,14 @@ def test_a_run_ends_with_its_tables_and_a_second_one_does_nothing(place, capsys)
     assert [row["layer"] for row in findings["layers"]] == [0, 1]
     assert findings["layers"][0]["auc"] is None
     assert run(place) == 0
+    assert capsys.readouterr().out.count("complete") == 6
+
+
+@pytest.mark.slow
+def test_the_same_run_on_a_ray_cluster_that_is_started_for_it(place, capsys):
+    assert run(place, "--engine", "ray", store="on-ray") == 0
+    assert "Most selective neurons" in capsys.readouterr().out
+    assert run(place, store="on-ray") == 0
     assert capsys.readouterr().out.count("complete") == 6
 
 
@@ -81,7 +66,7 @@ def test_another_pool_describes_the_same_sweep(place, capsys):
         (["--limit", "1"], "at least 2 pictures"),
         (
             ["--store", "/proc/nowhere", "--recipe", "demo", "--images", "demo"],
-            "choose another --store",
+            "can't write /proc/nowhere",
         ),
     ],
 )
@@ -105,7 +90,8 @@ def test_an_argument_that_means_nothing_is_refused_at_once(place, capsys, words)
 
 
 def test_the_demos_pictures_are_rendered_once_and_its_words_are_scored(tmp_path, capsys):
-    words = ["run", "--recipe", "demo", "--limit", "24", "--top", "6", "--layers", "4", "--store"]
+    words = ["run", "--recipe", "demo", "--limit", "24", "--top", "6", "--layers", "4"]
+    words += ["--engine", "in-process", "--store"]
     assert main([*words, str(tmp_path)]) == 0
     assert "words' AUC" in capsys.readouterr().out
     before = modified(tmp_path)
@@ -159,22 +145,8 @@ def test_debug_shows_the_traceback(place):
         run(place, "--images", "no/such/folder", "--debug")
 
 
-def test_doctor_lists_what_there_is(capsys, tmp_path):
-    main(["doctor", "--store", str(tmp_path / "not" / "yet")])
-    out = capsys.readouterr().out
-    for subject in ("torch", "Python", "cores", "memory", "disk", "demo model"):
-        assert subject in out
-
-
-@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["doctor", "--help"]])
-def test_help_has_examples(words, capsys):
-    with pytest.raises(SystemExit, match="0"):
-        main(words)
-    assert "clipneuron" in capsys.readouterr().out
-
-
 def test_the_jobs_are_modules_that_run(tmp_path):
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     command = [sys.executable, "-m", "jobs.sweep", "--help"]
     result = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
     assert "--store" in result.stdout

@@ -1,0 +1,66 @@
+"""Sizes, times and tables as people write and read them."""
+
+import argparse
+import re
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # rich takes a moment to import, which --help is spared
+    from rich.table import Table
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def size(count: float) -> str:
+    """Bytes, in the unit that suits them.
+
+    >>> size(123), size(4_560_000)
+    ('123 B', '4.6 MB')
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:,.1f} TB"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds in at most two units, "-" for None.
+
+    >>> duration(0.5), duration(75), duration(90_000)
+    ('0.5 s', '1 m 15 s', '1 d 1 h')
+    """
+    if seconds is None:
+        return "-"
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    left, parts = round(seconds), []
+    for unit in ("d", "h", "m", "s"):
+        count, left = divmod(left, _SECONDS[unit])
+        parts += [f"{count} {unit}"] if count else []
+    return " ".join(parts[:2])
+
+
+def seconds(text: str) -> float:
+    """A time span such as 90s, 30m, 24h or 7d."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time span: expected 90s, 30m, 24h or 7d")
+    return float(found[1]) * _SECONDS[found[2]]
+
+
+def headed(title: str, left: tuple[str, ...], right: tuple[str, ...]) -> "Table":
+    """An empty table with these headings, the columns flush left first."""
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for heading in (*left, *right):
+        table.add_column(heading, justify="left" if heading in left else "right", overflow="fold")
+    return table
+
+
+def show_table(table: "Table") -> None:
+    """Prints a table as wide as the terminal, or wide enough for a log."""
+    from rich.console import Console
+
+    Console(width=None if sys.stdout.isatty() else 160).print(table)

@@ -1,0 +1,136 @@
+"""How far a run is, from its store alone: no cluster, no model and no driver is asked."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from clipneuron.storage.keys import in_order
+from clipneuron.storage.progress import Progress
+from clipneuron.storage.store import Run
+
+ALIVE = 1800.0
+"""Seconds for which an attempt that has begun counts as being worked on."""
+
+ACTIVITY = 300.0
+"""Seconds before a stage's last commit from which its rate is taken."""
+
+
+@dataclass(frozen=True)
+class StageStatus:
+    """How far one stage is; shards are done, in flight, in quarantine (no longer tried) or none of these."""
+
+    name: str
+    unit: str
+    """What rows are, such as images."""
+    shards: int | None
+    """None while nobody has said what the stage consists of: another has to be complete first."""
+    done: int
+    in_flight: int
+    quarantined: int
+    rows: int
+    """Rows of the shards that are done."""
+    total_rows: int
+    failed_rows: int
+    unseen: int
+    """Commits whose failed rows were not counted."""
+    rate: float | None
+    """Rows per second over the last minutes of activity, None where too few commits tell."""
+    last: float | None
+    """Time of the last commit, in seconds since 1970."""
+
+    @classmethod
+    def of(cls, seen: Progress) -> "StageStatus":
+        """The status that a look at the store amounts to."""
+        cut, most = seen.cut, seen.cut.attempts if seen.cut else 1
+        quarantined = {shard for shard, count in seen.failed_attempts.items() if count >= most}
+        return cls(
+            name=seen.stage,
+            unit=cut.unit if cut else "rows",
+            shards=cut.shards if cut else None,
+            done=len(seen.done),
+            in_flight=len(set(seen.begun) - quarantined),
+            quarantined=len(quarantined),
+            rows=cut.rows_of(seen.done) if cut else 0,
+            total_rows=cut.rows if cut else 0,
+            failed_rows=seen.failed_rows,
+            unseen=seen.unseen,
+            rate=_rate(seen),
+            last=max(seen.done.values(), default=None),
+        )
+
+    @property
+    def complete(self) -> bool:
+        """Whether every shard is committed."""
+        return self.shards is not None and self.done >= self.shards
+
+    @property
+    def state(self) -> str:
+        """One word: complete, running, stuck (what is left is in quarantine), stopped or waiting."""
+        if self.complete:
+            return "complete"
+        if self.in_flight:
+            return "running"
+        if self.quarantined and self.done + self.quarantined >= (self.shards or 0):
+            return "stuck"
+        return "stopped" if self.done or self.quarantined else "waiting"
+
+    def remaining(self, now: float) -> float | None:
+        """Seconds until the stage is complete at its rate, None where nothing tells or nothing has come lately."""
+        if self.complete or not self.rate or self.last is None or now - self.last > ALIVE:
+            return None
+        return (self.total_rows - self.rows) / self.rate
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """How far a run is, stage by stage in their order."""
+
+    name: str
+    stages: tuple[StageStatus, ...]
+    known: bool
+    """Whether a driver has said which stages there are; none does before the plan is there."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything that was asked for is committed."""
+        return self.known and all(stage.complete for stage in self.stages)
+
+    @property
+    def next(self) -> StageStatus | None:
+        """The first stage that is not complete."""
+        return next((stage for stage in self.stages if not stage.complete), None)
+
+    @property
+    def last(self) -> float | None:
+        """Time of the last commit of any stage, in seconds since 1970."""
+        return max((stage.last for stage in self.stages if stage.last is not None), default=None)
+
+
+def status_of(run: Run, alive: float = ALIVE) -> RunStatus:
+    """The status of a run, by listings, manifests and few markers; raises StoreError."""
+    order = run.announced()
+    names = order.stages if order else ("plan", *(set(run.stages()) - {"plan"}))
+    seen = in_order(partial(run.progress, within=alive), names, threads=8)
+    return RunStatus(run.name, tuple(map(StageStatus.of, seen)), order is not None)
+
+
+def now() -> float:
+    """Seconds since 1970 by this machine's clock, to tell the age of what the store has dated."""
+    return time.time()
+
+
+def _rate(seen: Progress) -> float | None:
+    """Rows of the commits that followed the first of the last active minutes, per second since that one."""
+    if not seen.cut or not seen.done:
+        return None
+    lately = _lately(seen.done)
+    first = min(lately, key=lambda shard: (lately[shard], shard))
+    seconds = max(lately.values()) - lately[first]
+    rows = seen.cut.rows_of(lately) - seen.cut.rows_of([first])
+    return rows / seconds if seconds > 0 and rows else None
+
+
+def _lately(done: Mapping[str, float]) -> dict[str, float]:
+    since = max(done.values()) - ACTIVITY
+    return {shard: time for shard, time in done.items() if time >= since}

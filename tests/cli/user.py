@@ -1,0 +1,37 @@
+"""What a user has and types: a model, pictures and texts in a folder, and commands on them."""
+
+import json
+from pathlib import Path
+
+import safetensors.torch
+
+from clipneuron.cli import main
+from tests.stages.world import TEXTS, write_pictures
+from tests.towers import tiny_clip, tiny_config
+
+SHAPE = {"layers": 3, "width": 16, "embed": 12, "image_size": 16, "patch_size": 8}
+
+
+def settle(folder: Path) -> Path:
+    """The folder, with a model, twelve pictures (number 5 is cut off) and texts in it."""
+    model = folder / "model"
+    model.mkdir(parents=True)
+    (model / "open_clip_config.json").write_text(json.dumps({"model_cfg": tiny_config(**SHAPE)}))
+    state = {name: value.contiguous() for name, value in tiny_clip(**SHAPE).state_dict().items()}
+    safetensors.torch.save_file(state, model / "open_clip_model.safetensors")
+    write_pictures(folder / "pictures")
+    (folder / "texts.txt").write_text("\n".join(TEXTS))
+    return folder
+
+
+def recipe(place: Path) -> list[str]:
+    """The options that say what to compute."""
+    words = ["--model", place / "model", "--images", place / "pictures", "--pool"]
+    words += [place / "texts.txt", "--atoms", "4", "--top", "5", "--shard-size", "4"]
+    return [str(word) for word in words]
+
+
+def run(place: Path, *more: str, store: str = "store") -> int:
+    """`clipneuron run` in this process."""
+    own = ["--engine", "in-process", "--store", str(place / store)]
+    return main(["run", *recipe(place), *own, *more])
