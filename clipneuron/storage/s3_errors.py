@@ -93,7 +93,9 @@ def _reason(error: BaseException, location: str, endpoint: str) -> str:
     if isinstance(
         error, boto.ConnectionError | boto.HTTPClientError | OSError | aiohttp.ClientError
     ):
-        return f"no connection to {endpoint} ({error}): check AWS_ENDPOINT_URL and the network"
+        return (
+            f"the connection to {endpoint} failed ({error}): check AWS_ENDPOINT_URL and the network"
+        )
     return f"{type(error).__name__}: {error}"
 
 
