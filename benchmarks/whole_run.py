@@ -37,7 +37,7 @@ def run(folder: Path, pictures: int) -> tuple[float, float]:
     """Seconds and peak MiB of one run."""
     write_collection(folder / "pictures" / f"demo-0-{pictures}", pictures, 0, biased=True)
     command = [sys.executable, "-m", "clipneuron.cli", "run", "--recipe", "demo"]
-    command += ["--limit", str(pictures), "--store", str(folder)]
+    command += ["--limit", str(pictures), "--store", str(folder), "--engine", "in-process"]
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)

@@ -13,6 +13,8 @@ from torch import Tensor
 from clipneuron.columns import list_column, neuron_columns, table_of, tensor
 from clipneuron.lens.summaries import Moments, Summary, merge, top_keys
 from clipneuron.storage import tables
+from clipneuron.storage.pictures import Pictures
+from clipneuron.storage.plans import latest
 from clipneuron.storage.store import Run
 
 
@@ -126,6 +128,12 @@ def planned_shards(run: Run, parts: int) -> tuple[str, ...]:
     return tuple(
         sorted(pc.unique(table.filter(pc.less(table["part"], parts))["shard"]).to_pylist())
     )
+
+
+def planned_pictures(run: Run, parts: int) -> Pictures:
+    """The pictures in the first `parts` parts of the plan; each stands at its number."""
+    table = run.read("plan", "plan")
+    return Pictures(latest(table.filter(pc.less(table["part"], parts))))
 
 
 def _of_layer(table: pa.Table, layer: int) -> pa.Table:

@@ -19,7 +19,7 @@ from clipneuron.lens.trace import Trace
 from clipneuron.models.clip import Clip
 from clipneuron.models.pixels import PictureError, Preprocess
 from clipneuron.stage import Shard
-from clipneuron.storage.errors import ReadError
+from clipneuron.storage.errors import UNREACHABLE, ReadError, StoreError
 from clipneuron.storage.pictures import Picture, Pictures, Reader
 from clipneuron.storage.store import Failure, Run
 
@@ -115,7 +115,11 @@ class PictureFeed:
         ]
 
     def load(self, shard: Shard) -> Batch:
-        """Read and decode one shard; a picture that cannot be used becomes a failure with its reason."""
+        """Read and decode one shard; a picture that cannot be used becomes a failure with its reason.
+
+        Raises StoreError where the place of the pictures does not answer: that says nothing about a picture, and
+        the shard is tried again.
+        """
         pictures = tuple(Pictures(shard.payload))
         results: list[Tensor | Failure] = []
         encoded = self.reader.read_many(pictures)
@@ -141,6 +145,8 @@ class PictureFeed:
                 raise data
             return self.preprocess.decode(data, picture.image)
         except (ReadError, PictureError) as error:
+            if error.status == UNREACHABLE:
+                raise StoreError(f"the pictures' place does not answer: {error.reason}") from error
             return Failure(picture.image, error.status, error.reason)
 
 

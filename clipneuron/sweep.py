@@ -17,7 +17,7 @@ from clipneuron.ingredients import (
     texts_of,
 )
 from clipneuron.models.clip import Clip
-from clipneuron.readings import planned_shards
+from clipneuron.readings import planned_pictures, planned_shards
 from clipneuron.recipes import Recipe
 from clipneuron.sources import Lenses, PictureFeed, placed
 from clipneuron.stage import Stage
@@ -186,7 +186,7 @@ class Sweep:
 
     def write_report(self, run: Run, findings: Findings) -> dict[str, str]:
         """Store the findings as JSON and as a contact sheet; where they are, by name."""
-        listing = self.collection.pictures
+        listing = planned_pictures(run, _parts(run))
         title = f"{self.clip.name}, {len(self.collection):,} pictures, texts: {self.pool.name}"
         sheet = findings.sheet(lambda index: self.collection.read(listing[index]), title)
         data = json.dumps(findings.as_json(), indent=1, allow_nan=False).encode()
@@ -256,7 +256,7 @@ class Sweep:
         return self.recipe.images == "demo"
 
     def _explanations(self, run: Run) -> Stage:
-        names = tuple(picture.image for picture in self.collection.pictures)
+        names = tuple(picture.image for picture in planned_pictures(run, _parts(run)))
         return ExplanationsStage(
             partial(scene_truth, self.recipe.seed, names),
             self._key("directions", run),

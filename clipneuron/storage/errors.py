@@ -43,6 +43,10 @@ class RunMismatchError(StoreError):
         )
 
 
+UNREACHABLE = "unreachable"
+"""The status of a picture whose place does not answer, which says nothing about the picture."""
+
+
 class ReadError(Exception):
     """One picture can't be read; `status` is the kind of trouble and `reason` says it in words."""
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from clipneuron.storage.errors import ReadError
+from clipneuron.storage.errors import UNREACHABLE, ReadError
 from clipneuron.storage.files import Files, Span, Status, page, read_many
 from clipneuron.storage.image_labels import file_labels, unlabelled
 from clipneuron.storage.image_listing import Listing
@@ -63,7 +63,7 @@ def _checked(picture: Picture, outcome: bytes | OSError) -> bytes | ReadError:
     if isinstance(outcome, FileNotFoundError):
         return ReadError("missing", f"the file {picture.source} is gone")
     if isinstance(outcome, ConnectionError):
-        return ReadError("unreachable", f"{picture.source}: {outcome.strerror or outcome}")
+        return ReadError(UNREACHABLE, f"{picture.source}: {outcome.strerror or outcome}")
     if isinstance(outcome, OSError):
         return ReadError("unreadable", f"{picture.source}: {outcome.strerror or outcome}")
     if picture.offset is not None and len(outcome) != picture.size:

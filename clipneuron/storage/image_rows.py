@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from clipneuron.storage.errors import ReadError
+from clipneuron.storage.errors import UNREACHABLE, ReadError
 from clipneuron.storage.files import Files, Status
 from clipneuron.storage.pictures import Picture
 
@@ -92,7 +92,7 @@ def _trouble(error: Exception, place: str) -> ReadError:
     reason = f"{place}: {getattr(error, 'strerror', None) or error}"
     if isinstance(error, FileNotFoundError):
         return ReadError("missing", reason)
-    return ReadError("unreachable" if isinstance(error, ConnectionError) else "unreadable", reason)
+    return ReadError(UNREACHABLE if isinstance(error, ConnectionError) else "unreadable", reason)
 
 
 @lru_cache(maxsize=64)

@@ -6,10 +6,15 @@ import zlib
 
 import numpy as np
 import open_clip
+import pyarrow as pa
 import pytest
 import torch
 from PIL import Image
 
+from clipneuron.sources import PictureFeed
+from clipneuron.stage import Shard
+from clipneuron.storage import tables
+from clipneuron.storage.errors import UNREACHABLE, ReadError, StoreError
 from tests.stages.world import clip, quiet_runner, sweep_of
 
 NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8))
@@ -91,3 +96,17 @@ def test_everything_else_is_seen_as_open_clip_sees_it(norms, name):
     theirs = transform(Image.open(io.BytesIO(GOOD[name])))
     ours = clip().preprocess.normalize(clip().preprocess.decode(GOOD[name]))
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+
+
+def test_a_place_that_does_not_answer_says_nothing_about_its_pictures():
+    class Silent:
+        def read_many(self, pictures):
+            return (ReadError(UNREACHABLE, f"{picture.image}: timed out") for picture in pictures)
+
+    row = {"index": [0], "image": ["a.png"], "source": ["a.png"], "size": [1]}
+    schema = tables.schema("plan")
+    listing = pa.table(
+        {f.name: pa.array(row.get(f.name, [None]), f.type) for f in schema}, schema=schema
+    )
+    with pytest.raises(StoreError, match=r"does not answer: a\.png: timed out"):
+        PictureFeed(Silent(), clip().preprocess).load(Shard("0", 1, listing))
