@@ -15,9 +15,8 @@ from clipneuron.cli.options import (
     recipe_of,
 )
 
-if (
-    TYPE_CHECKING
-):  # torch and Ray take seconds to import, which --help and the other commands are spared
+# torch and Ray take seconds to import, which --help and the other commands are spared.
+if TYPE_CHECKING:
     from rich.console import Console
 
     from clipneuron.engine.runner import Runner

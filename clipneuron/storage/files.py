@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 import pyarrow as pa
 
 from clipneuron.storage.ahead import in_order
+from clipneuron.storage.local import PARTIAL
 
 PAGE = pa.schema([("path", pa.string()), ("size", pa.int64()), ("etag", pa.string())])
 """A page of a listing: paths relative to the place, sizes in bytes, and S3's mark of the content."""
@@ -144,7 +145,7 @@ class LocalFiles:
         folders: list[str] = []
         for entry in _entries(self.root / folder):
             if entry.name.startswith("."):
-                skipped["hidden"] += 1
+                skipped["hidden"] += entry.name != PARTIAL
             elif entry.is_dir():
                 folders.append(entry.name)
             elif (size := _size(entry, folder, skipped)) is not None:

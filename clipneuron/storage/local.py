@@ -19,7 +19,8 @@ from clipneuron.storage.errors import ObjectMissingError, StoreError
 from clipneuron.storage.keys import in_order, parts
 from clipneuron.storage.objects import Entry
 
-_PARTIAL = ".partial"
+PARTIAL = ".partial"
+"""Folder of objects that are being written."""
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV, errno.EMLINK}
@@ -85,15 +86,15 @@ class LocalObjects:
 
     def leftovers(self) -> Iterator[Entry]:
         """The files that killed or living writers have under `.partial/`."""
-        folder = self.root / _PARTIAL
+        folder = self.root / PARTIAL
         with _explained("list", folder):
             files = list(os.scandir(folder)) if folder.is_dir() else []
-        found = (_entry(f"{_PARTIAL}/{file.name}", file) for file in files)
+        found = (_entry(f"{PARTIAL}/{file.name}", file) for file in files)
         yield from (entry for entry in found if entry is not None)
 
     def discard(self, leftover: Entry) -> None:
         """Removes a file under `.partial/` if it is there; raises StoreError."""
-        path = self.root / _PARTIAL / Path(leftover.key).name
+        path = self.root / PARTIAL / Path(leftover.key).name
         with _explained("delete", path):
             path.unlink(missing_ok=True)
 
@@ -140,7 +141,7 @@ class LocalObjects:
 
     @contextmanager
     def _partial(self, data: bytes) -> Iterator[Path]:
-        partial = self.root / _PARTIAL / uuid.uuid4().hex
+        partial = self.root / PARTIAL / uuid.uuid4().hex
         _make_folder(partial.parent)
         try:
             _write_synced(partial, data)
