@@ -1,4 +1,4 @@
-"""Real servers for the tests: S3 over HTTP, by moto in a process of its own."""
+"""Real servers for the tests: S3 over HTTP, by moto in a process of its own, and by a Ceph where there is one."""
 
 import subprocess
 import sys
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from clipneuron.storage.s3 import s3_filesystem
+from tests import ceph
 
 _MOTO = """
 import sys
@@ -36,6 +37,22 @@ def moto_server() -> Iterator[str]:
     yield f"http://127.0.0.1:{port}"
     server.kill()
     server.wait()
+
+
+@pytest.fixture(scope="session")
+def radosgw() -> Iterator[str]:
+    """The address of Ceph's S3, which checks signatures; skipped where Ceph is not installed."""
+    if absent := ceph.missing():
+        pytest.skip(f"Ceph's S3 is not installed: {', '.join(absent)} not found")
+    with ceph.running() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def ceph_url(radosgw: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A fresh bucket, s3://bucket-..., on Ceph; the environment's settings point there during the test."""
+    use_server(monkeypatch, radosgw, ceph.KEY, ceph.SECRET)
+    return new_bucket()
 
 
 @pytest.fixture
