@@ -68,6 +68,6 @@ def check_installation(binaries: Path, folder: Path) -> None:
     assert "MISSING" not in run(f"{command} doctor", folder, {})
     where = run(f"{binaries}/python -c 'import clipneuron; print(clipneuron.__file__)'", folder, {})
     assert where.startswith(str(binaries.parent)), "the repository's own package was imported"
-    demo = f"{command} run --recipe demo --limit 40 --atoms 2 --store demo"
+    demo = f"{command} run --recipe demo --limit 40 --atoms 2 --engine in-process --store demo"
     assert "PC 1 explains" in run(demo, folder, {})
     assert "--recipe" in run(f"{binaries}/python -m jobs.sweep --help", folder, {})
