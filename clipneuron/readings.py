@@ -14,8 +14,8 @@ from clipneuron.columns import list_column, neuron_columns, table_of, tensor
 from clipneuron.lens.summaries import Moments, Summary, merge, top_keys
 from clipneuron.storage import tables
 from clipneuron.storage.pictures import Pictures
-from clipneuron.storage.plans import latest
-from clipneuron.storage.store import Run
+from clipneuron.storage.plans import latest, to_retry
+from clipneuron.storage.store import Failure, Run
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,17 @@ def planned_pictures(run: Run, parts: int) -> Pictures:
     """The pictures in the first `parts` parts of the plan; each stands at its number."""
     table = run.read("plan", "plan")
     return Pictures(latest(table.filter(pc.less(table["part"], parts))))
+
+
+def unusable(run: Run) -> dict[tuple[str, str], Failure]:
+    """The pictures whose last try failed, each with the shard of that try, and why; shard by shard."""
+    commits = run.committed("effects").values()
+    failures = {(item.image, commit.shard): item for commit in commits for item in commit.failures}
+    failed: dict[str, set[str]] = {}
+    for image, shard in failures:
+        failed.setdefault(shard, set()).add(image)
+    last = to_retry(run.read("plan", "plan"), failed) if failed else ()
+    return {key: failures[key] for key in sorted(last, key=lambda key: (key[1], key[0]))}
 
 
 def _of_layer(table: pa.Table, layer: int) -> pa.Table:

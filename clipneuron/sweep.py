@@ -5,7 +5,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import islice
+
+import pyarrow as pa
 
 from clipneuron.atlas.neurons import Keys
 from clipneuron.atlas.summary import Findings
@@ -33,7 +34,7 @@ from clipneuron.storage.announcements import Order
 from clipneuron.storage.errors import RunMismatchError
 from clipneuron.storage.identity import differences
 from clipneuron.storage.images import Collection
-from clipneuron.storage.store import Failure, Run, Store
+from clipneuron.storage.store import Run, Store
 from clipneuron.storage.texts import Pool
 from clipneuron.version import NUMERICS, __version__
 
@@ -143,9 +144,14 @@ class Sweep:
         run.announce(self._order(stages))
         return run, report
 
-    def plan(self) -> Stage:
+    def plan(self) -> PlanStage:
         """The stage that the others are cut by."""
         return PlanStage(self.collection, self.recipe.shard_size, self.retry)
+
+    def planned_next(self) -> pa.Table:
+        """The rows that the table `plan` is still to gain, none if it has all; raises as the stage `plan` does."""
+        run = self.open()
+        return self.plan().part(run.read("plan", "plan") if run.done("plan") else None)
 
     def stages(self, run: Run) -> list[Stage]:
         """The stages of a planned run, in the order in which they read each other."""
@@ -174,11 +180,6 @@ class Sweep:
                 *([warning] if few else []),
             ]
         )
-
-    def unusable(self, run: Run, shown: int) -> list[Failure]:
-        """The first pictures that could not be used, with their reasons."""
-        commits = run.committed("effects").values()
-        return list(islice((failure for commit in commits for failure in commit.failures), shown))
 
     def findings(self, run: Run, per_layer: int) -> Findings:
         """What the finished run says."""

@@ -5,7 +5,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from clipneuron.cli import computing, machine, status, stores
+from clipneuron.cli import computing, machine, planning, retrying, status, stores
 from clipneuron.storage.errors import StoreError
 from clipneuron.version import __version__
 
@@ -50,7 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"clipneuron {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for room in (computing, status, stores, machine):
+    for room in (planning, computing, status, retrying, stores, machine):
         room.add_commands(commands)
     return parser
 

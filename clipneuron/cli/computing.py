@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from clipneuron.cli.options import (
@@ -14,12 +15,15 @@ from clipneuron.cli.options import (
     positive,
     recipe_of,
 )
+from clipneuron.cli.units import show_table
 
 # torch and Ray take seconds to import, which --help and the other commands are spared.
 if TYPE_CHECKING:
     from rich.console import Console
 
     from clipneuron.engine.runner import Runner
+    from clipneuron.storage.store import Run
+    from clipneuron.sweep import Sweep
 
 RUN_EXAMPLES = """\
 examples:
@@ -65,6 +69,7 @@ def run(chosen: argparse.Namespace) -> int:
 
     from clipneuron.engine.runner import stages_table
     from clipneuron.ingredients import check_device
+    from clipneuron.readings import unusable
     from clipneuron.storage.store import Store
     from clipneuron.sweep import Sweep
 
@@ -77,21 +82,23 @@ def run(chosen: argparse.Namespace) -> int:
     progress.print(sweep.describe(), highlight=False)
     with engine(chosen, progress) as runner:
         done, reports = sweep.run(runner, until=chosen.until)
-    out = Console(width=None if sys.stdout.isatty() else 140)
-    out.print(stages_table(reports))
-    for failure in sweep.unusable(done, shown=5):
-        out.print(
-            f"not usable, {failure.status}: {failure.reason}", highlight=False, soft_wrap=True
-        )
+    show_table(stages_table(reports))
+    for failure in islice(unusable(done).values(), 5):
+        print(f"not usable, {failure.status}: {failure.reason}")
     if chosen.until:
-        out.print(f"tables: {done.url}", highlight=False, soft_wrap=True)
-        return 0
-    findings = sweep.findings(done, chosen.show)
-    for table in findings.tables():
-        out.print(table)
-    for name, path in sweep.write_report(done, findings).items():
-        out.print(f"{name}: {path}", highlight=False, soft_wrap=True)
+        print(f"tables: {done.url}")
+    else:
+        conclude(sweep, done, chosen.show)
     return 0
+
+
+def conclude(sweep: "Sweep", done: "Run", per_layer: int) -> None:
+    """Print what a complete run says, and write its report."""
+    findings = sweep.findings(done, per_layer)
+    for table in findings.tables():
+        show_table(table)
+    for name, path in sweep.write_report(done, findings).items():
+        print(f"{name}: {path}")
 
 
 @contextmanager

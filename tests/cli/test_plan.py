@@ -1,0 +1,135 @@
+"""`clipneuron plan` says what `run` then does, and writes nothing but the plan."""
+
+import io
+import json
+import re
+import shutil
+import tarfile
+
+import pytest
+
+from clipneuron.cli import main
+from clipneuron.forecast import expected, sample_of
+from clipneuron.storage.store import Store
+from tests.cli.test_status import row
+from tests.cli.user import recipe, run
+from tests.stages.world import finished, write_pictures
+
+
+def plan(place, *more: str) -> int:
+    return main(["plan", *recipe(place), *more])
+
+
+def test_without_a_store_nothing_is_written(place, capsys):
+    before = sorted(path for path in place.rglob("*"))
+    assert plan(place, "--no-sample") == 0
+    out = capsys.readouterr().out
+    assert "12 images in 3 shards of 4" in out
+    assert sorted(path for path in place.rglob("*")) == before
+
+
+def test_a_committed_plan_is_what_run_goes_on_from(place, capsys):
+    assert plan(place, "--sample", "4", "--store", str(place / "planned")) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"a picture takes [\d,.]+ ms to read and decode", out)
+    assert "measured on 4 pictures" in out
+    planned = Store(place / "planned").find_run("run")
+    assert planned.stages() == ["plan"]
+    marker = planned.objects.get("commits/plan/part-0000.json")
+    assert main(["status", "--store", str(place / "planned")]) == 3
+    assert row(capsys.readouterr().out, "effects")[1:3] == ["waiting", "0/3"]
+    assert run(place, store="planned") == 0
+    assert planned.objects.get("commits/plan/part-0000.json") == marker
+    assert len(Store(place / "planned").runs()) == 1
+    capsys.readouterr()
+    assert plan(place, "--store", str(place / "planned")) == 0
+    assert "nothing new" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("split", ["equal", "centered"])
+def test_the_rows_it_foretells_are_those_that_come(tmp_path, split):
+    pictures = write_pictures(tmp_path / "pictures", 70)
+    shutil.copy(pictures / "000.png", pictures / "005.png")
+    sweep, done = finished(tmp_path, split=split)
+    foretold = expected(sweep, pictures=70, shards=18, sample=sample_of(sweep, 16))
+    assert {item.stage for item in foretold} >= {"merge-1", "effects", "calibrate"}
+    stages = {stage.partition("-")[0]: stage for stage in done.stages()} | {"merge-1": "merge-1"}
+    for item in foretold:
+        commits = done.committed(stages[item.stage]).values()
+        stored = [
+            entry for commit in commits for entry in commit.objects if entry.table == item.table
+        ]
+        assert item.rows == sum(entry.rows for entry in stored), item
+        if item.stage in ("calibrate", "effects"):
+            assert 0.3 < item.size / sum(entry.size for entry in stored) < 3, item
+
+
+def test_a_collection_that_grew_gets_a_part_and_run_sweeps_it(place, capsys):
+    store = ["--store", str(place / "grown")]
+    assert run(place, "--limit", "10", "--until", "effects", store="grown") == 0
+    name = Store(place / "grown").find_run("run").name
+    capsys.readouterr()
+    assert plan(place, "--no-sample", "--extend", name, *store) == 0
+    out = capsys.readouterr().out
+    assert "2 images in 1 shards of 4" in out
+    assert "2 parts" in out
+    grown = Store(place / "grown").find_run(name)
+    assert list(grown.committed("plan")) == ["part-0000", "part-0001"]
+    means = sorted(grown.objects.entries("data/calibrate/"))
+    assert main(["status", *store]) == 3
+    assert row(capsys.readouterr().out, "effects")[1:3] == ["stopped", "3/4"]
+    assert run(place, "--extend", name, store="grown") == 0
+    norms = grown.read("effects", "norms", columns=["index", "image", "status"]).to_pylist()
+    assert [item["index"] for item in norms] == list(range(12))
+    assert sorted(grown.objects.entries("data/calibrate/")) == means
+    counts = grown.read("directions-to-part-0001", "directions", columns=["count"])["count"]
+    assert set(counts.to_pylist()) == {11}
+    assert main(["status", *store]) == 0
+
+
+def test_tars_are_planned_with_their_classes(place, capsys):
+    with tarfile.open(place / "pictures.tar", "w") as tar:
+        for number in range(4):
+            for suffix, data in (
+                ("png", (place / "pictures" / f"{number:03d}.png").read_bytes()),
+                ("cls", str(number % 2).encode()),
+            ):
+                entry = tarfile.TarInfo(f"{number:03d}.{suffix}")
+                entry.size = len(data)
+                tar.addfile(entry, io.BytesIO(data))
+    assert plan(place, "--images", str(place / "pictures.tar"), "--no-sample") == 0
+    out = capsys.readouterr().out
+    assert "4 images in 1 shards" in out
+    assert "classes   2" in out
+
+
+def test_the_demos_pictures_leave_no_trace_without_a_store(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    words = ["plan", "--recipe", "demo", "--limit", "6", "--sample", "4", "--layers", "4"]
+    assert main(words) == 0
+    assert "6 images in 1 shards" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--extend", "run"], "--store"),
+        (["--images", "no/such/place"], "there is nothing at"),
+        (["--device", "gpu"], "expected auto, cpu"),
+    ],
+)
+def test_a_wrong_word_is_one_clear_sentence(place, capsys, words, says):
+    assert plan(place, *words) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("clipneuron: ")
+    assert says in error
+
+
+def test_json_recipes_are_planned_alike(place, capsys):
+    fields = dict(zip(recipe(place)[::2], recipe(place)[1::2], strict=True))
+    texts = {name.removeprefix("--").replace("-", "_"): value for name, value in fields.items()}
+    numbers = {name: int(value) for name, value in texts.items() if value.isdigit()}
+    (place / "mine.json").write_text(json.dumps({**texts, **numbers}))
+    assert main(["plan", "--recipe", str(place / "mine.json"), "--no-sample"]) == 0
+    assert "12 images in 3 shards of 4" in capsys.readouterr().out
