@@ -1,0 +1,78 @@
+"""Whole sweeps of the tiny world under faults, and what must hold afterwards."""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+from rich.console import Console
+
+from clipneuron.engine.cluster import ClusterOptions
+from clipneuron.engine.ray_data import RayData
+from clipneuron.engine.runner import Runner, StageReport
+from clipneuron.storage.store import Run
+from clipneuron.sweep import Sweep
+from tests.faults.hooks import Hook, HookedStage, hooked
+from tests.stages.world import quiet_runner
+
+RAY = {
+    # A busy neighbour's memory is no reason to kill workers, nor his work one to let them starve.
+    "RAY_memory_monitor_refresh_ms": "0",
+    "RAY_worker_niceness": "0",
+    "RAY_AUTH_MODE": "disabled",
+    "OMP_NUM_THREADS": "1",
+}
+"""Settings of every cluster that the tests start."""
+
+
+def carry_out(
+    sweep: Sweep, runner: Runner, hook: Hook, kinds: Sequence[str] = ("effects", "directions")
+) -> list[StageReport]:
+    """Runs the sweep, the stages of these kinds with a hook on the runner, the others in this process."""
+    run, here = sweep.open(), quiet_runner()
+    here.run([sweep.plan()], run)
+    reports = []
+    for stage in sweep.stages(run):
+        if stage.name.partition("-")[0] in kinds:
+            reports.append(runner.run_stage(HookedStage(stage, hook), hooked(run, hook)))
+        else:
+            reports.append(here.run_stage(stage, run))
+    return reports
+
+
+def on_cluster(*, actors: int = 2, **limits: Any) -> Runner:
+    """A runner on the connected cluster."""
+    quiet = Console(file=io.StringIO())
+    return Runner(
+        RayData(ClusterOptions(actors=actors, actor_cpus=1), quiet), console=quiet, **limits
+    )
+
+
+def everything(run: Run) -> dict[tuple[str, str, str], pa.Table]:
+    """Every committed table by stage, table and shard."""
+    return {
+        (stage, stored.table, shard): run.read(stage, stored.table, shards=[shard])
+        for stage in run.stages()
+        for shard, commit in run.committed(stage).items()
+        for stored in commit.objects
+    }
+
+
+def attempts(run: Run) -> dict[tuple[str, str], str]:
+    """Which attempt at each shard counts."""
+    return {
+        (stage, shard): commit.attempt
+        for stage in run.stages()
+        for shard, commit in run.committed(stage).items()
+    }
+
+
+def check_same(run: Run, undisturbed: Run) -> None:
+    """Row for row the same tables, each shard committed once, and every byte as its commit says."""
+    found, expected = everything(run), everything(undisturbed)
+    assert found.keys() == expected.keys()
+    assert [key for key, table in expected.items() if not found[key].equals(table)] == []
+    for stage in run.stages():
+        keys = list(run.objects.list(f"commits/{stage}/"))
+        assert len(keys) == len(set(keys)) == len(run.committed(stage))
+    assert run.verify() == []
