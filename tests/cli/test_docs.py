@@ -1,0 +1,82 @@
+"""docs/tables.md and docs/operations.md: their programs run, their commands exist."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from clipneuron.cli import build_parser
+from clipneuron.storage.store import Store
+from tests.stages.world import finished
+
+DOCS = Path(__file__).parents[2] / "docs"
+BLOCKS = re.findall(r"```python( s3)?\n(.*?)```", (DOCS / "tables.md").read_text(), re.DOTALL)
+COMMANDS = [
+    line.strip()
+    for line in re.sub(
+        r"`(clipneuron [^`]+)`", r"\n    \1\n", (DOCS / "operations.md").read_text()
+    ).splitlines()
+    if line.startswith("    clipneuron ")
+]
+
+
+def run_blocks(of_s3: bool, names: dict[str, object], place: str = "") -> None:
+    blocks = [text for mark, text in BLOCKS if bool(mark) == of_s3]
+    assert blocks
+    for text in blocks:
+        exec(text.replace("s3://my-bucket/runs", place) if place else text, names)
+
+
+def test_the_python_of_the_tables_page_runs(tmp_path, monkeypatch, capsys):
+    finished(tmp_path, "demo-run", name="demo")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    run_blocks(False, names)
+    run = names["run"]
+    directions = run.read("directions", "directions")
+    assert len(names["directions"]) == directions.num_rows
+    assert list(names["by_layer"].index) == [0, 1]
+    norms = run.read("effects", "norms").to_pylist()
+    best = max((row for row in norms if row["layer_1"]), key=lambda row: row["layer_1"][3])
+    assert names["top"]["image"][0] == best["image"]
+    assert len(names["top"]) == 5
+    assert len(names["words"]) == directions.num_rows
+    assert names["words"]["words"][0].count(", ") == 3
+    assert "explained_variance" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_python_of_the_tables_page_runs_on_s3(tmp_path, s3_url):
+    _, run = finished(tmp_path, Store(f"{s3_url}/runs").objects, name="demo")
+    names: dict[str, object] = {}
+    exec("import duckdb\nimport pandas as pd\nfrom clipneuron.storage.store import Store", names)
+    run_blocks(True, names, place=f"{s3_url}/runs")
+    assert len(names["on_s3"]) == run.read("directions", "directions").num_rows
+    assert names["files"][0].startswith(s3_url)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_commands_of_the_operations_page_exist(command):
+    words = shlex.split(command)[1:]
+    if len(words) == 1 or "--extend" in words[-1]:  # named in passing
+        words = [words[0], "--help"]
+    if words[-1] == "--help":
+        with pytest.raises(SystemExit, match="0"):
+            build_parser().parse_args(words)
+    else:
+        build_parser().parse_args(words)
+
+
+def test_every_verb_has_a_row_on_the_operations_page():
+    verbs = {command.split()[1] for command in COMMANDS}
+    assert verbs >= {
+        "plan",
+        "run",
+        "status",
+        "retry-failed",
+        "verify",
+        "vacuum",
+        "tables",
+        "doctor",
+    }
