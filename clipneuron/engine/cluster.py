@@ -168,18 +168,32 @@ def alive_nodes() -> list[dict[str, float]]:
     return [node["Resources"] for node in nodes if node["Alive"]]
 
 
-def placed(resources: Resources, options: ClusterOptions, console: Console) -> Placement:
-    """The placement on the cluster as it is, or as it is after up to `wait` seconds of asking for more nodes."""
+def placed(
+    resources: Resources, options: ClusterOptions, console: Console, again: bool = False
+) -> Placement:
+    """The placement on the cluster as it is, or as it is after up to `wait` seconds of asking for more nodes.
+
+    When shards are tried `again`, nodes may have been lost with them: as many of the actors as still fit will do.
+    """
     deadline = time.monotonic() + options.wait
     while True:
         try:
             return placement(resources, options, alive_nodes())
         except ValueError as error:
             if time.monotonic() >= deadline:
+                if again and options.actors:
+                    return _with_fewer(resources, options, console)
                 raise
             console.print(f"waiting for nodes: {error}", highlight=False)
             _ask_for_nodes(resources, options)
             time.sleep(min(10.0, options.wait))
+
+
+def _with_fewer(resources: Resources, options: ClusterOptions, console: Console) -> Placement:
+    fewer = options.model_copy(update={"actors": 0})
+    found = placement(resources, fewer, alive_nodes())
+    console.print(f"{options.actors} actors do not fit any more: on with {found}", highlight=False)
+    return found
 
 
 def _ask_for_nodes(resources: Resources, options: ClusterOptions) -> None:

@@ -20,6 +20,10 @@ from clipneuron.storage.store import Run
 
 logger = logging.getLogger(__name__)
 
+_AHEAD = 2
+"""Shards that wait at an actor or are in it. One that kills the actor takes the other along, and both are blamed:
+so shards that have failed before are given out one by one, and only the killer is blamed again."""
+
 
 class PipelineError(RuntimeError):
     """The cluster could not work on a single shard: a model that can't be built there, or no worker that lives."""
@@ -70,9 +74,11 @@ class RayData:
             **tasks,
         )
         if stage.resources.pool:
-            place = placed(stage.resources, self.options, self.console)
+            failed = run.failures(stage.name).keys() & {shard.name for shard in todo}
+            place = placed(stage.resources, self.options, self.console, again=bool(failed))
+            actors = self._actors(place, at_a_time=1 if failed else _AHEAD)
             data = data.map_batches(
-                shuttle.Processor, fn_constructor_kwargs=baggage, **each, **self._actors(place)
+                shuttle.Processor, fn_constructor_kwargs=baggage, **each, **actors
             )
         else:
             data = data.map_batches(shuttle.process, num_cpus=stage.resources.cpus, **tasks)
@@ -80,10 +86,10 @@ class RayData:
         for batch in data.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             yield from _endings_in(batch)
 
-    def _actors(self, place: Placement) -> dict[str, Any]:
+    def _actors(self, place: Placement, at_a_time: int) -> dict[str, Any]:
         return {
             "compute": ray.data.ActorPoolStrategy(
-                size=place.actors, max_tasks_in_flight_per_actor=2
+                size=place.actors, max_tasks_in_flight_per_actor=at_a_time
             ),
             "num_cpus": place.cpus,
             "num_gpus": place.gpus,

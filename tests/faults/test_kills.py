@@ -128,7 +128,7 @@ def test_a_node_that_is_lost_at_work_takes_nothing_along(cluster: Cluster, tmp_p
     lost = cluster.add_node(num_cpus=2, resources={"clip": 2.0})
 
     def lose() -> None:
-        wait_for(lambda: run.done("light") and _at_work(lost, slow), "an actor at work there")
+        wait_for(lambda: run.done("light") and _at_work(lost, slow), "somebody at work there")
         cluster.remove_node(lost, allow_graceful=False)
 
     thread = threading.Thread(target=lose)
@@ -140,10 +140,10 @@ def test_a_node_that_is_lost_at_work_takes_nothing_along(cluster: Cluster, tmp_p
 
 
 def _at_work(node: Node, slow: Slow) -> bool:
-    """Whether an actor of this node is processing a shard."""
+    """Whether an actor or a task of this node has a shard in hand."""
     (raylet,) = node.all_processes["raylet"]
     workers = {child.pid for child in psutil.Process(raylet.process.pid).children(recursive=True)}
-    return bool(workers.intersection(slow.busy("process")))
+    return any(workers.intersection(slow.busy(step)) for step in STEPS)
 
 
 def test_workers_that_die_between_their_commit_and_their_report_do_not_commit_twice(

@@ -1,0 +1,161 @@
+"""Drivers that work on one run at once, attempts that outlive their time, shards that kill, runs with nothing to do."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ray.cluster_utils import Cluster
+
+from clipneuron.cli import main
+from clipneuron.stages.effects import EffectsStage
+from clipneuron.storage.store import Run, Store
+from tests.faults.hooks import Deadly, Held, HookedStage, Log, Slow, wait_for
+from tests.faults.worlds import attempts, carry_out, check_same, on_cluster
+from tests.stages.world import finished, quiet_runner, sweep_of, write_pictures
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+SHAPE = {"shard_size": 2}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("world")
+    write_pictures(folder / "pictures")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(world: Path) -> Run:
+    return finished(world, "undisturbed", **SHAPE)[1]
+
+
+class Aside:
+    """A call in a thread, whose error is raised where the block ends."""
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        self._call, self._errors = call, list[BaseException]()
+        self._thread = threading.Thread(target=self._work)
+
+    def __enter__(self) -> "Aside":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.join()
+        for error in self._errors:
+            raise error
+
+    def _work(self) -> None:
+        try:
+            self._call()
+        except BaseException as error:
+            self._errors.append(error)
+
+
+def test_two_drivers_at_once_share_a_run(
+    cluster: Cluster, world: Path, undisturbed: Run, tmp_path: Path
+) -> None:
+    sweep = sweep_of(world, "shared", **SHAPE)
+    there, here = Slow(tmp_path / "there", 0.3), Slow(tmp_path / "here", 0.3)
+    with Aside(lambda: carry_out(sweep, on_cluster(), there)):
+        wait_for(lambda: there.busy("process"), "the cluster to work on a shard")
+        carry_out(sweep, quiet_runner(), here)
+    check_same(sweep.open(), undisturbed)
+    pids = {commit.pid for commit in sweep.open().committed("effects").values()}
+    assert len(pids) > 1, "both drivers should have committed something"
+
+
+def test_an_attempt_that_wakes_up_after_another_has_committed_changes_nothing(
+    cluster: Cluster, world: Path, undisturbed: Run, tmp_path: Path
+) -> None:
+    sweep = sweep_of(world, "zombie", **SHAPE)
+    held = Held(tmp_path, "marker", "00000002")
+    with Aside(lambda: carry_out(sweep, on_cluster(), held, kinds=["effects"])), held.holding():
+        sweep.run(quiet_runner())
+        run = sweep.open()
+        before = attempts(run)
+    assert attempts(run) == before
+    check_same(run, undisturbed)
+    late = list(run.objects.list("data/effects/00000002/"))
+    assert len(late) == 6, "the objects of the late attempt should lie there, unnamed"
+    assert run.remove(run.garbage(older_than=0)) >= 3
+    check_same(run, undisturbed)
+
+
+def test_a_complete_run_does_no_work_and_writes_nothing(
+    cluster: Cluster, world: Path, undisturbed: Run, tmp_path: Path
+) -> None:
+    log, sweep = Log(tmp_path), sweep_of(world, "undisturbed", **SHAPE)
+    before = modified(world / "undisturbed")
+    reports = carry_out(sweep, on_cluster(), log)
+    assert list(tmp_path.iterdir()) == [], "no worker should be built, no shard loaded"
+    assert [report.done_now for report in reports] == [0] * len(reports)
+    assert modified(world / "undisturbed") == before
+
+
+def test_the_log_of_steps_sees_the_work_of_a_run_that_is_not_complete(
+    cluster: Cluster, world: Path, tmp_path: Path
+) -> None:
+    log, sweep = Log(tmp_path), sweep_of(world, "logged", **SHAPE)
+    carry_out(sweep, on_cluster(actors=1), log, kinds=["effects"])
+    assert log.count("build") == 1
+    assert log.count("process") == log.count("committed") == 6
+
+
+def test_a_cut_off_picture_is_a_row_with_its_reason(undisturbed: Run) -> None:
+    norms = undisturbed.read("effects", "norms", columns=["image", "status"]).to_pylist()
+    assert [row for row in norms if row["status"] != "ok"] == [
+        {"image": "005.png", "status": "truncated"}
+    ]
+    assert len(norms) == 12
+    assert undisturbed.failures("effects") == {}
+
+
+@pytest.mark.parametrize("actors", [1, 2])
+def test_a_shard_that_kills_its_process_is_set_aside_and_harms_no_other(
+    cluster: Cluster,
+    world: Path,
+    undisturbed: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    actors: int,
+) -> None:
+    """As a user meets it: by the command's words and exit status."""
+    deadly = Deadly(tmp_path, "process", frozenset(["00000001"]), always=True)
+    words = ["run", "--recipe", "demo", "--limit", "24", "--shard-size", "4", "--top", "6"]
+    words += ["--layers", "4", "--until", "effects", "--actors", str(actors), "--actor-cpus", "1"]
+    words += ["--attempts", "2", "--store", str(tmp_path / "store")]
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "clipneuron.sweep.EffectsStage", lambda *a: poisoned(EffectsStage(*a), deadly)
+        )
+        assert main(words) == 1
+        error = capsys.readouterr().err
+        assert "effects: 1 shards could not be done (00000001)" in error
+        assert "Traceback (most recent" not in error
+        (run,) = Store(tmp_path / "store").runs()
+        assert sorted(run.done("effects")) == [f"{n:08d}" for n in range(6) if n != 1]
+        failures = {name: len(tries) for name, tries in run.failures("effects").items()}
+        assert failures.pop("00000001") == 2
+        # What waited at the same actor went down with it, once.
+        assert set(failures.values()) <= {1}
+        deaths = deadly.deaths("00000001")
+        assert 2 <= deaths <= 6, "each of two attempts may be repeated twice"
+
+        assert main(words) == 1
+        assert "00000001" in capsys.readouterr().err
+        assert deadly.deaths("00000001") == deaths, "a shard in quarantine is not tried again"
+    run.forget_failures("effects", "00000001")
+    assert main(words) == 0
+    assert len(run.done("effects")) == 6
+    assert run.verify() == []
+
+
+def poisoned(stage: EffectsStage, deadly: Deadly) -> HookedStage:
+    return HookedStage(stage, deadly)
+
+
+def modified(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
