@@ -178,8 +178,15 @@ class SecondOrderLens:
     def _sent(
         self, trace: Trace, vectors: Float[Tensor, "image token width"]
     ) -> Float[Tensor, "image embed"]:
-        attention = path_attention(self.weights, trace, self.layer, self.normalize)
-        gathered = attention @ vectors
+        return self.landed(
+            path_attention(self.weights, trace, self.layer, self.normalize) @ vectors
+        )
+
+    def landed(self, gathered: Float[Tensor, "image path width"]) -> Float[Tensor, "image embed"]:
+        """Where the residual-stream vectors land that each path has gathered, summed over paths.
+
+        What path_attention weighs and adds up over tokens, or coefficients over neurons, goes through here once.
+        """
         values = einsum(
             gathered, self._paths.read, "image path width, path channel width -> image path channel"
         )
