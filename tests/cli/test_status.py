@@ -114,3 +114,19 @@ def test_a_run_that_grew_is_not_complete_until_it_is_described_anew(tmp_path, ca
 def test_a_wrong_name_is_one_clear_sentence(place, capsys, words):
     assert status(place, *words, store="nothing") == 1
     assert capsys.readouterr().err.startswith("clipneuron: ")
+
+
+def test_watching_ends_when_the_run_is_complete(tmp_path, capsys, monkeypatch):
+    sweep = sweep_of(tmp_path)
+    sweep.run(quiet_runner(), until="plan")
+    slept: list[float] = []
+
+    def work(seconds: float) -> None:
+        slept.append(seconds)
+        sweep.run(quiet_runner())
+
+    monkeypatch.setattr("clipneuron.cli.status.time.sleep", work)
+    assert status(tmp_path, "--watch", "7") == 0
+    assert slept == [7.0]
+    out = capsys.readouterr().out
+    assert out.index("not complete; next: texts-texts-") < out.index("complete; last commit")
