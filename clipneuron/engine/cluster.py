@@ -68,6 +68,8 @@ def connected(options: ClusterOptions, pools: Sequence[str]) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    # Ray's C++ core reports every actor that Ray Data starts as an error (ray-project/ray#53727).
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     address = options.address or os.environ.get("RAY_ADDRESS", "")
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address:
