@@ -1,0 +1,225 @@
+"""What a sweep takes at scale: GPUs, cores to feed them, bytes, requests, dollars. Prints the tables of docs/scale.md.
+
+    python benchmarks/scale.py                         # measures first: about ten minutes on one core
+    python benchmarks/scale.py --keep inputs.json      # keeps what was measured, and takes it from there next time
+    python benchmarks/scale.py --gpu mine=4000,350     # your GPU's forward passes per second: ViT-B-32, ViT-L-14
+
+Decoding, the passes' cost in forward passes, and table sizes are measured on this machine; floating-point operations,
+requests and shards are counted; GPU rates and prices are cited. That a GPU pays for a pass in the same proportion to a
+forward pass as this CPU does is an assumption.
+"""
+
+import argparse
+import dataclasses
+import json
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import open_clip
+import torch
+from machine import describe
+from scale_model import Scale
+from shards import Measured, Pass, decoding, flops, measured, picture
+
+from clipneuron.models.clip import load_clip
+from clipneuron.recipes import named_recipe
+
+COLLECTIONS = (5_000, 50_000, 1_281_167)
+GPUS = (1, 8, 64)
+MODELS = {"vit_b_32": (32, 512), "vit_l_14": (4, 104)}
+"""Recipes, with the batch and the shard they are measured at: what a shard costs once is spread over so many pictures
+only, and the first 100 are all among the top effects, so large shards are cheaper than what is measured."""
+
+# Forward passes per second, mixed precision, batch 1024, PyTorch 2.4: huggingface/pytorch-image-models,
+# results/benchmark-infer-amp-nchw-pt240-cu124-rtx4090.csv, rows vit_base_patch32_clip_quickgelu_224 and
+# vit_large_patch14_clip_224.
+RTX_4090 = (8389.12, 658.44)
+# FLOP/s of ViT-B-16 in float16, batch 256, PyTorch 1.12 eager on an A100-40GB: 2,226.10 images/s
+# (facebookincubator/AITemplate, examples/04_vit) of 2 x 17.58 GFLOP each.
+A100_FLOPS = 2226.10 * 2 * 17.58e9
+
+# S3 Standard, us-east-1 (aws.amazon.com/s3/pricing): dollars per PUT, per GET, per GB and month.
+PUT, GET, MONTH = 0.005 / 1000, 0.0004 / 1000, 0.023
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument(
+        "--keep", type=Path, metavar="FILE", help="measured inputs, reused if there"
+    )
+    parser.add_argument(
+        "--gpu", type=_gpu, metavar="NAME=B32,L14", help="instead of the cited ones"
+    )
+    parser.add_argument("--threads", type=int, default=1, help="of PyTorch, for the passes")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    scales = _scales(arguments.keep)
+    cited = {
+        "RTX 4090": dict(zip(MODELS, RTX_4090, strict=True)),
+        "A100": {scale.recipe: A100_FLOPS / scale.flops for scale in scales},
+    }
+    print(f"{describe()}\n")
+    inputs(scales)
+    rates = arguments.gpu or cited
+    per_gpu(scales, rates)
+    for name in rates:
+        whole(scales, name, rates[name])
+    storage(scales)
+    shard_sizes(scales)
+
+
+def inputs(scales: Sequence[Scale]) -> None:
+    """What everything else is computed from."""
+    table("Inputs", ("input", "kind", *(scale.name for scale in scales)))
+    shapes = [(len(s.measured.paths), s.measured.neurons, sum(s.measured.paths)) for s in scales]
+    row("layers x neurons; paths in all", "counted", *(f"{a} x {b:,}; {c}" for a, b, c in shapes))
+    row("GFLOP per forward pass", "counted", *(f"{s.flops / 1e9:.1f}" for s in scales))
+    row("JPEG, KB", "made", *(f"{s.encoded / 1e3:.0f}" for s in scales))
+    row(
+        "decode, resize, crop: ms of a core", "measured", *(f"{s.decode * 1e3:.1f}" for s in scales)
+    )
+    for name in ("calibrate", "effects"):
+        found = [getattr(s.measured, name).forwards for s in scales]
+        row(f"`{name}`, in forward passes", "measured", *(f"{value:.2f}" for value in found))
+    row("measured on a shard of", "chosen", *(f"{s.measured.pictures} pictures" for s in scales))
+    row("stored per picture, KB", "measured", *(f"{s.per_picture / 1e3:.0f}" for s in scales))
+    row("stored per shard besides, MB", "measured", *(f"{s.per_shard / 1e6:.0f}" for s in scales))
+    row("commit, MB/s of a core", "measured", *(f"{s.commit_rate / 1e6:.0f}" for s in scales))
+    row("pictures per shard", "recipe", *(f"{s.shard_size:,}" for s in scales))
+
+
+def per_gpu(scales: Sequence[Scale], rates: dict[str, dict[str, float]]) -> None:
+    """What one GPU does and needs."""
+    cores = ("decoding, calibrate", "decoding, effects", "commits, effects")
+    heads = ("forward passes/s", "pictures/s, both passes", *cores, "MB/s in", "MB/s out")
+    table("One GPU, and the cores that keep it busy", ("GPU", "model", *heads))
+    for gpu, rate in rates.items():
+        for scale in scales:
+            calibrate, effects = scale.pass_seconds(rate[scale.recipe])
+            out = (scale.per_picture + scale.per_shard / scale.shard_size) / effects
+            row(
+                gpu,
+                scale.name,
+                f"{rate[scale.recipe]:,.0f}",
+                f"{1 / (calibrate + effects):,.0f}",
+                *(f"{value:.1f}" for value in scale.cores(rate[scale.recipe])),
+                f"{scale.encoded / calibrate / 1e6:,.0f}",
+                f"{out / 1e6:,.0f}",
+            )
+
+
+def whole(scales: Sequence[Scale], gpu: str, rate: dict[str, float]) -> None:
+    """Whole sweeps: both passes."""
+    heads = ("shards", "core-hours", *(f"{count} GPU{'s' * (count > 1)}" for count in GPUS))
+    table(f"Both passes on {gpu}s, if they are fed", ("model", "pictures", *heads))
+    for scale in scales:
+        for pictures in COLLECTIONS:
+            times = (scale.hours(pictures, count, rate[scale.recipe]) for count in GPUS)
+            shown = (duration(hours) for hours in times)
+            cores = f"{scale.core_hours(pictures):.2f}"
+            row(scale.name, f"{pictures:,}", f"{scale.shards(pictures):,}", cores, *shown)
+
+
+def storage(scales: Sequence[Scale]) -> None:
+    """Bytes, requests and dollars."""
+    heads = (
+        "per picture",
+        "per shard",
+        "merged",
+        "GB",
+        "PUTs",
+        "GETs of pictures",
+        "requests",
+        "a month",
+    )
+    table("Stored (GB), and what S3 asks for it", ("model", "pictures", *heads))
+    for scale in scales:
+        for pictures in COLLECTIONS:
+            puts, written = scale.puts(pictures), scale.written(pictures)
+            row(
+                scale.name,
+                f"{pictures:,}",
+                f"{pictures * scale.per_picture / 1e9:,.1f}",
+                f"{scale.shards(pictures) * scale.per_shard / 1e9:,.1f}",
+                f"{scale.merged(pictures)[0] / 1e9:,.1f}",
+                f"{written / 1e9:,.1f}",
+                f"{puts:,}",
+                f"{2 * pictures:,}",
+                f"${puts * PUT + 2 * pictures * GET:,.2f}",
+                f"${written / 1e9 * MONTH:,.2f}",
+            )
+
+
+def shard_sizes(scales: Sequence[Scale]) -> None:
+    """What larger shards save, and what they cost."""
+    pictures = COLLECTIONS[-1]
+    heads = ("pictures per shard", "shards", "GB", "PUTs", "a decoded shard, GB")
+    table(f"Shard size, {pictures:,} pictures", ("model", *heads))
+    for scale in scales:
+        for size in (2048, 8192, 32768):
+            row(
+                scale.name,
+                f"{size:,}",
+                f"{scale.shards(pictures, size):,}",
+                f"{scale.written(pictures, size) / 1e9:,.0f}",
+                f"{scale.puts(pictures, size):,}",
+                f"{size * 3 * 224 * 224 / 1e9:.2f}",
+            )
+
+
+def table(title: str, heads: Iterable[str]) -> None:
+    """Begin a Markdown table."""
+    heads = tuple(heads)
+    print(f"\n### {title}\n\n| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
+
+
+def row(*cells: str) -> None:
+    """A row of it."""
+    print(f"| {' | '.join(cells)} |")
+
+
+def duration(hours: float) -> str:
+    """In the unit a person would choose."""
+    if hours * 3600 < 90:
+        return f"{hours * 3600:.1f} s"
+    return f"{hours * 60:.1f} min" if hours < 1.5 else f"{hours:.1f} h"
+
+
+def _scales(keep: Path | None) -> list[Scale]:
+    if keep and keep.exists():
+        return [_restored(item) for item in json.loads(keep.read_text())]
+    scales = [_measured(recipe, *sizes) for recipe, sizes in MODELS.items()]
+    if keep:
+        keep.write_text(json.dumps([dataclasses.asdict(scale) for scale in scales], indent=1))
+    return scales
+
+
+def _measured(recipe: str, batch: int, count: int) -> Scale:
+    found = named_recipe(recipe, {"images": "-"})
+    clip = load_clip(open_clip.create_model(found.model, pretrained=None))
+    layers = found.layers or range(clip.layers - 1)
+    pictures = [picture(seed) for seed in range(100)]
+    size = sum(map(len, pictures)) / len(pictures)
+    decode = decoding(clip.preprocess, pictures)
+    del clip
+    with tempfile.TemporaryDirectory() as folder:
+        shard = measured(found.model, layers, batch, count, Path(folder))
+    return Scale(recipe, flops(found.model), decode, size, shard)
+
+
+def _restored(item: dict[str, object]) -> Scale:
+    shard = dict(item["measured"])  # type: ignore[call-overload]
+    passes = {name: Pass(**shard[name]) for name in ("calibrate", "effects")}
+    return Scale(**{**item, "measured": Measured(**{**shard, **passes})})  # type: ignore[arg-type]
+
+
+def _gpu(text: str) -> dict[str, dict[str, float]]:
+    name, _, numbers = text.partition("=")
+    return {name: dict(zip(MODELS, map(float, numbers.split(",")), strict=True))}
+
+
+if __name__ == "__main__":
+    main()

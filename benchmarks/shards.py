@@ -1,0 +1,141 @@
+"""One shard of a model's sweep, really computed and committed: what it costs next to plain forward passes.
+
+The model has a named architecture and random weights; the pictures are JPEGs of noise with a photograph's size,
+spectrum and bytes, made on the spot. Everything runs on this machine's CPU.
+"""
+
+import io
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import torch
+from PIL import Image
+from torch.utils.flop_counter import FlopCounterMode
+
+from clipneuron.models.clip import Clip, load_clip
+from clipneuron.models.pixels import Preprocess
+from clipneuron.sources import Batch, Lenses, PictureFeed
+from clipneuron.stage import Stage
+from clipneuron.stages.calibrate import CalibrateStage
+from clipneuron.stages.effects import EffectsStage
+from clipneuron.stages.plan import PlanStage
+from clipneuron.storage.images import open_collection
+from clipneuron.storage.store import Run, Store
+
+WIDTH, HEIGHT, QUALITY = 500, 375, 94
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass over the pictures: `forwards` is its time in plain forward passes of the same pictures."""
+
+    forwards: float
+    commit_seconds: float
+    objects: int
+    sizes: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A shard of `pictures` pictures through both passes. Sizes are bytes of whole tables, as stored."""
+
+    pictures: int
+    neurons: int
+    paths: tuple[int, ...]
+    calibrate: Pass
+    effects: Pass
+
+
+def flops(model: str) -> float:
+    """Floating-point operations of one picture's forward pass, counted by PyTorch on a model without weights."""
+    with torch.device("meta"):
+        visual = open_clip.create_model(model, pretrained=None, device="meta").visual
+        pixels = torch.empty(1, 3, *visual.image_size)
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        visual(pixels)
+    return float(counter.get_total_flops())
+
+
+def picture(seed: int) -> bytes:
+    """A JPEG of noise whose octaves fall off like a photograph's."""
+    dice = np.random.default_rng(seed)
+    pixels = np.full((HEIGHT, WIDTH, 3), 128.0)
+    for octave in range(1, 9):
+        size = 2**octave, 2**octave
+        noise = dice.normal(0, 60 / octave**0.6, (*size, 3)).clip(-128, 127) + 128
+        layer = Image.fromarray(noise.astype(np.uint8)).resize(
+            (WIDTH, HEIGHT), Image.Resampling.BICUBIC
+        )
+        pixels += np.asarray(layer, dtype=np.float64) - 128
+    sink = io.BytesIO()
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(sink, "JPEG", quality=QUALITY)
+    return sink.getvalue()
+
+
+def decoding(preprocess: Preprocess, pictures: Sequence[bytes]) -> float:
+    """Median seconds of one core for one picture: decode, resize, crop."""
+    return statistics.median(_seconds(partial(preprocess.decode, data))[0] for data in pictures)
+
+
+def measured(
+    model: str, layers: Sequence[int], batch: int, pictures: int, folder: Path
+) -> Measured:
+    """Both passes over one shard. `pictures` above 100 fills every neuron's top effects, as in a large shard."""
+    images = folder / "pictures"
+    images.mkdir()
+    for seed in range(pictures):
+        (images / f"{seed:04d}.jpg").write_bytes(picture(seed))
+    clip = load_clip(open_clip.create_model(model, pretrained=None))
+    run = Store(folder / "store").open_run("scale", {"model": model, "layers": list(layers)})
+    collection = open_collection(images)
+    _carried_out(PlanStage(collection, pictures), run)
+    feed = PictureFeed(collection.reader, clip.preprocess)
+    common = (partial(_same, clip), feed, Lenses(tuple(layers), "equal", True), batch)
+    plain = _plain(clip, feed.load(CalibrateStage(*common).shards(run)[0]), batch)
+    return Measured(
+        pictures,
+        clip.neurons,
+        tuple(clip.weights.heads * (clip.layers - 1 - layer) for layer in layers),
+        _carried_out(CalibrateStage(*common), run, plain),
+        _carried_out(EffectsStage(*common, top=100), run, plain),
+    )
+
+
+def _same(clip: Clip) -> Clip:
+    return clip
+
+
+def _plain(clip: Clip, loaded: Batch, batch: int) -> float:
+    """Core-seconds of plain forward passes over the shard: the better of two rounds."""
+
+    def forward() -> None:
+        with torch.inference_mode():
+            for _, pixels in loaded.slices(batch):
+                clip.visual(clip.preprocess.normalize(pixels, clip.device, clip.dtype))
+
+    return min(_seconds(forward)[0], _seconds(forward)[0])
+
+
+def _carried_out(stage: Stage, run: Run, plain: float = 1.0) -> Pass:
+    """Do and commit the stage's only shard."""
+    (shard,) = stage.shards(run)
+    loaded = stage.loader(run).load(shard)
+    worker = stage.build(stage.share(run))
+    seconds, output = _seconds(partial(worker.process, loaded, lambda rows: None))
+    committing, commit = _seconds(partial(run.commit, stage.name, shard.name, output.tables))
+    sizes = {entry.table: entry.size for entry in commit.objects}
+    return Pass(seconds / plain, committing, len(commit.objects) + 1, sizes)
+
+
+def _seconds(work: Callable[[], Any]) -> tuple[float, Any]:
+    """Core-seconds, of all threads: what a neighbour on the same machine takes is not counted."""
+    start = time.process_time()
+    result = work()
+    return time.process_time() - start, result
