@@ -10,6 +10,7 @@ from typing import Any
 
 import ray
 from pydantic import Field
+from ray.autoscaler.sdk import request_resources
 from rich.console import Console
 
 from clipneuron.stage import Config, Resources
@@ -178,30 +179,39 @@ def placed(
     When shards are tried `again`, nodes may have been lost with them: as many of the actors as still fit will do.
     """
     deadline = time.monotonic() + options.wait
-    while True:
-        try:
-            return placement(resources, options, alive_nodes())
-        except ValueError as error:
-            if time.monotonic() >= deadline:
-                if again and options.actors:
-                    return _with_fewer(resources, options, console)
-                raise
-            console.print(f"waiting for nodes: {error}", highlight=False)
-            _ask_for_nodes(resources, options)
+    try:
+        while time.monotonic() < deadline:
+            try:
+                return placement(resources, options, alive_nodes())
+            except ValueError as error:
+                console.print(f"waiting for nodes: {error}", highlight=False)
+            request_resources(bundles=_bundles(resources, options))
             time.sleep(min(10.0, options.wait))
+    finally:
+        if (
+            options.wait
+        ):  # a request outlives its driver, and would keep idle nodes, which cost money
+            request_resources(bundles=[])
+    return _placed_now(resources, options, console, again)
 
 
-def _with_fewer(resources: Resources, options: ClusterOptions, console: Console) -> Placement:
+def _placed_now(
+    resources: Resources, options: ClusterOptions, console: Console, again: bool
+) -> Placement:
+    try:
+        return placement(resources, options, alive_nodes())
+    except ValueError:
+        if not (again and options.actors):
+            raise
     fewer = options.model_copy(update={"actors": 0})
     found = placement(resources, fewer, alive_nodes())
     console.print(f"{options.actors} actors do not fit any more: on with {found}", highlight=False)
     return found
 
 
-def _ask_for_nodes(resources: Resources, options: ClusterOptions) -> None:
-    from ray.autoscaler.sdk import request_resources
-
-    bundle = {"CPU": options.actor_cpus or 1.0, resources.pool: 1.0}
+def _bundles(resources: Resources, options: ClusterOptions) -> list[dict[str, float]]:
+    """What the autoscaler is asked to make room for: the actors, and a core for reading and committing."""
+    actor = {"CPU": options.actor_cpus or 1.0, resources.pool: 1.0}
     if options.actor_gpus > 0:
-        bundle["GPU"] = options.actor_gpus
-    request_resources(bundles=[bundle] * max(1, options.actors) + [{"CPU": 1.0}])
+        actor["GPU"] = options.actor_gpus
+    return [actor] * max(1, options.actors) + [{"CPU": 1.0}]

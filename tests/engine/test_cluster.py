@@ -1,0 +1,47 @@
+"""Waiting for nodes: asked of the autoscaler while they are missing, and not asked any more afterwards."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from clipneuron.engine import cluster
+from clipneuron.engine.cluster import ClusterOptions, placed
+from clipneuron.stage import Resources
+
+CLIP = Resources(pool="clip")
+SMALL = [{"CPU": 1.0}]
+ENOUGH = [{"CPU": 4.0, "clip": 4.0}]
+
+
+@pytest.fixture
+def asked(monkeypatch) -> list[int]:
+    """How many bundles were asked for, each time."""
+    counts: list[int] = []
+    monkeypatch.setattr(cluster, "request_resources", lambda bundles: counts.append(len(bundles)))
+    monkeypatch.setattr(cluster.time, "sleep", lambda seconds: None)
+    return counts
+
+
+def test_nodes_are_asked_for_until_they_are_there(asked, monkeypatch):
+    looks = iter([SMALL, SMALL, ENOUGH])
+    monkeypatch.setattr(cluster, "alive_nodes", lambda: next(looks))
+    out = io.StringIO()
+    found = placed(CLIP, ClusterOptions(actors=2, actor_cpus=1, wait=60), Console(file=out))
+    assert found.actors == 2
+    assert asked == [3, 3, 0]
+    assert "waiting for nodes: the cluster has room for" in out.getvalue()
+
+
+def test_without_waiting_nobody_is_asked(asked, monkeypatch):
+    monkeypatch.setattr(cluster, "alive_nodes", lambda: SMALL)
+    with pytest.raises(ValueError, match=r"the cluster has room for 1 of 2 model actors.*--wait"):
+        placed(CLIP, ClusterOptions(actors=2, actor_cpus=1), Console(file=io.StringIO()))
+    assert asked == []
+
+
+def test_a_second_try_does_with_fewer_actors(asked, monkeypatch):
+    monkeypatch.setattr(cluster, "alive_nodes", lambda: [{"CPU": 2.0, "clip": 4.0}])
+    options = ClusterOptions(actors=4, actor_cpus=1)
+    found = placed(CLIP, options, Console(file=io.StringIO()), again=True)
+    assert found.actors == 1
