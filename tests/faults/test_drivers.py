@@ -1,0 +1,134 @@
+"""The command itself is killed at any moment, or given twice at once: the same command goes on, and doubles nothing."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from clipneuron.cli import main
+from clipneuron.storage.store import Run, Store
+from tests.faults.hooks import wait_for
+from tests.faults.worlds import RAY, attempts, check_same
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
+WORDS = ["run", "--recipe", "demo", "--limit", "48", "--shard-size", "4", "--top", "6"]
+WORDS += ["--layers", "4", "--until", "effects"]
+SHARDS = 12
+COMMITS = 2 + 2 * SHARDS
+"""Of the plan and the texts, of calibrate and of effects."""
+SEED = 20261124
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    store = tmp_path_factory.mktemp("undisturbed")
+    assert main([*WORDS, "--engine", "in-process", "--store", str(store)]) == 0
+    return run_in(store)
+
+
+def run_in(store: Path) -> Run:
+    (run,) = Store(store).runs()
+    return run
+
+
+@contextmanager
+def driver(store: Path, *more: str) -> Iterator[subprocess.Popen[str]]:
+    """The command in a process group of its own, which says everything to {store}.log; gone after the block."""
+    environment = {**os.environ, **RAY}
+    environment.pop("RAY_ADDRESS", None)
+    with store.with_suffix(".log").open("a") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "clipneuron.cli", *WORDS, "--store", str(store), *more],
+            env=environment,
+            stdout=log,
+            stderr=log,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            yield process
+        finally:
+            end(family(process.pid))
+            process.wait()
+
+
+def family(pid: int) -> list[psutil.Process]:
+    """A process and all that it started."""
+    try:
+        parent = psutil.Process(pid)
+        return [parent, *parent.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def end(processes: list[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def commits(store: Path) -> int:
+    return len(list(store.glob("demo-*/commits/*/*.json")))
+
+
+def test_a_driver_that_is_killed_loses_nothing_that_is_committed(
+    undisturbed: Run, tmp_path: Path
+) -> None:
+    dice, store = random.Random(SEED), tmp_path / "store"
+    kept: dict[tuple[str, str], str] = {}
+    orphans: list[psutil.Process] = []
+    # Once the driver alone, once all of its group. What they started ends by itself, beside the next driver.
+    for kill in dice.sample([os.kill, os.killpg], 2):
+        kept = attempts_kept(store, kept, kill_midway(store, kill, dice, orphans))
+    with driver(store) as process:
+        process.wait()
+    assert process.returncode == 0, store.with_suffix(".log").read_text()
+    end(orphans)
+    run = run_in(store)
+    assert kept.items() <= attempts(run).items()
+    check_same(run, undisturbed)
+    assert run.failures("effects") == run.failures("calibrate") == {}
+
+
+def kill_midway(
+    store: Path,
+    kill: Callable[[int, int], None],
+    dice: random.Random,
+    orphans: list[psutil.Process],
+) -> int:
+    """Kills the command after a seeded number of commits, which is returned."""
+    already = commits(store)
+    enough = dice.randint(already + 1, already + (COMMITS - already) // 2)
+    with driver(store) as process:
+        wait_for(lambda: process.poll() is not None or commits(store) >= enough, "commits", 120)
+        orphans += family(process.pid)
+        kill(process.pid, signal.SIGKILL)
+        process.wait()
+    return enough
+
+
+def attempts_kept(
+    store: Path, before: dict[tuple[str, str], str], enough: int
+) -> dict[tuple[str, str], str]:
+    """The attempts that count now: those from before, more, and not yet all."""
+    found = attempts(run_in(store))
+    assert before.items() <= found.items()
+    assert len(before) < enough <= len(found) < COMMITS, (SEED, enough)
+    return found
+
+
+def test_the_same_command_twice_at_once_is_one_run(undisturbed: Run, tmp_path: Path) -> None:
+    here, store = ("--engine", "in-process"), tmp_path / "store"
+    with driver(store, *here) as one, driver(store, *here) as two:
+        statuses = [process.wait() for process in (one, two)]
+    assert statuses == [0, 0], store.with_suffix(".log").read_text()
+    check_same(run_in(store), undisturbed)
+    pids = {commit.pid for commit in run_in(store).committed("effects").values()}
+    assert pids <= {one.pid, two.pid}
