@@ -129,27 +129,27 @@ def representations(trace: Trace, *, normalize: bool = True) -> Float[Tensor, "i
 
 
 def cumulative_ablations(
-    representations: Float[Tensor, "image embed"],
+    before: Float[Tensor, "image embed"],
     effects: Float[Tensor, "image term embed"],
     means: Float[Tensor, "term embed"],
     start: Literal["first", "last"] = "first",
 ) -> Float[Tensor, "cut image embed"]:
-    """The representations with the first (or last) 0, 1, ... all terms at their means over D (Fig. 10, 11).
+    """The `representations` before, with the first (or last) 0, 1, ... all terms at their means over D (Fig. 10, 11).
 
     Terms are addends of the representation in their order, such as `head_effects(...).sum(2)` (attention layers) or
-    "i l h d -> i (l h) d" of it (heads), on the same scale. Cut 0 changes nothing. With `first`, as in the program of
-    the first-order paper, cut l + 1 leaves only what comes after layer l. Raises ValueError for other shapes.
+    `head_effects(...).flatten(1, 2)` (heads), on the same scale. Cut 0 changes nothing. With `first`, the order of the
+    first-order paper's program, cut l + 1 leaves only what comes after layer l. Raises ValueError for other shapes.
     """
-    if effects.shape[1:] != means.shape or len(effects) != len(representations):
+    if effects.shape[1:] != means.shape or len(effects) != len(before):
         raise ValueError(
             f"effects {list(effects.shape)} do not fit means {list(means.shape)} and representations "
-            f"{list(representations.shape)}: expected [image, term, embed], [term, embed], [image, embed]"
+            f"{list(before.shape)}: expected [image, term, embed], [term, embed], [image, embed]"
         )
     if start not in ("first", "last"):
         raise ValueError(f"unknown start {start!r}: expected 'first' or 'last'")
     steps = means.to(effects) - effects
     steps = rearrange(steps.flip(1) if start == "last" else steps, "i term d -> term i d")
-    return torch.cat([torch.zeros_like(steps[:1]), steps.cumsum(0)]) + representations
+    return torch.cat([torch.zeros_like(steps[:1]), steps.cumsum(0)]) + before
 
 
 def _readings(

@@ -271,8 +271,8 @@ def test_what_does_not_belong_to_the_layer_is_refused(case):
     mean, thresholds, direction = mean_of(lens, data), torch.zeros(NEURONS), random_directions(0)[0]
     with pytest.raises(ValueError, match="mean has shape"):
         LayerAblation(lens, *mean_of(other, data), thresholds, {})
+    init = unwrap(LayerAblation.__init__)  # as it is where nobody checks shapes in signatures
     with pytest.raises(ValueError, match="thresholds has shape"):
-        init = unwrap(LayerAblation.__init__)  # as it is where nobody checks shapes in signatures
         init(object.__new__(LayerAblation), lens, *mean, thresholds[1:], {})
     with pytest.raises(ValueError, match="pc: read has shape"):
         LayerAblation(lens, *mean, thresholds, {"pc": Replacement(direction[:3], direction[:3])})

@@ -1,0 +1,151 @@
+"""What ablations cost beside a plain forward pass: ViT-B-32's shape, random weights, all on this machine.
+
+    python benchmarks/ablations.py                       # both splits: all layers; layer 9 with 18 sets of texts
+    python benchmarks/ablations.py --batch 16 --repeats 3 --splits equal
+
+An ablation pass is one forward pass with capture and, for every layer, all of Fig. 3: all neurons, without large
+norms, without small norms, reconstruction from one direction. "texts" adds Fig. 4's 6 sizes of 3 pools. Indirect
+effects run the later blocks again for each neuron; quoted is the time per image and neuron, and the operations that
+`resume_flops` states. Each repeat times everything in turn, quoted are medians of the ratios to the plain forward pass
+of the same repeat. Means, directions and thresholds (the 98th percentile of 64 norms) come from pictures of noise; how
+many of the timed effects are above the thresholds is printed.
+"""
+
+import argparse
+import os
+import statistics
+from collections.abc import Callable, Iterable
+from functools import partial
+
+import open_clip
+import torch
+from effects import calibrated, seconds
+from machine import describe
+
+from clipneuron import Clip, SecondOrderLens, load_clip
+from clipneuron.lens.ablations import LayerAblation, Replacement
+from clipneuron.lens.indirect import indirect_effects
+from clipneuron.lens.trace import Trace
+from clipneuron.models.interventions import halts, resume, resume_flops
+
+Work = Callable[[], object]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--model", default="ViT-B-32", help="an open_clip architecture")
+    parser.add_argument("--batch", type=int, default=32, help="images per forward pass")
+    parser.add_argument("--repeats", type=int, default=10, help="timed repeats, after one warm-up")
+    parser.add_argument("--neurons", type=int, default=16, help="neurons of the indirect effects")
+    parser.add_argument("--splits", nargs="+", default=["equal", "centered"])
+    arguments = parser.parse_args()
+    clip = load_clip(open_clip.create_model(arguments.model, pretrained=None))
+    pixels = torch.randn(arguments.batch, 3, *clip.image_size)
+    print(describe())
+    print(
+        f"{arguments.model}, batch {arguments.batch}, {arguments.repeats} repeats, float32, "
+        f"load {os.getloadavg()[0]:.1f} at the start"
+    )
+    for split in arguments.splits:
+        everything = ablations(clip, pixels, range(clip.layers - 1), split, 0)
+        texts = ablations(clip, pixels, [clip.layers - 3], split, 18)
+        print(f"{split}: {share_above(clip, pixels, everything):.1%} of the effects are large")
+        passes = {
+            f"all layers, {split}": one_pass(clip, pixels, everything),
+            f"texts, layer L-3, {split}": one_pass(clip, pixels, texts),
+        }
+        report(clip, pixels, passes, arguments)
+    indirect(clip, pixels, arguments)
+
+
+def ablations(
+    clip: Clip, pixels: torch.Tensor, layers: Iterable[int], split: str, texts: int
+) -> list[LayerAblation]:
+    """Every layer's ablations, calibrated on noise, with `texts` sets of random sparse sums of texts."""
+    layers = tuple(layers)
+    lenses, means = calibrated(clip, pixels.shape, layers, split, wide=False)
+    trace = clip.trace(torch.randn(64, *pixels.shape[1:]), layers)
+    pairs = zip(lenses, means, strict=True)
+    return [calibrated_ablation(lens, *mean, trace, texts) for lens, mean in pairs]
+
+
+@torch.inference_mode()
+def calibrated_ablation(
+    lens: SecondOrderLens, mean: torch.Tensor, rest: torch.Tensor, trace: Trace, texts: int
+) -> LayerAblation:
+    """One layer's, with the 98th percentile of each neuron's norms as thresholds."""
+    norms = lens.norms_of(lens.coefficients(trace, mean), lens.remainders(trace) - rest)
+    neurons, embed = lens.weights.neurons, lens.weights.embed
+    direction = torch.nn.functional.normalize(torch.randn(neurons, embed), dim=1)
+    replacements = {"pc": Replacement(direction, direction)}
+    for number in range(texts):
+        replacements[f"texts {number}"] = Replacement(direction, torch.randn(neurons, embed))
+    return LayerAblation(lens, mean, rest, norms.quantile(0.98, dim=0), replacements)
+
+
+def one_pass(clip: Clip, pixels: torch.Tensor, layers: list[LayerAblation]) -> Work:
+    """One forward pass and all changes of all layers."""
+    numbers = [ablation.lens.layer for ablation in layers]
+
+    def work() -> None:
+        trace = clip.trace(pixels, numbers)
+        for ablation in layers:
+            ablation.changes(trace)
+
+    return work
+
+
+@torch.inference_mode()
+def share_above(clip: Clip, pixels: torch.Tensor, layers: list[LayerAblation]) -> float:
+    """The share of the timed pictures' effects that are looked at one by one."""
+    trace = clip.trace(pixels, [ablation.lens.layer for ablation in layers])
+    shares = []
+    for ablation in layers:
+        lens = ablation.lens
+        rest = lens.remainders(trace) - ablation.mean_remainder
+        norms = lens.norms_of(lens.coefficients(trace, ablation.mean), rest)
+        shares.append(float((norms > ablation.thresholds).float().mean()))
+    return statistics.mean(shares)
+
+
+def report(
+    clip: Clip, pixels: torch.Tensor, passes: dict[str, Work], options: argparse.Namespace
+) -> None:
+    """Print one row per pass: its time per image, and its ratio to the plain forward pass."""
+    rounds = timed({"plain": partial(clip.visual, pixels), **passes}, options.repeats)
+    for name in passes:
+        ratio = statistics.median(here[name] / here["plain"] for here in rounds)
+        each = statistics.median(here[name] for here in rounds) / len(pixels) * 1e3
+        print(f"{name:26} {each:8.1f} ms/image, {ratio:5.2f} x the plain forward pass")
+
+
+def indirect(clip: Clip, pixels: torch.Tensor, options: argparse.Namespace) -> None:
+    """Print the cost of an indirect effect per image and neuron, for the last layers."""
+    some, neurons = pixels[:4], range(options.neurons)
+    for layer in range(clip.layers - 4, clip.layers - 1):
+        halt = halts(clip.visual, some, [layer])[layer]
+        writes, means = clip.weights.blocks[layer].neuron_writes, halt.activations.mean(0)
+        rest = partial(resume, clip.visual, layer)
+        work = partial(indirect_effects, halt, writes, means, rest, neurons)
+        plain = partial(clip.visual, pixels)
+        rounds = timed({"plain": plain, "indirect": work}, options.repeats)
+        each = [here["indirect"] / len(some) / len(neurons) for here in rounds]
+        share = statistics.median(
+            own / here["plain"] * len(pixels) for own, here in zip(each, rounds, strict=True)
+        )
+        print(
+            f"indirect, layer {layer:2}: {statistics.median(each) * 1e3:6.2f} ms per image and neuron, "
+            f"{share:.3f} of a plain forward pass; {resume_flops(clip.visual, layer) / 1e9:.3f} GFLOP"
+        )
+
+
+def timed(works: dict[str, Work], repeats: int) -> list[dict[str, float]]:
+    """Seconds of every work in every repeat; the first, a warm-up, is left out."""
+    rounds = [{name: seconds(work) for name, work in works.items()} for _ in range(repeats + 1)]
+    return rounds[1:]
+
+
+if __name__ == "__main__":
+    main()
