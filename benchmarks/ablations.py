@@ -7,7 +7,7 @@ An ablation pass is one forward pass with capture and, for every layer, all of F
 norms, without small norms, reconstruction from one direction. "texts" adds Fig. 4's 6 sizes of 3 pools. Indirect
 effects run the later blocks again for each neuron; quoted is the time per image and neuron, and the operations that
 `resume_flops` states. Each repeat times everything in turn, quoted are medians of the ratios to the plain forward pass
-of the same repeat. Means, directions and thresholds (the 98th percentile of 64 norms) come from pictures of noise; how
+timed just before. Means, directions and thresholds (the 98th percentile of 64 norms) come from pictures of noise; how
 many of the timed effects are above the thresholds is printed.
 """
 
@@ -114,10 +114,10 @@ def report(
     clip: Clip, pixels: torch.Tensor, passes: dict[str, Work], options: argparse.Namespace
 ) -> None:
     """Print one row per pass: its time per image, and its ratio to the plain forward pass."""
-    rounds = timed({"plain": partial(clip.visual, pixels), **passes}, options.repeats)
+    rounds = timed(partial(clip.visual, pixels), passes, options.repeats)
     for name in passes:
-        ratio = statistics.median(here[name] / here["plain"] for here in rounds)
-        each = statistics.median(here[name] for here in rounds) / len(pixels) * 1e3
+        ratio = statistics.median(own / plain for plain, own in (here[name] for here in rounds))
+        each = statistics.median(here[name][1] for here in rounds) / len(pixels) * 1e3
         print(f"{name:26} {each:8.1f} ms/image, {ratio:5.2f} x the plain forward pass")
 
 
@@ -129,21 +129,24 @@ def indirect(clip: Clip, pixels: torch.Tensor, options: argparse.Namespace) -> N
         writes, means = clip.weights.blocks[layer].neuron_writes, halt.activations.mean(0)
         rest = partial(resume, clip.visual, layer)
         work = partial(indirect_effects, halt, writes, means, rest, neurons)
-        plain = partial(clip.visual, pixels)
-        rounds = timed({"plain": plain, "indirect": work}, options.repeats)
-        each = [here["indirect"] / len(some) / len(neurons) for here in rounds]
-        share = statistics.median(
-            own / here["plain"] * len(pixels) for own, here in zip(each, rounds, strict=True)
-        )
+        rounds = timed(partial(clip.visual, some), {"indirect": work}, options.repeats)
+        pairs = [here["indirect"] for here in rounds]
+        each = [own / len(some) / len(neurons) for _, own in pairs]
+        share = statistics.median(own / plain / len(neurons) for plain, own in pairs)
         print(
             f"indirect, layer {layer:2}: {statistics.median(each) * 1e3:6.2f} ms per image and neuron, "
             f"{share:.3f} of a plain forward pass; {resume_flops(clip.visual, layer) / 1e9:.3f} GFLOP"
         )
 
 
-def timed(works: dict[str, Work], repeats: int) -> list[dict[str, float]]:
-    """Seconds of every work in every repeat; the first, a warm-up, is left out."""
-    rounds = [{name: seconds(work) for name, work in works.items()} for _ in range(repeats + 1)]
+def timed(
+    plain: Work, works: dict[str, Work], repeats: int
+) -> list[dict[str, tuple[float, float]]]:
+    """Seconds of the plain forward pass just before, and of every work, in every repeat after a warm-up."""
+    rounds = [
+        {name: (seconds(plain), seconds(work)) for name, work in works.items()}
+        for _ in range(repeats + 1)
+    ]
     return rounds[1:]
 
 
