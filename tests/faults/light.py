@@ -1,14 +1,18 @@
 """A stage whose processes start in a second: no model, and nothing that imports one."""
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from rich.console import Console
 
+from clipneuron.engine.runner import Runner
 from clipneuron.stage import Advance, Output, Resources, Shard
 from clipneuron.storage import tables
-from clipneuron.storage.store import Run
+from clipneuron.storage.store import Run, Store
 
 
 @dataclass(frozen=True)
@@ -52,3 +56,10 @@ class LightWorker:
         }
         advance(3)
         return Output({"text_embeddings": pa.table(columns, tables.schema("text_embeddings"))})
+
+
+def light_run(folder: Path, stage: Light) -> Run:
+    """The stage done in this process, undisturbed."""
+    run = Store(folder).open_run("light", {})
+    Runner(console=Console(file=io.StringIO())).run_stage(stage, run)
+    return run

@@ -15,11 +15,11 @@ from ray._private.node import Node
 from ray.cluster_utils import Cluster
 
 from clipneuron.stage import Resources
-from clipneuron.storage.store import Run, Store
+from clipneuron.storage.store import Store
 from tests.faults.hooks import Deadly, HookedStage, Slow, hooked, wait_for
-from tests.faults.light import Light
+from tests.faults.light import Light, light_run
 from tests.faults.worlds import carry_out, check_same, on_cluster
-from tests.stages.world import finished, quiet_runner, sweep_of
+from tests.stages.world import finished, sweep_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 STEPS = ("load", "process", "marker", "committed")
@@ -114,12 +114,6 @@ def test_many_workers_killed_at_random_moments_change_nothing(
         check_same(run, undisturbed)
 
     kill_in_runs(tmp_path, 3, run_once)
-
-
-def light_run(folder: Path, stage: Light) -> Run:
-    run = Store(folder).open_run("light", {})
-    quiet_runner().run_stage(stage, run)
-    return run
 
 
 def test_a_node_that_is_lost_at_work_takes_nothing_along(cluster: Cluster, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Drivers that work on one run at once, attempts that outlive their time, shards that kill, runs with nothing to do."""
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -8,14 +9,17 @@ import pytest
 from ray.cluster_utils import Cluster
 
 from clipneuron.cli import main
+from clipneuron.engine.runner import Runner
 from clipneuron.stages.effects import EffectsStage
 from clipneuron.storage.store import Run, Store
-from tests.faults.hooks import Deadly, Held, HookedStage, Log, Slow, wait_for
+from tests.faults.hooks import Deadly, Held, Hook, HookedStage, Log, Slow, hooked, wait_for
+from tests.faults.light import Light, light_run
 from tests.faults.worlds import attempts, carry_out, check_same, on_cluster
 from tests.stages.world import finished, quiet_runner, sweep_of, write_pictures
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 SHAPE = {"shard_size": 2}
+LIGHT = Light(12)
 
 
 @pytest.fixture(scope="module")
@@ -53,33 +57,36 @@ class Aside:
             self._errors.append(error)
 
 
-def test_two_drivers_at_once_share_a_run(
-    cluster: Cluster, world: Path, undisturbed: Run, tmp_path: Path
-) -> None:
-    sweep = sweep_of(world, "shared", **SHAPE)
+def carry_out_light(run: Run, runner: Runner, hook: Hook) -> None:
+    runner.run_stage(HookedStage(LIGHT, hook), hooked(run, hook))
+
+
+def test_two_drivers_at_once_share_a_run(cluster: Cluster, tmp_path: Path) -> None:
+    run = Store(tmp_path / "shared").open_run("light", {})
     there, here = Slow(tmp_path / "there", 0.3), Slow(tmp_path / "here", 0.3)
-    with Aside(lambda: carry_out(sweep, on_cluster(), there)):
+    with Aside(lambda: carry_out_light(run, on_cluster(), there)):
         wait_for(lambda: there.busy("process"), "the cluster to work on a shard")
-        carry_out(sweep, quiet_runner(), here)
-    check_same(sweep.open(), undisturbed)
-    pids = {commit.pid for commit in sweep.open().committed("effects").values()}
+        carry_out_light(run, quiet_runner(), here)
+    check_same(run, light_run(tmp_path / "undisturbed", LIGHT))
+    pids = {commit.pid for commit in run.committed("light").values()}
+    assert os.getpid() in pids
     assert len(pids) > 1, "both drivers should have committed something"
 
 
 def test_an_attempt_that_wakes_up_after_another_has_committed_changes_nothing(
-    cluster: Cluster, world: Path, undisturbed: Run, tmp_path: Path
+    cluster: Cluster, tmp_path: Path
 ) -> None:
-    sweep = sweep_of(world, "zombie", **SHAPE)
-    held = Held(tmp_path, "marker", "00000002")
-    with Aside(lambda: carry_out(sweep, on_cluster(), held, kinds=["effects"])), held.holding():
-        sweep.run(quiet_runner())
-        run = sweep.open()
+    run = Store(tmp_path / "store").open_run("light", {})
+    undisturbed = light_run(tmp_path / "undisturbed", LIGHT)
+    held = Held(tmp_path, "marker", "0002")
+    with Aside(lambda: carry_out_light(run, on_cluster(), held)), held.holding():
+        quiet_runner().run_stage(LIGHT, run)
         before = attempts(run)
     assert attempts(run) == before
     check_same(run, undisturbed)
-    late = list(run.objects.list("data/effects/00000002/"))
-    assert len(late) == 6, "the objects of the late attempt should lie there, unnamed"
-    assert run.remove(run.garbage(older_than=0)) >= 3
+    late = list(run.objects.list("data/light/0002/"))
+    assert len(late) == 2, "the object of the late attempt should lie there, unnamed"
+    assert run.remove(run.garbage(older_than=0)) >= 1
     check_same(run, undisturbed)
 
 
@@ -95,12 +102,14 @@ def test_a_complete_run_does_no_work_and_writes_nothing(
 
 
 def test_the_log_of_steps_sees_the_work_of_a_run_that_is_not_complete(
-    cluster: Cluster, world: Path, tmp_path: Path
+    cluster: Cluster, tmp_path: Path
 ) -> None:
-    log, sweep = Log(tmp_path), sweep_of(world, "logged", **SHAPE)
-    carry_out(sweep, on_cluster(actors=1), log, kinds=["effects"])
+    """Else the test before this one could not fail."""
+    (tmp_path / "log").mkdir()
+    log, run = Log(tmp_path / "log"), Store(tmp_path / "store").open_run("light", {})
+    carry_out_light(run, on_cluster(actors=1), log)
     assert log.count("build") == 1
-    assert log.count("process") == log.count("committed") == 6
+    assert log.count("process") == log.count("committed") == LIGHT.count
 
 
 def test_a_cut_off_picture_is_a_row_with_its_reason(undisturbed: Run) -> None:
@@ -112,21 +121,19 @@ def test_a_cut_off_picture_is_a_row_with_its_reason(undisturbed: Run) -> None:
     assert undisturbed.failures("effects") == {}
 
 
-@pytest.mark.parametrize("actors", [1, 2])
 def test_a_shard_that_kills_its_process_is_set_aside_and_harms_no_other(
     cluster: Cluster,
-    world: Path,
-    undisturbed: Run,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    actors: int,
 ) -> None:
     """As a user meets it: by the command's words and exit status."""
     deadly = Deadly(tmp_path, "process", frozenset(["00000001"]), always=True)
     words = ["run", "--recipe", "demo", "--limit", "24", "--shard-size", "4", "--top", "6"]
-    words += ["--layers", "4", "--until", "effects", "--actors", str(actors), "--actor-cpus", "1"]
+    words += ["--layers", "4", "--until", "effects", "--actors", "2", "--actor-cpus", "1"]
     words += ["--attempts", "2", "--store", str(tmp_path / "store")]
+    here = [*words, "--engine", "in-process"]
+    assert main([*here, "--until", "calibrate"]) == 0
     with monkeypatch.context() as patch:
         patch.setattr(
             "clipneuron.sweep.EffectsStage", lambda *a: poisoned(EffectsStage(*a), deadly)
@@ -148,7 +155,7 @@ def test_a_shard_that_kills_its_process_is_set_aside_and_harms_no_other(
         assert "00000001" in capsys.readouterr().err
         assert deadly.deaths("00000001") == deaths, "a shard in quarantine is not tried again"
     run.forget_failures("effects", "00000001")
-    assert main(words) == 0
+    assert main(here) == 0
     assert len(run.done("effects")) == 6
     assert run.verify() == []
 
