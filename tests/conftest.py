@@ -1,5 +1,6 @@
 """Shared by all tests: shapes in signatures are checked, and shared reference data is found or skipped."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,16 @@ install_import_hook(["clipneuron.lens", "clipneuron.models"], "beartype.beartype
 
 # Small tensors everywhere: a second thread costs more than it gives, above all on a busy machine.
 torch.set_num_threads(1)
+
+# For every Ray cluster that a test starts, here or in a process of its own. The way of authentication is settled once
+# per process, by its first cluster, and a local one would settle on a token that the others do not know. A busy
+# neighbour's memory is no reason to kill workers, nor his work one to let them starve.
+os.environ |= {
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_memory_monitor_refresh_ms": "0",
+    "RAY_worker_niceness": "0",
+    "OMP_NUM_THREADS": "1",
+}
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 

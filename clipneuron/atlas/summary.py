@@ -129,9 +129,7 @@ class Findings:
     ) -> "Findings":
         """Read a finished run."""
         cards = [
-            card
-            for layer in layers
-            for card in selective_neurons(run, keys, layer, per_layer)
+            card for layer in layers for card in selective_neurons(run, keys, layer, per_layer)
         ]
         return cls([layer_figures(run, layer, keys) for layer in layers], cards)
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from clipneuron.engine.cluster import ClusterOptions, connected
 from clipneuron.engine.ray_data import RayData
-from clipneuron.engine.runner import Runner, RunIncompleteError
+from clipneuron.engine.runner import RunIncompleteError, Runner
 from clipneuron.stage import Resources
 from clipneuron.storage.store import Run, Store
 from tests.engine.fakes import Fake
@@ -85,8 +85,10 @@ def test_a_shard_that_kills_its_process_is_set_aside_and_the_others_are_done(tmp
     with pytest.raises(RunIncompleteError, match=r"fake: 1 shards could not be done \(b\)"):
         runner(at_once, attempts=2).run_stage(Deadly(resources=POOLS[pool]), run)
     assert list(run.committed("fake")) == ["a", "c"]
-    assert {shard: len(failed) for shard, failed in run.failures("fake").items()} == {"b": 2}
-    assert "WorkerLostError" in run.failures("fake")["b"][0].error
+    failures = run.failures("fake")
+    assert ["WorkerLostError" in failed.error for failed in failures["b"]] == [True, True]
+    # A neighbour on the same actor may be lost with it once; then each shard is alone on one.
+    assert all(len(failed) == 1 for shard, failed in failures.items() if shard != "b")
 
 
 @pytest.mark.parametrize("pool", POOLS)
@@ -117,4 +119,4 @@ def test_what_another_driver_has_done_meanwhile_is_not_done_again(tmp_path):
     endings = list(RayData(OPTIONS, Console(file=io.StringIO())).execute(stage, run, todo, print))
     assert sorted(ending.shard for ending in endings if not ending.problem) == ["a", "b", "c"]
     assert tables_of(run) == before
-    assert len([key for key in run.objects.list("data/")]) == 3
+    assert len(list(run.objects.list("data/"))) == 3

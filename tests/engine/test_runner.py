@@ -6,9 +6,9 @@ import re
 import pytest
 from rich.console import Console
 
-from clipneuron.engine.progress import meter
 from clipneuron.engine.in_process import InProcess
-from clipneuron.engine.runner import Runner, RunIncompleteError
+from clipneuron.engine.progress import meter
+from clipneuron.engine.runner import RunIncompleteError, Runner
 from clipneuron.storage.errors import StoreError
 from clipneuron.storage.local import LocalObjects
 from clipneuron.storage.store import Store
@@ -97,10 +97,9 @@ def test_too_many_bad_rows_stop_the_run_after_committing_them(run):
 
 def test_progress_counts_only_what_was_done(run, monkeypatch):
     counted = []
+    advance = "clipneuron.engine.progress._Lines.advance"
+    monkeypatch.setattr(advance, lambda self, rows: counted.append(rows))
     with pytest.raises(RunIncompleteError):
-        monkeypatch.setattr(
-            "clipneuron.engine.progress._Lines.advance", lambda self, rows: counted.append(rows)
-        )
         runner().run_stage(Fake(breaks={"b": 99}), run)
     assert sum(counted) == 4
 

@@ -6,15 +6,11 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from tests.faults.worlds import RAY
-
 
 @pytest.fixture(scope="package")
 def cluster() -> Iterator[Cluster]:
     """The cluster, to which this process is connected."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in RAY.items():
-            patch.setenv(name, value)
         # Else ray.init would join a cluster of somebody else's.
         patch.delenv("RAY_ADDRESS", raising=False)
         started = Cluster(

@@ -15,7 +15,7 @@ import pytest
 from clipneuron.cli import main
 from clipneuron.storage.store import Run, Store
 from tests.faults.hooks import wait_for
-from tests.faults.worlds import RAY, attempts, check_same
+from tests.faults.worlds import attempts, check_same
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
 WORDS = ["run", "--recipe", "demo", "--limit", "48", "--shard-size", "4", "--top", "6"]
@@ -41,7 +41,7 @@ def run_in(store: Path) -> Run:
 @contextmanager
 def driver(store: Path, *more: str) -> Iterator[subprocess.Popen[str]]:
     """The command in a process group of its own, which says everything to {store}.log; gone after the block."""
-    environment = {**os.environ, **RAY}
+    environment = dict(os.environ)
     environment.pop("RAY_ADDRESS", None)
     with store.with_suffix(".log").open("a") as log:
         process = subprocess.Popen(

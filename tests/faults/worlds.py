@@ -15,15 +15,6 @@ from clipneuron.sweep import Sweep
 from tests.faults.hooks import Hook, HookedStage, hooked
 from tests.stages.world import quiet_runner
 
-RAY = {
-    # A busy neighbour's memory is no reason to kill workers, nor his work one to let them starve.
-    "RAY_memory_monitor_refresh_ms": "0",
-    "RAY_worker_niceness": "0",
-    "RAY_AUTH_MODE": "disabled",
-    "OMP_NUM_THREADS": "1",
-}
-"""Settings of every cluster that the tests start."""
-
 
 def carry_out(
     sweep: Sweep, runner: Runner, hook: Hook, kinds: Sequence[str] = ("effects", "directions")

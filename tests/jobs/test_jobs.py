@@ -18,7 +18,7 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 
 from clipneuron.storage.store import Run, Store
 from tests.faults.hooks import wait_for
-from tests.faults.worlds import RAY, attempts
+from tests.faults.worlds import attempts
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,8 +34,6 @@ def server() -> Iterator[str]:
         # Sockets have short names, so this is no place for pytest's long ones.
         folder = tempfile.mkdtemp(prefix="cn-", dir="/tmp")
         patch.setenv("RAY_TMPDIR", folder)
-        for name, value in RAY.items():
-            patch.setenv(name, value)
         patch.delenv("RAY_ADDRESS", raising=False)
         gcs, dashboard, agent, client = free_ports(4)
         head = subprocess.Popen(

@@ -16,7 +16,16 @@ from clipneuron.storage.images import open_collection
 from clipneuron.storage.store import Run
 from tests.stages.world import clip, finished, quiet_runner, sweep_of, write_pictures
 
-NAMES = ("plan", "texts", "calibrate", "effects", "merge", "directions", "descriptions", "explanations")
+NAMES = (
+    "plan",
+    "texts",
+    "calibrate",
+    "effects",
+    "merge",
+    "directions",
+    "descriptions",
+    "explanations",
+)
 
 
 def some_truth(texts: Sequence[str]) -> np.ndarray:

@@ -60,7 +60,11 @@ def test_words_that_are_true_of_the_top_pictures_score_one(run):
     )
     worker = stage.build(stage.share(run))
     (shard,) = stage.shards(run)
-    found = worker.process(stage.loader(run).load(shard), lambda rows: None).tables["explanations"].to_pylist()
+    found = (
+        worker.process(stage.loader(run).load(shard), lambda rows: None)
+        .tables["explanations"]
+        .to_pylist()
+    )
     assert [row["positives"] for row in found] == [3, 2, 1]
     assert found[0]["auc"] == 1
     assert found[1]["auc"] == 1
