@@ -133,8 +133,11 @@ class Runner:
         for ending in executor.execute(stage, run, todo, advance):
             endings[ending.shard] = ending
         missing = {shard.name for shard in todo} - endings.keys()
-        for shard in sorted(missing - run.done(stage.name)) if missing else ():
-            run.record_failure(stage.name, shard, _lost_worker())
+        if missing:
+            # Shards that nobody had begun when the pipeline broke are not to blame for it.
+            begun = missing.intersection(run.in_flight(stage.name, within=float("inf")))
+            for shard in sorted(begun - run.done(stage.name)):
+                run.record_failure(stage.name, shard, _lost_worker())
         return [ending.problem for ending in endings.values() if not ending.blamed]
 
     def _report(
@@ -181,11 +184,14 @@ def _lost_worker() -> WorkerLostError:
 def _lost_message(stage: Stage, run: Run, lost: Sequence[str]) -> str:
     shown = ", ".join(lost[:5]) + (" ..." if len(lost) > 5 else "")
     failures = run.failures(stage.name)
-    last = next(
-        (failures[name][-1].error for name in reversed(lost) if name in failures), "unknown"
-    )
+    last = next((failures[name][-1].error for name in reversed(lost) if name in failures), None)
+    if last is None:
+        return (
+            f"{stage.name}: {len(lost)} shards were not begun ({shown}), because the processes that should have worked "
+            "on them were lost. Everything else is committed, and the same command goes on with them"
+        )
     return (
-        f"{stage.name}: {len(lost)} shards could not be done ({shown}): {last}. Everything else is committed. "
-        f"Tracebacks are in failures/{stage.name}/ of {run.url}; when the cause is mended, "
-        f"`clipneuron retry-failed` lets them be tried again"
+        f"{stage.name}: {len(lost)} shards could not be done ({shown}): {last}. Everything else is committed. More is "
+        f"in failures/{stage.name}/ of {run.url}; when the cause is mended, `clipneuron retry-failed` lets them be "
+        "tried again"
     )

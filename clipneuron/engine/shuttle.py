@@ -64,14 +64,14 @@ def rows_of(shards: Sequence[Shard]) -> list[pa.Table]:
 
 def load(row: pa.Table, baggage: Baggage) -> pa.Table:
     """Adds what the shard is made of; nothing, where another driver has committed the shard meanwhile."""
-    run, stage, shard = baggage.run, baggage.stage, _shard(row)
+    run, stage = baggage.run, baggage.stage
 
     def fetch(shard: Shard, _: Any) -> Any:
+        if run.is_done(stage, shard.name):
+            return Ending(shard.name)
         run.started(stage, shard.name)
         return baggage.load(shard)
 
-    if run.is_done(stage, shard.name):
-        return _row(row["shard"][0].as_py(), ending=Ending(shard.name))
     return _step(row, baggage, fetch)
 
 
@@ -118,7 +118,10 @@ def _step(row: pa.Table, baggage: Baggage, work: Callable[[Shard, Any], Any]) ->
         return row
     shard, packed = _shard(row), row["shard"][0].as_py()
     try:
-        return _row(packed, body=cloudpickle.dumps(work(shard, _body(row))))
+        made = work(shard, _body(row))
+        if isinstance(made, Ending):
+            return _row(packed, ending=made)
+        return _row(packed, body=cloudpickle.dumps(made))
     except Exception as error:  # a row with its reason; the other shards go on
         return _row(packed, ending=excuse(baggage.run, baggage.stage, shard.name, error))
 

@@ -79,6 +79,8 @@ def test_a_shard_whose_process_ended_without_a_word_counts_as_failed(run):
         """Never comes back with shard b."""
 
         def execute(self, stage, run, todo, advance):
+            for shard in todo:
+                run.started(stage.name, shard.name)
             others = [shard for shard in todo if shard.name != "b"]
             yield from InProcess().execute(stage, run, others, advance)
 
@@ -86,6 +88,20 @@ def test_a_shard_whose_process_ended_without_a_word_counts_as_failed(run):
         runner(executor=Loses()).run_stage(Fake(), run)
     assert list(run.committed("fake")) == ["a", "c"]
     assert len(run.failures("fake")["b"]) == 3
+
+
+def test_shards_that_nobody_had_begun_are_not_to_blame(run):
+    class Breaks:
+        """Falls over before the second shard."""
+
+        def execute(self, stage, run, todo, advance):
+            yield from InProcess().execute(stage, run, todo[:1], advance)
+
+    with pytest.raises(RunIncompleteError, match=r"1 shards were not begun \(c\).*same command"):
+        runner(executor=Breaks(), attempts=2).run_stage(Fake(), run)
+    assert run.failures("fake") == {}
+    runner().run_stage(Fake(), run)
+    assert list(run.committed("fake")) == ["a", "b", "c"]
 
 
 def test_too_many_bad_rows_stop_the_run_after_committing_them(run):
