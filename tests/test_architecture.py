@@ -16,6 +16,7 @@ PLANTED = {
     "pure-lens": ("clipneuron/lens/pursuit.py", "import numpy"),
     "models": ("clipneuron/stages/texts.py", "import open_clip"),
     "engine": ("clipneuron/engine/runner.py", "import torch"),
+    "ray": ("clipneuron/stages/effects.py", "import ray"),
 }
 BROKEN = {
     "layers": "The house is layered",
@@ -24,6 +25,7 @@ BROKEN = {
     "pure-lens": "The lens is pure",
     "models": "Only models knows",
     "engine": "The engine knows no concrete stage",
+    "ray": "Only the engine knows Ray",
 }
 
 
@@ -67,7 +69,7 @@ def test_no_module_has_a_name_that_says_nothing():
 def test_importing_the_package_loads_no_heavy_library():
     code = (
         "import sys, clipneuron, clipneuron.stage, clipneuron.cli; "
-        "print([name for name in ('torch', 'open_clip', 'transformers') if name in sys.modules])"
+        "print([name for name in ('torch', 'open_clip', 'transformers', 'ray') if name in sys.modules])"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
