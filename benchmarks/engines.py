@@ -5,9 +5,10 @@
 
 The sweep (stage `effects`) of one collection, each time in a process of its own: a plain loop that decodes one shard
 ahead and throws the tables away; this process with the store; Ray with the store, with one and with two model actors;
-and a finished run once more. "pictures/s" is taken between the end of the first shard and the end of the last one,
-which leaves out what is paid once (starting Ray, loading the model in actors); "whole" is everything from start to
-exit. Processes run one after another on all cores, so other work on the machine disturbs the ratios.
+and a finished run once more. Both rates are taken between the end of the first shard and the end of the last one, which
+leaves out what is paid once (starting Ray, loading the model in actors); "whole" is everything from start to exit.
+Core-seconds are those of all processes of the way, Ray's own among them: where all cores are busy, they are what
+throughput is lost to, and neighbours on the machine disturb them less than they do pictures/s.
 """
 
 import argparse
@@ -15,13 +16,14 @@ import json
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 from pathlib import Path
 
 import open_clip
+import psutil
 import torch
 from machine import describe
 from rich.console import Console
@@ -46,8 +48,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--pictures", type=int, default=2000)
-    parser.add_argument("--shard", type=int, default=250, help="pictures per commit")
+    parser.add_argument("--shard", type=int, default=500, help="pictures per commit")
     parser.add_argument("--layers", type=int, nargs="+", default=[8, 9, 10])
+    parser.add_argument("--ways", choices=WAYS, nargs="+", default=WAYS)
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -66,18 +69,18 @@ def report(options: argparse.Namespace) -> None:
     print(
         f"ViT-B-32, layers {options.layers}, {options.pictures} JPEGs in shards of {options.shard}"
     )
-    print(f"{'way':20} {'pictures/s':>11} {'of the loop':>12} {'whole':>8}")
+    print(f"{'way':20} {'pictures/s':>11} {'core-ms/picture':>16} {'of the loop':>12} {'whole':>8}")
     sweep(options).run(quiet(InProcess()), until="calibrate")
     loop = 0.0
-    for way in WAYS:
+    for way in options.ways:
         command = [sys.executable, __file__, "--way", way, "--folder", str(options.folder)]
         command += ["--shard", str(options.shard), "--layers", *map(str, options.layers)]
         start = time.monotonic()
         answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        rate, whole = json.loads(answer.splitlines()[-1]), time.monotonic() - start
-        loop = loop or rate
-        cells = f"{rate:11.1f} {rate / loop:12.0%}" if rate else f"{'-':>11} {'-':>12}"
-        print(f"{way:20} {cells} {whole:6.1f} s", flush=True)
+        rate, cost = json.loads(answer.splitlines()[-1])
+        loop = loop or cost
+        cells = f"{rate:11.1f} {1000 * cost:16.1f} {cost / loop:12.0%}" if rate else f"{'-':>41}"
+        print(f"{way:20} {cells} {time.monotonic() - start:6.1f} s", flush=True)
 
 
 def write_pictures(folder: Path, count: int) -> None:
@@ -108,40 +111,31 @@ def quiet(executor: object) -> Runner:
     return Runner(executor, console=Console(file=sys.stderr))  # type: ignore[arg-type]
 
 
-def measure(options: argparse.Namespace) -> float:
-    """Pictures per second of one way, in this process."""
+def measure(options: argparse.Namespace) -> tuple[float, float]:
+    """Pictures per second and core-seconds per picture of one way, in this process and those it starts."""
     way: str = options.way
     swept = sweep(options)
     run = swept.open()
     stage = next(stage for stage in swept.stages(run) if stage.name == "effects")
-    if way == "plain loop":
-        return plain(stage, run)
+    shards = stage.shards(run)
     if way == "Ray, finished run":
         with connected(ClusterOptions(), ("clip",)):
-            report = quiet(RayData(ClusterOptions(), Console(file=sys.stderr))).run_stage(
-                stage, run
-            )
-        assert report.done_now == 0
-        return 0.0
+            executor = RayData(ClusterOptions(), Console(file=sys.stderr))
+            assert quiet(executor).run_stage(stage, run).done_now == 0
+        return 0.0, 0.0
     forget(run)
+    if way == "plain loop":
+        return plain(stage, run)
     if way == "in-process + store":
-        quiet(InProcess()).run_stage(stage, run)
-        return committed(run, stage)
+        return watched(run, shards, lambda: quiet(InProcess()).run_stage(stage, run))
     actors = 2 if way.endswith("2 actors") else 1
     chosen = ClusterOptions(actors=actors, actor_cpus=2 / actors)
     with connected(chosen, ("clip",)):
-        quiet(RayData(chosen, Console(file=sys.stderr))).run_stage(stage, run)
-    return committed(run, stage)
+        executor = RayData(chosen, Console(file=sys.stderr))
+        return watched(run, shards, lambda: quiet(executor).run_stage(stage, run))
 
 
-def committed(run: Run, stage: Stage) -> float:
-    """Pictures per second by the times of the commits."""
-    commits = run.committed(stage.name).values()
-    ends = [datetime.fromisoformat(commit.committed_at).timestamp() for commit in commits]
-    return between(ends, stage.shards(run))
-
-
-def plain(stage: Stage, run: Run) -> float:
+def plain(stage: Stage, run: Run) -> tuple[float, float]:
     """Decode one shard ahead, process, throw away."""
     loader, worker = stage.loader(run), stage.build(stage.share(run))
     shards, ends = list(stage.shards(run)), []
@@ -152,14 +146,47 @@ def plain(stage: Stage, run: Run) -> float:
             if place + 1 < len(shards):
                 upcoming = pool.submit(loader.load, shards[place + 1])
             worker.process(loaded, lambda rows: None)
-            ends.append(time.time())
-    return between(ends, shards)
+            ends.append((time.time(), spent()))
+    return between(ends[0], ends[-1], sum(shard.rows for shard in shards[1:]))
 
 
-def between(ends: list[float], shards: Sequence[Shard]) -> float:
-    """Pictures per second from the first end to the last."""
-    rows = sum(shard.rows for shard in shards) * (len(shards) - 1) / len(shards)
-    return rows / (max(ends) - min(ends))
+def watched(run: Run, shards: Sequence[Shard], work: Callable[[], object]) -> tuple[float, float]:
+    """The work's figures between the first commit that is seen and the end."""
+    seen: list[tuple[float, float, int]] = []
+
+    def look() -> None:
+        while not seen:
+            done = run.done("effects")
+            if done:
+                rows = sum(shard.rows for shard in shards if shard.name not in done)
+                seen.append((time.time(), spent(), rows))
+            time.sleep(0.2)
+
+    threading.Thread(target=look, daemon=True).start()
+    work()
+    first, cost, rows = seen[0]
+    return between((first, cost), (time.time(), spent()), rows)
+
+
+def between(
+    first: tuple[float, float], last: tuple[float, float], rows: int
+) -> tuple[float, float]:
+    """Pictures per second, and core-seconds per picture."""
+    return rows / (last[0] - first[0]), (last[1] - first[1]) / rows
+
+
+def spent() -> float:
+    """Core-seconds of this process and of all that it started."""
+    here = psutil.Process()
+    return sum(map(core_seconds, [here, *here.children(recursive=True)]))
+
+
+def core_seconds(process: psutil.Process) -> float:
+    """Of a process and of its children that have ended; 0 if it is gone."""
+    try:
+        return float(sum(process.cpu_times()[:4]))
+    except psutil.Error:
+        return 0.0
 
 
 def forget(run: Run) -> None:
