@@ -12,6 +12,48 @@ from clipneuron.lens.pursuit import Preparation
 from clipneuron.stage import Config
 
 
+class Evaluation(Config):
+    """How the paper's evidence is gathered: labelled pictures, a zero-shot classifier, what is looked at closely."""
+
+    images: str = Field(
+        default="", description="labelled pictures; 'demo' renders scenes of one class each"
+    )
+    every: int = Field(default=1, ge=1, description="use every n-th picture (the authors: 10)")
+    limit: int = Field(default=0, ge=0, description="use at most this many pictures; 0 means all")
+    classes: str = Field(
+        default="labels",
+        description="class names: 'imagenet', 'labels' (as the pictures' labels are named) or a file",
+    )
+    templates: str = Field(
+        default="imagenet", description="'imagenet' (OpenAI's 80), or a file with {} in each line"
+    )
+    detail_layers: tuple[int, ...] = Field(
+        default=(),
+        description="layers of Fig. 4 and Table 1; empty means the third from last (9 of ViT-B-32)",
+    )
+    pools: tuple[str, ...] = Field(
+        default=("words-10k", "words-30k"), description="text pools of Fig. 4, as for `pool`"
+    )
+    sizes: tuple[int, ...] = Field(
+        default=(4, 8, 16, 32, 64, 128), description="texts per neuron, m of Fig. 4"
+    )
+    reconstruction: Literal["paper", "authors"] = Field(
+        default="paper",
+        description="what replaces phi - b: paper, <phi - b, r> r_hat; authors, <phi - b, r_hat> r_hat",
+    )
+    indirect_neurons: int = Field(
+        default=64, ge=1, description="neurons per layer of Table 1, drawn at random"
+    )
+    indirect_images: int = Field(
+        default=512,
+        ge=2,
+        description="pictures of D, the first ones, that they are held at their mean on",
+    )
+    neurons: tuple[tuple[int, int], ...] = Field(
+        default=(), description="(layer, neuron) to show with words and pictures (Tables 2 and 5)"
+    )
+
+
 class Recipe(Config):
     """Everything that decides what a run computes. Defaults are the paper's where it has one."""
 
@@ -51,6 +93,13 @@ class Recipe(Config):
     device: str = Field(default="auto", description="auto takes a GPU if there is one")
     words: int = Field(default=4, ge=1, description="top words that an explanation is scored by")
     seed: int = Field(default=0, ge=0, description="seed of the demo world's scenes")
+    text_activation: Literal["trained", "gelu"] = Field(
+        default="trained",
+        description="of the text tower; gelu is what the authors' program runs OpenAI's QuickGELU weights with",
+    )
+    evaluation: Evaluation = Field(
+        default_factory=Evaluation, description="how the paper's evidence is gathered"
+    )
 
 
 RECIPES: dict[str, dict[str, Any]] = {
@@ -63,6 +112,14 @@ RECIPES: dict[str, dict[str, Any]] = {
         "pool": "demo",
         "atoms": 32,
         "batch_size": 64,
+        "evaluation": {
+            "images": "demo",
+            "limit": 1000,
+            "templates": "demo",
+            "pools": ("demo", "words-10k", "class-descriptions"),
+            "sizes": (4, 8, 16, 32, 64),
+            "indirect_images": 256,
+        },
     },
     # The paper's main setting: OpenAI's ViT-B-32 on every 250th ImageNet training image.
     # A shard stores the top effects of every neuron (1 GB over all layers), hence few, large shards.
@@ -72,6 +129,11 @@ RECIPES: dict[str, dict[str, Any]] = {
         "pretrained": "openai",
         "every": 250,
         "shard_size": 2048,
+        "evaluation": {
+            "every": 10,
+            "classes": "imagenet",
+            "neurons": tuple((9, n) for n in (4, 391, 2137, 2914, 600, 974, 1517, 2002)),
+        },
     },
     # The paper's appendix A.1: ViT-L-14 of LAION-2B. Its last seven layers with paths: the Gram matrices of all 23
     # would take 18 GB. Earlier ones run by --layers, a few at a time.
@@ -83,6 +145,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "layers": tuple(range(16, 23)),
         "shard_size": 2048,
         "batch_size": 16,
+        "evaluation": {"every": 10, "classes": "imagenet"},
     },
 }
 """The named recipes; those for downloaded weights leave `images` to the caller."""
@@ -96,12 +159,18 @@ def named_recipe(name: str | None, options: Mapping[str, Any]) -> Recipe:
     if name is None:
         return Recipe(**{"name": "run", **options})
     if name.endswith(".json"):
-        return Recipe(**{"name": Path(name).stem, **_from_file(Path(name)), **options})
+        return Recipe(**_over({"name": Path(name).stem, **_from_file(Path(name))}, options))
     if name not in RECIPES:
         raise ValueError(
             f"there is no recipe {name!r}: expected {', '.join(RECIPES)} or a file ending in .json"
         )
-    return Recipe(**{**RECIPES[name], **options})
+    return Recipe(**_over(RECIPES[name], options))
+
+
+def _over(fields: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields with the options in their place; those of the evaluation one by one."""
+    evaluation = {**fields.get("evaluation", {}), **options.get("evaluation", {})}
+    return {**fields, **options, "evaluation": evaluation}
 
 
 def _from_file(path: Path) -> dict[str, Any]:

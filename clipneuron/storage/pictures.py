@@ -121,7 +121,7 @@ def collection(
     `lengths` are the bytes that each picture, or the file that holds it, has. Raises ValueError when one
     label has two names.
     """
-    fields = [field for field in tables.plan() if field.name in COLUMNS]
+    fields = [field for field in tables.schema("plan") if field.name in COLUMNS]
     everything = {"index": np.arange(len(columns["image"])), **labels._asdict(), **columns}
     arrays = [_column(everything[field.name], field.type) for field in fields]
     listing = pa.Table.from_arrays(arrays, schema=pa.schema(fields)).combine_chunks()

@@ -57,17 +57,18 @@ class Aside:
             self._errors.append(error)
 
 
-def carry_out_light(run: Run, runner: Runner, hook: Hook) -> None:
-    runner.run_stage(HookedStage(LIGHT, hook), hooked(run, hook))
+def carry_out_light(run: Run, runner: Runner, stage: Light, hook: Hook) -> None:
+    runner.run_stage(HookedStage(stage, hook), hooked(run, hook))
 
 
 def test_two_drivers_at_once_share_a_run(cluster: Cluster, tmp_path: Path) -> None:
-    run = Store(tmp_path / "shared").open_run("light", {})
-    there, here = Slow(tmp_path / "there", 0.3), Slow(tmp_path / "here", 0.3)
-    with Aside(lambda: carry_out_light(run, on_cluster(), there)):
-        wait_for(lambda: there.busy("process"), "the cluster to work on a shard")
-        carry_out_light(run, quiet_runner(), here)
-    check_same(run, light_run(tmp_path / "undisturbed", LIGHT))
+    run, stage = Store(tmp_path / "shared").open_run("light", {}), Light(24)
+    # The second one comes late and is quick: neither can be done before the other has committed something.
+    there, here = Slow(tmp_path / "there", 0.5), Slow(tmp_path / "here", 0.01)
+    with Aside(lambda: carry_out_light(run, on_cluster(), stage, there)):
+        wait_for(lambda: run.done("light"), "the cluster to commit a shard")
+        carry_out_light(run, quiet_runner(), stage, here)
+    check_same(run, light_run(tmp_path / "undisturbed", stage))
     pids = {commit.pid for commit in run.committed("light").values()}
     assert os.getpid() in pids
     assert len(pids) > 1, "both drivers should have committed something"
@@ -79,7 +80,7 @@ def test_an_attempt_that_wakes_up_after_another_has_committed_changes_nothing(
     run = Store(tmp_path / "store").open_run("light", {})
     undisturbed = light_run(tmp_path / "undisturbed", LIGHT)
     held = Held(tmp_path, "marker", "0002")
-    with Aside(lambda: carry_out_light(run, on_cluster(), held)), held.holding():
+    with Aside(lambda: carry_out_light(run, on_cluster(), LIGHT, held)), held.holding():
         quiet_runner().run_stage(LIGHT, run)
         before = attempts(run)
     assert attempts(run) == before
@@ -107,7 +108,7 @@ def test_the_log_of_steps_sees_the_work_of_a_run_that_is_not_complete(
     """Else the test before this one could not fail."""
     (tmp_path / "log").mkdir()
     log, run = Log(tmp_path / "log"), Store(tmp_path / "store").open_run("light", {})
-    carry_out_light(run, on_cluster(actors=1), log)
+    carry_out_light(run, on_cluster(actors=1), LIGHT, log)
     assert log.count("build") == 1
     assert log.count("process") == log.count("committed") == LIGHT.count
 
