@@ -17,7 +17,7 @@ First order (Fig. 10, 11): `cumulative_ablations` of addends of the embedding, s
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from einops import rearrange, repeat
@@ -44,6 +44,17 @@ class Replacement:
 
     read: Float[Tensor, "neuron embed"]
     write: Float[Tensor, "neuron embed"]
+
+
+class Ablated(NamedTuple):
+    """The ablations of some images.
+
+    changes: what each adds to `representations`, by its name [image, embed].
+    large: the effects above their neuron's threshold [image, neuron].
+    """
+
+    changes: dict[str, Float[Tensor, "image embed"]]
+    large: Bool[Tensor, "image neuron"]
 
 
 class LayerAblation:
@@ -83,6 +94,10 @@ class LayerAblation:
 
     def changes(self, trace: Trace) -> dict[str, Float[Tensor, "image embed"]]:
         """What each ablation adds to the `representations` of the trace's images, by its name."""
+        return self.ablated(trace).changes
+
+    def ablated(self, trace: Trace) -> "Ablated":
+        """The changes, and which effects were large."""
         lens = self.lens
         coefficients = lens.coefficients(trace, self.mean)
         remainders = lens.remainders(trace) - self.mean_remainder
@@ -94,7 +109,8 @@ class LayerAblation:
             name: without + projections[self._column[name]] @ write
             for name, write in self._writes.items()
         }
-        return {"all": without, "large": large, "small": without - large, **replaced}
+        changes = {"all": without, "large": large, "small": without - large, **replaced}
+        return Ablated(changes, is_large)
 
     @property
     def _rows(self) -> Float[Tensor, "neuron width"]:
