@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from clipneuron.columns import list_column, neuron_columns, table_of, tensor
+from clipneuron.lens.pursuit import Preparation, prepare
 from clipneuron.lens.summaries import Moments, Summary, merge, top_keys
 from clipneuron.storage import tables
 from clipneuron.storage.pictures import Pictures
@@ -120,6 +121,21 @@ def remainders(
     own = [("layer", "==", layer)]
     table = run.read("effects", "remainders", shards=swept, filters=own).sort_by("index")
     return tensor(table["index"]), tensor(table["coordinates"])
+
+
+@dataclass(frozen=True)
+class PreparedTexts:
+    """A pool's texts with their prepared embeddings, as an array that processes of a node can share."""
+
+    words: tuple[str, ...]
+    matrix: Float[np.ndarray, "text embed"]
+
+
+def prepared_texts(run: Run, stage: str, preparation: Preparation) -> PreparedTexts:
+    """The pool that a stage has encoded, as the pursuit sees it."""
+    pool = run.read(stage, "text_embeddings").sort_by("text_index")
+    matrix = prepare(tensor(pool["embedding"]), preparation)
+    return PreparedTexts(tuple(pool["text"].to_pylist()), matrix.numpy())
 
 
 def planned_shards(run: Run, parts: int) -> tuple[str, ...]:

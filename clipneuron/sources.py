@@ -87,16 +87,18 @@ class Batch:
 class PictureFeed:
     """A collection seen through a model's preprocessing: shards of pictures in, uint8 pixels out.
 
-    Holds no listing, so that it travels to workers; which pictures a shard has is in the table `plan`.
+    Holds no listing, so that it travels to workers; which pictures a shard has is in the table `plan` of the stage
+    `planned`.
     """
 
     reader: Reader
     preprocess: Preprocess
     threads: int = 2
+    planned: str = "plan"
 
     def shards(self, run: Run, parts: int) -> list[Shard]:
         """The shards in the first `parts` parts of the plan, each with its rows of the plan."""
-        everything = run.read("plan", "plan")
+        everything = run.read(self.planned, "plan")
         wanted = everything.filter(pc.less(everything["part"], parts)).combine_chunks()
         plan = wanted.sort_by([("shard", "ascending"), ("index", "ascending")])
         encoded = pc.run_end_encode(plan["shard"].combine_chunks())

@@ -30,6 +30,9 @@ from clipneuron.lens.trace import Trace
 BLOCK = 256
 """Neurons at a time: that many rows of W_out per image are gathered, that many bases held."""
 
+Rule = Literal["paper", "authors"]
+"""How texts stand for effects: along r with the sum of texts written, or along and with the sum of texts."""
+
 FIXED = ("all", "large", "small")
 """The ablations that need no replacement."""
 
@@ -44,6 +47,15 @@ class Replacement:
 
     read: Float[Tensor, "neuron embed"]
     write: Float[Tensor, "neuron embed"]
+
+
+def text_replacement(
+    directions: Float[Tensor, "neuron embed"],
+    reconstructions: Float[Tensor, "neuron embed"],
+    rule: Rule,
+) -> Replacement:
+    """Sparse sums of texts in place of effects, as the paper has it or as the authors' program does it (Fig. 4)."""
+    return Replacement(directions if rule == "paper" else reconstructions, reconstructions)
 
 
 class Ablated(NamedTuple):

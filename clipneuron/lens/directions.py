@@ -59,6 +59,22 @@ def first_directions(
     return Directions(vectors, explained, projections * scale.sign())
 
 
+def principal_directions(
+    effects: Float[Tensor, "neuron image embed"], top: int
+) -> tuple[Float[Tensor, "neuron embed"], Directions]:
+    """The mean of materialised effects, and the first principal directions of the `top` that are furthest from it.
+
+    For effects that do not factorise, such as indirect ones; the choice and the centring are those of Sec. 3.3.
+    """
+    mean = effects.mean(1)
+    centred = effects - mean[:, None]
+    chosen = centred.norm(dim=2).topk(min(top, effects.shape[1]), dim=1).indices
+    rows = centred.gather(1, chosen[..., None].expand(-1, -1, effects.shape[2]))
+    basis = torch.eye(effects.shape[2]).to(effects).expand(len(effects), -1, -1)
+    nothing = effects.new_zeros(*chosen.shape, 0), effects.new_zeros(0, effects.shape[2])
+    return mean, first_directions(rows, basis, *nothing)
+
+
 _TINY = torch.finfo(torch.float64).tiny
 
 

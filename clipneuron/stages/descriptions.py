@@ -6,12 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from clipneuron.columns import table_of, tensor, unchanging
-from clipneuron.lens.pursuit import Preparation, Pursuit, prepare, pursuit
-from clipneuron.readings import NeuronBlock, neuron_blocks
+from clipneuron.lens.pursuit import Preparation, Pursuit, pursuit
+from clipneuron.readings import NeuronBlock, PreparedTexts, neuron_blocks, prepared_texts
 from clipneuron.sources import placed
 from clipneuron.stage import Advance, Output, Resources, Shard
 from clipneuron.storage import tables
@@ -58,23 +57,13 @@ class DescriptionsStage:
         """Reads directions."""
         return DescriptionsLoader(run, self.directions)
 
-    def share(self, run: Run) -> "PreparedTexts":
+    def share(self, run: Run) -> PreparedTexts:
         """The prepared text matrix."""
-        pool = run.read(self.texts, "text_embeddings").sort_by("text_index")
-        matrix = prepare(tensor(pool["embedding"]), self.preparation)
-        return PreparedTexts(tuple(pool["text"].to_pylist()), matrix.numpy())
+        return prepared_texts(run, self.texts, self.preparation)
 
-    def build(self, shared: "PreparedTexts") -> "DescriptionsWorker":
+    def build(self, shared: PreparedTexts) -> "DescriptionsWorker":
         """A worker on the text matrix."""
         return DescriptionsWorker(self, shared)
-
-
-@dataclass(frozen=True)
-class PreparedTexts:
-    """A pool's texts with their prepared embeddings, as an array that processes of a node can share."""
-
-    words: tuple[str, ...]
-    matrix: Float[np.ndarray, "text embed"]
 
 
 @dataclass(frozen=True)

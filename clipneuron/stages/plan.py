@@ -23,8 +23,8 @@ class PlanStage:
     shard_size: int
     retry: frozenset[tuple[str, str]] = frozenset()
     """Pictures to plan again, each with the shard that it failed in, as `plans.to_retry` gives them."""
+    name: str = "plan"
 
-    name = "plan"
     reads: tuple[str, ...] = ()
     writes = ("plan",)
     unit = "images"
@@ -38,7 +38,7 @@ class PlanStage:
         commits = run.committed(self.name)
         shards = [Shard(part, commit.stored("plan").rows) for part, commit in commits.items()]
         following = len(shards)
-        count = self.part(_planned(run, following)).num_rows
+        count = self.part(_planned(run, self.name, following)).num_rows
         return [*shards, Shard(_name(following), count)] if count else shards
 
     def part(self, planned: pa.Table | None) -> pa.Table:
@@ -48,7 +48,7 @@ class PlanStage:
 
     def loader(self, run: Run) -> "PlanLoader":
         """Reads the parts before a part."""
-        return PlanLoader(run)
+        return PlanLoader(run, self.name)
 
     def share(self, run: Run) -> None:
         """Nothing."""
@@ -69,16 +69,17 @@ class PlanLoader:
     """Reads what is planned."""
 
     run: Run
+    stage: str
 
     def load(self, shard: Shard) -> pa.Table | None:
         """The parts before this one, None before the first."""
-        return _planned(self.run, int(shard.name.removeprefix("part-")))
+        return _planned(self.run, self.stage, int(shard.name.removeprefix("part-")))
 
 
-def _planned(run: Run, parts: int) -> pa.Table | None:
+def _planned(run: Run, stage: str, parts: int) -> pa.Table | None:
     if not parts:
         return None
-    return run.read("plan", "plan", shards=[_name(part) for part in range(parts)])
+    return run.read(stage, "plan", shards=[_name(part) for part in range(parts)])
 
 
 def _name(part: int) -> str:
