@@ -1,0 +1,101 @@
+"""Whether an English text names something, in whatever form of the word."""
+
+import re
+import unicodedata
+from functools import cache
+
+_WORD = re.compile(r"[^\W_]+")
+_SIBILANTS = ("s", "x", "z", "ch", "sh")
+_IRREGULAR = {
+    "man": "men",
+    "mouse": "mice",
+    "louse": "lice",
+    "goose": "geese",
+    "foot": "feet",
+    "tooth": "teeth",
+    "child": "children",
+    "ox": "oxen",
+    "die": "dice",
+    "person": "people",
+}
+"""Endings of nouns and of their plurals."""
+
+
+def names(text: str, name: str) -> bool:
+    """Whether the text contains the name: in any case, number and verb form, joined or in parts.
+
+    Of a name of several words all must be there: "a shark" does not name the great white shark.
+
+    >>> [names(text, "stop sign") for text in ("Two STOP-signs", "a stopsign's pole", "a sign")]
+    [True, True, False]
+    """
+    words, parts = _words(text), _words(name)
+    if not parts:
+        raise ValueError(f"{name!r} has no letter or digit: expected the name of something")
+    forms = _forms(parts)
+    # One word more than the name has: "air plane" is an airplane.
+    spans = ((at, at + length) for at in range(len(words)) for length in range(1, len(parts) + 2))
+    return any("".join(words[start:end]) in forms for start, end in spans if end <= len(words))
+
+
+def _words(text: str) -> list[str]:
+    """The words in lower case and without accents."""
+    plain = unicodedata.normalize("NFKD", text.casefold())
+    bare = "".join(letter for letter in plain if not unicodedata.combining(letter))
+    return _WORD.findall(bare)
+
+
+def _forms(parts: list[str]) -> frozenset[str]:
+    before = "".join(parts[:-1])
+    return frozenset(before + form for form in inflections(parts[-1]))
+
+
+@cache
+def inflections(word: str) -> frozenset[str]:
+    """The forms of an English word in lower case: singular, plural, -ing, -ed; some that nobody uses."""
+    bases = {word} | _singulars(word)
+    return frozenset(bases.union(*(_plurals(base) | _verbs(base) for base in bases)))
+
+
+def _singulars(word: str) -> set[str]:
+    found = {
+        word.removesuffix(plural) + single
+        for single, plural in _IRREGULAR.items()
+        if word.endswith(plural)
+    }
+    if word.endswith("ies"):
+        found.add(word[:-3] + "y")
+    if word.endswith("ves"):
+        found |= {word[:-3] + "f", word[:-3] + "fe"}
+    if word.endswith("es") and word[:-2].endswith((*_SIBILANTS, "o")):
+        found.add(word[:-2])
+    if word.endswith("s") and not word.endswith(("ss", "us", "is")):
+        found.add(word[:-1])
+    return {single for single in found if len(single) > 2}
+
+
+def _plurals(word: str) -> set[str]:
+    found = {word + "s"}
+    if word.endswith((*_SIBILANTS, "o")):
+        found.add(word + "es")
+    # a Latin or Greek one, "quizzes" and "wolves" beside the regular form: the dictionary is not here
+    for ending, plural in (("us", "i"), ("is", "es"), ("z", "zzes"), ("f", "ves"), ("fe", "ves")):
+        if word.endswith(ending):
+            found.add(word.removesuffix(ending) + plural)
+    if re.search("[^aeiou]y$", word):
+        found.add(word[:-1] + "ies")
+    return found | {
+        word.removesuffix(single) + plural
+        for single, plural in _IRREGULAR.items()
+        if word.endswith(single)
+    }
+
+
+def _verbs(word: str) -> set[str]:
+    if word.endswith("e"):
+        return {word[:-1] + "ing", word + "d"}
+    # "shipping", but "caring" is no form of "car": a short vowel doubles the consonant.
+    short = re.fullmatch("[^aeiou]*[aeiou][^aeiouwxy]", word)
+    stem = word + word[-1] if short else word
+    past = word[:-1] + "ied" if re.search("[^aeiou]y$", word) else stem + "ed"
+    return {stem + "ing", past}

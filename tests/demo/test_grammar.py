@@ -1,0 +1,73 @@
+"""The world's own captioner says true things of its classes and of nothing else."""
+
+import pytest
+
+from clipneuron.demo import CLASSES, HELD_OUT_SEEDS, contents, mentions, sample_scene
+from clipneuron.demo.captions import claims
+from clipneuron.demo.grammar import GrammarCaptioner, statements
+from clipneuron.demo.things import BIASES
+from clipneuron.models.class_descriptions import EACH, descriptions, parsed, prompt_of
+from clipneuron.models.language import Prompt
+from clipneuron.models.naming import names
+
+CAPTIONER = GrammarCaptioner()
+
+
+@pytest.mark.parametrize("class_name", CLASSES)
+def test_statements_speak_of_the_company_of_the_class_and_never_name_it(class_name):
+    bias = BIASES[class_name]
+    for text in statements(class_name):
+        said = claims(text)
+        assert said.things or said.backgrounds
+        assert {name for name, _ in said.things} <= set(bias.things)
+        assert set(said.backgrounds) <= set(bias.backgrounds)
+        assert not names(text, class_name)
+    assert len(set(statements(class_name))) == len(statements(class_name)) >= EACH
+
+
+def test_statements_are_true_of_scenes_of_the_class():
+    scenes = [sample_scene(seed, required=["cat"]) for seed in HELD_OUT_SEEDS[:3000]]
+    rest = [sample_scene(seed, biased=False) for seed in HELD_OUT_SEEDS[:3000]]
+    rest = [scene for scene in rest if "cat" not in contents(scene)]
+    true = {
+        text: sum(mentions(text, s) for s in scenes) / len(scenes) for text in statements("cat")
+    }
+    assert min(true.values()) > 0
+    elsewhere = {text: sum(mentions(text, s) for s in rest) / len(rest) for text in true}
+    assert all(true[text] > 2 * elsewhere[text] for text in true)
+
+
+def test_as_many_are_given_as_are_asked_for_the_same_for_a_seed():
+    prompt = Prompt(prompt_of("cat", 7), seed=2)
+    [answer] = CAPTIONER.answers([prompt])
+    assert len(parsed(answer)) == 7
+    assert set(parsed(answer)) <= set(statements("cat"))
+    others = [Prompt(prompt_of("dog", 7), seed=2), prompt, Prompt(prompt_of("cat", 7), seed=3)]
+    dog, again, other = CAPTIONER.answers(others)
+    assert again == answer
+    assert len({dog, answer, other}) == 3
+
+
+def test_the_subject_goes_before_the_words_of_the_prompt():
+    prompts = [Prompt("Describe it, not a dog", subject="Kitten"), Prompt("a dog", subject="dog food"),
+               Prompt("cats and dogs"), Prompt("Say 9 things of lorries")]  # fmt: skip
+    cat, food, both, trucks = map(parsed, CAPTIONER.answers(prompts))
+    assert set(cat) == set(statements("cat"))
+    assert food == both == []
+    assert len(trucks) == 9
+    assert set(trucks) < set(statements("truck"))
+
+
+def test_the_worlds_classes_make_a_pool_and_unknown_ones_a_reason():
+    found = descriptions(CAPTIONER, [*CLASSES, "stop sign"])
+    assert len(found.texts) > 30 * len(CLASSES)
+    assert [row.class_name for row in found.rejected if row.reason == "no list in the answer"] == [
+        "stop sign"
+    ]
+    assert {row.reason.split(" for ")[0] for row in found.rejected[:-1]} <= {"duplicate of a text"}
+    assert "stop sign" in found.rejected[-1].text
+
+
+def test_no_statements_of_what_is_no_class():
+    with pytest.raises(ValueError, match="no class is called 'cow'"):
+        statements("cow")
