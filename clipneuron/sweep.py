@@ -20,7 +20,7 @@ from clipneuron.ingredients import (
 from clipneuron.models.clip import Clip
 from clipneuron.readings import planned_pictures, planned_shards
 from clipneuron.recipes import Recipe
-from clipneuron.sources import Lenses, PictureFeed, placed
+from clipneuron.sources import ClipLoader, Lenses, PictureFeed, placed
 from clipneuron.stage import Stage
 from clipneuron.stages.calibrate import CalibrateStage
 from clipneuron.stages.descriptions import DescriptionsStage
@@ -132,7 +132,7 @@ class Sweep:
         run = self.open()
         planned = runner.run([self.plan()], run)
         stages = self.stages(run)
-        run.announce(self._order(stages))
+        run.announce(self.order(stages))
         return run, planned + runner.run(_up_to(until, stages), run)
 
     def plan_only(self, runner: Runner) -> tuple[Run, StageReport]:
@@ -141,7 +141,7 @@ class Sweep:
         (report,) = runner.run([self.plan()], run)
         stages = self.stages(run)
         runner.announce(stages, run)
-        run.announce(self._order(stages))
+        run.announce(self.order(stages))
         return run, report
 
     def plan(self) -> PlanStage:
@@ -157,13 +157,13 @@ class Sweep:
         """The stages of a planned run, in the order in which they read each other."""
         tree = self._tree(run)
         stages = [*self._sweeping(run), *tree.levels, self._directions(run, tree)]
-        stages.append(self._descriptions(run))
+        stages.append(self.descriptions(run))
         return stages + ([self._explanations(run)] if self._knows_contents else [])
 
     def keys(self, run: Run) -> Keys:
         """The stages whose tables are the run's results."""
         explanations = self._explanations(run).name if self._knows_contents else None
-        return Keys(self._key("directions", run), self._descriptions(run).name, explanations)
+        return Keys(self.key("directions", run), self.descriptions(run).name, explanations)
 
     def describe(self) -> str:
         """What is about to run, in a few lines."""
@@ -187,18 +187,19 @@ class Sweep:
 
     def write_report(self, run: Run, findings: Findings) -> dict[str, str]:
         """Store the findings as JSON and as a contact sheet; where they are, by name."""
-        listing = planned_pictures(run, _parts(run))
+        listing = planned_pictures(run, parts_of(run))
         title = f"{self.clip.name}, {len(self.collection):,} pictures, texts: {self.pool.name}"
         sheet = findings.sheet(lambda index: self.collection.read(listing[index]), title)
         data = json.dumps(findings.as_json(), indent=1, allow_nan=False).encode()
-        folder = self._key(self.label, run)
+        folder = self.key(self.label, run)
         return {
             "contact sheet": run.put_file(f"{folder}/contact-sheet.png", sheet),
             "findings": run.put_file(f"{folder}/findings.json", data),
             "tables": run.url,
         }
 
-    def _order(self, stages: Sequence[Stage]) -> Order:
+    def order(self, stages: Sequence[Stage]) -> Order:
+        """What to say in the store of the stages to come."""
         names = ("plan", *(stage.name for stage in stages))
         return Order(stages=names, details={"recipe": self.recipe.model_dump(mode="json")})
 
@@ -209,41 +210,59 @@ class Sweep:
             raise RunMismatchError(run.name, found)
         return run
 
+    @property
+    def loader(self) -> ClipLoader:
+        """The model on the recipe's device, as workers get it."""
+        return partial(_moved, self.clip, self.recipe.device)
+
+    @property
+    def pictures(self) -> PictureFeed:
+        """The pictures as the model reads them."""
+        return PictureFeed(self.collection.reader, self.clip.preprocess)
+
+    @property
+    def lenses(self) -> Lenses:
+        """Through which the run's layers are looked at."""
+        return Lenses(self.layers, self.recipe.split, self.recipe.normalize)
+
+    @property
+    def texts(self) -> TextsStage:
+        """The stage that encodes the pool."""
+        return TextsStage(self.loader, self.pool)
+
     def _sweeping(self, run: Run) -> list[Stage]:
         """The stages with the model."""
-        recipe = self.recipe
-        clip = partial(_moved, self.clip, recipe.device)
-        pictures = PictureFeed(self.collection.reader, self.clip.preprocess)
-        lenses = Lenses(self.layers, recipe.split, recipe.normalize)
+        clip, pictures, lenses, recipe = self.loader, self.pictures, self.lenses, self.recipe
         return [
             # Early: a model without a text tower should not cost two passes over the pictures.
-            TextsStage(clip, self.pool),
+            self.texts,
             CalibrateStage(clip, pictures, lenses, recipe.batch_size),
-            EffectsStage(clip, pictures, lenses, recipe.batch_size, recipe.top, _parts(run)),
+            EffectsStage(clip, pictures, lenses, recipe.batch_size, recipe.top, parts_of(run)),
         ]
 
     def _tree(self, run: Run) -> MergeTree:
-        swept = planned_shards(run, _parts(run))
+        swept = planned_shards(run, parts_of(run))
         shape = (self.layers, self.clip.neurons, self.recipe.block, FAN_IN)
-        return MergeTree.over(swept, *shape, suffix=self._key("", run))
+        return MergeTree.over(swept, *shape, suffix=self.key("", run))
 
     def _directions(self, run: Run, tree: MergeTree) -> Stage:
         recipe = self.recipe
         return DirectionsStage(
             partial(_moved, self.clip, "cpu"),
-            Lenses(self.layers, recipe.split, recipe.normalize),
+            self.lenses,
             self.clip.neurons,
             recipe.block,
             tree,
-            self._key("directions", run),
+            self.key("directions", run),
         )
 
-    def _descriptions(self, run: Run) -> Stage:
+    def descriptions(self, run: Run) -> DescriptionsStage:
+        """The stage that describes all layers with the recipe's pool."""
         recipe = self.recipe
         return DescriptionsStage(
-            TextsStage(partial(_moved, self.clip, "cpu"), self.pool).name,
-            self._key("directions", run),
-            self._key(self.label, run),
+            self.texts.name,
+            self.key("directions", run),
+            self.key(self.label, run),
             self.layers,
             neurons=self.clip.neurons,
             block=recipe.block,
@@ -257,21 +276,21 @@ class Sweep:
         return self.recipe.images == "demo"
 
     def _explanations(self, run: Run) -> Stage:
-        names = tuple(picture.image for picture in planned_pictures(run, _parts(run)))
+        names = tuple(picture.image for picture in planned_pictures(run, parts_of(run)))
         return ExplanationsStage(
             partial(scene_truth, self.recipe.seed, names),
-            self._key("directions", run),
-            self._descriptions(run).name,
-            self._key(self.label, run),
+            self.key("directions", run),
+            self.descriptions(run).name,
+            self.key(self.label, run),
             self.layers,
             self.clip.neurons,
             self.recipe.words,
-            planned_shards(run, _parts(run)),
+            planned_shards(run, parts_of(run)),
         )
 
-    def _key(self, name: str, run: Run) -> str:
+    def key(self, name: str, run: Run) -> str:
         """The name of what depends on all pictures: another one for every part that the plan gained."""
-        parts = _parts(run)
+        parts = parts_of(run)
         return name if parts == 1 else f"{name}-to-part-{parts - 1:04d}"
 
 
@@ -283,7 +302,7 @@ def _up_to(last: str | None, stages: list[Stage]) -> list[Stage]:
     return stages[: max(places, default=-1) + 1]
 
 
-def _parts(run: Run) -> int:
+def parts_of(run: Run) -> int:
     """How many parts the plan has: one, and one more for each time the collection grew."""
     return max(1, len(run.done("plan")))
 

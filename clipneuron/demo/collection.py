@@ -1,5 +1,6 @@
 """Folders of pictures of held-out scenes, with a record of what is in each."""
 
+import itertools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,15 +54,19 @@ def scene_seed(seed: int, index: int) -> int:
     return held_out
 
 
-def write_collection(directory: Path, count: int, seed: int, biased: bool) -> None:
+def write_collection(
+    directory: Path, count: int, seed: int, biased: bool, of_a_class: bool = False
+) -> None:
     """Write pictures `000000.png` ... of held-out scenes and their records to the directory.
 
+    With `of_a_class`, scenes without exactly one of the ten classes are passed over, and so are their numbers.
     Writing the same collection again gives the same bytes.
     """
     directory.mkdir(parents=True, exist_ok=True)
+    drawn = ((index, sample_scene(scene_seed(seed, index), biased)) for index in itertools.count())
+    wanted = (pair for pair in drawn if class_of(pair[1]) or not of_a_class)
     with (directory / CONTENTS).open("w", encoding="utf-8") as lines:
-        for index in range(count):
-            scene = sample_scene(scene_seed(seed, index), biased)
+        for index, scene in itertools.islice(wanted, count):
             name = f"{index:06d}.png"
             Image.fromarray(render(scene)).save(directory / name, compress_level=1)
             lines.write(json.dumps(_line(name, scene_seed(seed, index), scene)) + "\n")

@@ -120,6 +120,23 @@ class Clip:
         _prepare(network, device, None)
         return Clip(network, self.name, self._make_tokenizer)
 
+    def with_gelu_texts(self) -> "Clip":
+        """This model with exact GELU in its text tower, whatever that was trained with, as a copy.
+
+        What the authors' program encodes pools and classifiers with: it leaves out the flag for OpenAI's QuickGELU.
+        Raises ValueError for a model whose text tower is not open_clip's.
+        """
+        network = deepcopy(self.network)
+        tower = getattr(network, "text", network)
+        blocks = getattr(getattr(tower, "transformer", None), "resblocks", None)
+        if blocks is None:
+            raise ValueError(
+                f"{self.name} has no text tower of open_clip's kind, whose activation could be changed"
+            )
+        for block in blocks:
+            block.mlp.gelu = torch.nn.GELU()
+        return Clip(network, self.name, self._make_tokenizer)
+
     @property
     def dtype(self) -> torch.dtype:
         """The type the model computes in."""

@@ -28,7 +28,6 @@ class IndirectAblationsStage:
     clip: ClipLoader
     pictures: PictureFeed
     layers: tuple[int, ...]
-    normalize: bool
     batch_size: int
     means: str
     classifier: str

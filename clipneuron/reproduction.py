@@ -1,0 +1,287 @@
+"""The paper's evidence for a recipe: the sweep, then every experiment of Sec. 3 and 4 and of App. A.1, A.2 and A.4."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+
+from clipneuron.engine.runner import Runner, StageReport
+from clipneuron.ingredients import evaluation_pools_of, labelled_pictures_of, templates_of
+from clipneuron.models.clip import Clip
+from clipneuron.recipes import Evaluation, Recipe
+from clipneuron.sources import PictureFeed
+from clipneuron.stage import Stage
+from clipneuron.stages.ablations import AblationsStage
+from clipneuron.stages.activations import ActivationMeansStage
+from clipneuron.stages.classifier import ClassifierStage
+from clipneuron.stages.descriptions import DescriptionsStage
+from clipneuron.stages.first_order import FirstOrderMeansStage, FirstOrderStage, HeadEffects
+from clipneuron.stages.indirect import IndirectDirectionsStage, IndirectStage
+from clipneuron.stages.indirect_ablations import IndirectAblationsStage
+from clipneuron.stages.plan import PlanStage
+from clipneuron.stages.reconstructions import ReconstructionsStage
+from clipneuron.stages.texts import TextsStage
+from clipneuron.storage.images import Collection
+from clipneuron.storage.store import Run, Store
+from clipneuron.storage.texts import Pool
+from clipneuron.sweep import Sweep, parts_of
+
+SHARD = 256
+"""Labelled pictures per commit, at most: unlike the sweep's, their shards leave little behind."""
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """A sweep and the evidence that is gathered on top of it, in the same run."""
+
+    sweep: Sweep
+    collection: Collection
+    """The labelled pictures."""
+    classes: tuple[str, ...]
+    templates: tuple[str, ...]
+    pools: tuple[Pool, ...]
+
+    @classmethod
+    def of(cls, recipe: Recipe, store: Store, clip: Clip | None = None) -> "Reproduction":
+        """Resolve a recipe with its evaluation; raises ValueError for what does not fit, before any long work."""
+        sweep = Sweep.of(recipe, store, clip)
+        collection, classes = labelled_pictures_of(recipe, store.objects)
+        pools = evaluation_pools_of(recipe, classes)
+        found = cls(sweep, collection, classes, templates_of(recipe), pools)
+        found.check()
+        return found
+
+    @property
+    def asked(self) -> Evaluation:
+        """The recipe's evaluation."""
+        return self.sweep.recipe.evaluation
+
+    @cached_property
+    def detail_layers(self) -> tuple[int, ...]:
+        """The layers of Fig. 4 and Table 1, in rising order."""
+        third_from_last = self.sweep.clip.layers - 3
+        return tuple(sorted({*self.asked.detail_layers})) or (third_from_last,)
+
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """The sizes of Fig. 4, in rising order."""
+        return tuple(sorted({*self.asked.sizes}))
+
+    def check(self) -> None:
+        """Raises ValueError for layers that are not swept, sizes that no pool allows and neurons that do not exist."""
+        missing = sorted({*self.detail_layers} - {*self.sweep.layers})
+        if missing:
+            raise ValueError(
+                f"--detail-layers {missing} are not among the layers of the run, {list(self.sweep.layers)}: "
+                "add them to --layers, or choose among those"
+            )
+        for pool in self.pools:
+            most = min(len(pool), self.sweep.clip.embed)
+            if not self.sizes or self.sizes[0] < 1 or self.sizes[-1] > most:
+                raise ValueError(
+                    f"--sizes {list(self.sizes)} do not fit the pool {pool.name}: expected numbers from 1 to {most}"
+                )
+        wrong = [pair for pair in self.asked.neurons if not self._exists(*pair)]
+        if wrong:
+            raise ValueError(
+                f"neurons {wrong[:3]} (layer, neuron) are not in the run: it has layers {list(self.sweep.layers)} "
+                f"of {self.sweep.clip.neurons} neurons"
+            )
+
+    def describe(self) -> str:
+        """What is about to run, in a few lines."""
+        return "\n".join(
+            [
+                self.sweep.describe(),
+                f"evidence  {len(self.collection):,} labelled pictures of {len(self.classes):,} classes; closely: "
+                f"layers {', '.join(map(str, self.detail_layers))}; pools "
+                + ", ".join(f"{pool.name} ({len(pool):,})" for pool in self.pools),
+            ]
+        )
+
+    def run(self, runner: Runner, until: str | None = None) -> tuple[Run, list[StageReport]]:
+        """Bring the sweep and the evidence to completion, or the evidence up to a stage; nothing is done twice.
+
+        Raises as `Sweep.run` does.
+        """
+        run, reports = self.sweep.run(runner)
+        reports += runner.run([self.plan], run)
+        stages = self.stages(run)
+        run.announce(self.sweep.order([*self.sweep.stages(run), self.plan, *stages]))
+        return run, reports + runner.run(_up_to(until, stages), run)
+
+    @property
+    def plan(self) -> PlanStage:
+        """The stage that cuts the labelled pictures."""
+        size = min(self.sweep.recipe.shard_size, SHARD)
+        return PlanStage(self.collection, size, name=f"evaluation-{self.collection.digest[:8]}")
+
+    def stages(self, run: Run) -> list[Stage]:
+        """The evidence's stages, in the order in which they read each other."""
+        texts = [stage for pool in self.pools for stage in self._texts(pool, run)]
+        return [
+            self.classifier,
+            *texts,
+            self.ablations(run),
+            self._first_order_means(run),
+            self.first_order(run),
+            self._activation_means(run),
+            self.indirect_ablations(run),
+            self._indirect(run),
+            self.indirect_directions(run),
+        ]
+
+    @property
+    def classifier(self) -> ClassifierStage:
+        """The stage that encodes the classes."""
+        mark = _mark(self.classes, self.templates)
+        return ClassifierStage(
+            f"classifier-{mark}", self.sweep.loader, self.classes, self.templates
+        )
+
+    def descriptions(self, pool: Pool, run: Run) -> tuple[TextsStage, DescriptionsStage]:
+        """The stages that encode a pool and describe the layers in detail with it.
+
+        The sweep's own where they have all that is needed: the pursuit of more texts begins with that of fewer.
+        """
+        sweep, recipe, most = self.sweep, self.sweep.recipe, self.sizes[-1]
+        texts = TextsStage(sweep.loader, pool)
+        if pool.digest == sweep.pool.digest and recipe.atoms >= most:
+            return texts, sweep.descriptions(run)
+        mark = _mark(pool.digest, recipe.preparation, most, self.detail_layers)
+        label = sweep.key(f"{pool.name}-{recipe.preparation}-{most}-{mark}", run)
+        own = replace(sweep.descriptions(run), texts=texts.name, label=label, atoms=most)
+        return texts, replace(own, layers=self.detail_layers)
+
+    def ablations(self, run: Run) -> AblationsStage:
+        """The stage with all second-order ablations."""
+        sweep = self.sweep
+        sums = {pool.name: self._reconstructions(pool, run).name for pool in self.pools}
+        mark = _mark(self._evaluated, self.asked.reconstruction, sums)
+        return AblationsStage(
+            sweep.key(f"ablations-{mark}", run),
+            sweep.loader,
+            self._pictures,
+            sweep.lenses,
+            sweep.recipe.batch_size,
+            self.classifier.name,
+            sweep.keys(run).directions,
+            sums,
+            self.asked.reconstruction,
+        )
+
+    def first_order(self, run: Run) -> FirstOrderStage:
+        """The stage with the ablations of attention layers and heads."""
+        name = self.sweep.key(f"first-order-{_mark(self._evaluated)}", run)
+        means = self._first_order_means(run).name
+        effects = self._head_effects(self._pictures)
+        return FirstOrderStage(name, effects, means, self.classifier.name)
+
+    def indirect_ablations(self, run: Run) -> IndirectAblationsStage:
+        """The stage that holds whole layers at their means."""
+        sweep, mark = self.sweep, _mark(self._evaluated, self.detail_layers)
+        return IndirectAblationsStage(
+            sweep.key(f"indirect-ablations-{mark}", run),
+            sweep.loader,
+            self._pictures,
+            self.detail_layers,
+            sweep.recipe.batch_size,
+            self._activation_means(run).name,
+            self.classifier.name,
+        )
+
+    def indirect_directions(self, run: Run) -> IndirectDirectionsStage:
+        """The stage with the directions of indirect effects."""
+        effects, top = self._indirect(run), self.sweep.recipe.top
+        name = effects.name.replace("indirect", "indirect-directions", 1)
+        return IndirectDirectionsStage(f"{name}-top-{top}", effects.name, effects.neurons, top)
+
+    def _texts(self, pool: Pool, run: Run) -> list[Stage]:
+        texts, descriptions = self.descriptions(pool, run)
+        return [texts, descriptions, self._reconstructions(pool, run)]
+
+    def _reconstructions(self, pool: Pool, run: Run) -> ReconstructionsStage:
+        texts, descriptions = self.descriptions(pool, run)
+        recipe = self.sweep.recipe
+        return ReconstructionsStage(
+            texts.name,
+            self.sweep.keys(run).directions,
+            descriptions.name,
+            self.detail_layers,
+            self.sweep.clip.neurons,
+            recipe.block,
+            self.sizes,
+            recipe.preparation,
+            recipe.device,
+        )
+
+    def _first_order_means(self, run: Run) -> FirstOrderMeansStage:
+        effects = self._head_effects(self.sweep.pictures)
+        name = self.sweep.key("first-order-means", run)
+        return FirstOrderMeansStage(effects, parts_of(run), name)
+
+    def _activation_means(self, run: Run) -> ActivationMeansStage:
+        sweep = self.sweep
+        layers = "-".join(map(str, self.detail_layers))
+        return ActivationMeansStage(
+            sweep.loader,
+            sweep.pictures,
+            self.detail_layers,
+            sweep.recipe.batch_size,
+            parts_of(run),
+            sweep.key(f"activation-means-{layers}", run),
+        )
+
+    def _indirect(self, run: Run) -> IndirectStage:
+        sweep, asked = self.sweep, self.asked
+        neurons = {layer: self._drawn(layer) for layer in self.detail_layers}
+        return IndirectStage(
+            sweep.key(f"indirect-{_mark(neurons, asked.indirect_images)}", run),
+            sweep.loader,
+            sweep.pictures,
+            replace(sweep.lenses, layers=self.detail_layers),
+            sweep.recipe.batch_size,
+            self._activation_means(run).name,
+            neurons,
+            asked.indirect_images,
+        )
+
+    def _head_effects(self, pictures: PictureFeed) -> HeadEffects:
+        recipe = self.sweep.recipe
+        return HeadEffects(
+            self.sweep.loader, pictures, recipe.split, recipe.normalize, recipe.batch_size
+        )
+
+    @property
+    def _pictures(self) -> PictureFeed:
+        preprocess = self.sweep.clip.preprocess
+        return PictureFeed(self.collection.reader, preprocess, planned=self.plan.name)
+
+    @property
+    def _evaluated(self) -> str:
+        return f"{self.plan.name} {self.classifier.name}"
+
+    def _drawn(self, layer: int) -> tuple[int, ...]:
+        """Neurons of a layer, drawn at random by the recipe's seed, with those that are asked for by name."""
+        generator = torch.Generator().manual_seed(1000 * self.sweep.recipe.seed + layer)
+        drawn = torch.randperm(self.sweep.clip.neurons, generator=generator)
+        named = {neuron for other, neuron in self.asked.neurons if other == layer}
+        return tuple(sorted({*drawn[: self.asked.indirect_neurons].tolist(), *named}))
+
+    def _exists(self, layer: int, neuron: int) -> bool:
+        return layer in self.sweep.layers and 0 <= neuron < self.sweep.clip.neurons
+
+
+def _mark(*parts: object) -> str:
+    """A short digest of what sets a stage apart from others of its kind."""
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
+
+
+def _up_to(last: str | None, stages: Sequence[Stage]) -> Sequence[Stage]:
+    """The stages up to the one whose name begins so, all if none is named."""
+    if last is None:
+        return stages
+    places = [n for n, stage in enumerate(stages) if stage.name.startswith(last)]
+    return stages[: max(places, default=-1) + 1]
