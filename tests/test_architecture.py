@@ -15,6 +15,7 @@ PLANTED = {
     "stages": ("clipneuron/stages/effects.py", "import clipneuron.stages.plan"),
     "pure-lens": ("clipneuron/lens/pursuit.py", "import numpy"),
     "models": ("clipneuron/stages/texts.py", "import open_clip"),
+    "generation": ("clipneuron/demo/grammar.py", "import diffusers"),
     "engine": ("clipneuron/engine/runner.py", "import torch"),
     "ray": ("clipneuron/stages/effects.py", "import ray"),
 }
@@ -24,6 +25,7 @@ BROKEN = {
     "stages": "Stages meet only through tables",
     "pure-lens": "The lens is pure",
     "models": "Only models knows",
+    "generation": "Nor do the demo world",
     "engine": "The engine knows no concrete stage",
     "ray": "Only the engine knows Ray",
 }
@@ -69,7 +71,7 @@ def test_no_module_has_a_name_that_says_nothing():
 def test_importing_the_package_loads_no_heavy_library():
     code = (
         "import sys, clipneuron, clipneuron.stage, clipneuron.cli; "
-        "print([name for name in ('torch', 'open_clip', 'transformers', 'ray') if name in sys.modules])"
+        "print([name for name in ('torch', 'open_clip', 'transformers', 'diffusers', 'ray') if name in sys.modules])"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
