@@ -90,7 +90,7 @@ def one_pass(clip: Clip, pixels: torch.Tensor, layers: list[LayerAblation]) -> W
     numbers = [ablation.lens.layer for ablation in layers]
 
     def work() -> None:
-        trace = clip.trace(pixels, numbers)
+        trace = clip.trace(pixels, numbers, writes=True)
         for ablation in layers:
             ablation.changes(trace)
 

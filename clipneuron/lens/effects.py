@@ -163,24 +163,30 @@ class SecondOrderLens:
         """The sum of phi_n(I) over all neurons of the layer, without computing any of them.
 
         The sum over neurons of p_i w^{l,n} is the MLP's output minus its bias, which goes down the same paths once.
+        It is taken from `mlp_writes` where the trace has them, and multiplied out anew where it has not or where the
+        model's half precision has rounded them. Multiply-adds per image, for T tokens, A paths, width W and N neurons:
+        T A W through the paths, and T N W for multiplying out.
         """
-        activations = trace.activations[self.layer].to(self.weights.projection)
-        writes = activations @ self.weights.blocks[self.layer].neuron_writes
-        total = self._sent(trace, writes)
+        attention = path_attention(self.weights, trace, self.layer, self.normalize)
+        total = self.landed(self._gathered(trace, attention))
         return total + self.weights.neurons * self.remainders(trace) @ self.remainder_basis
+
+    def _gathered(
+        self, trace: Trace, attention: Float[Tensor, "image path token"]
+    ) -> Float[Tensor, "image path width"]:
+        """What each path gathers of all neurons together."""
+        block, like = self.weights.blocks[self.layer], self.weights.projection
+        written = trace.mlp_writes.get(self.layer)
+        if written is None or written.dtype != like.dtype:
+            return attention @ (trace.activations[self.layer].to(like) @ block.neuron_writes)
+        # the bias leaves after the tokens are added up: no second copy of all tokens
+        return attention @ written - attention.sum(-1, keepdim=True) * block.neuron_bias
 
     def bias_effect(self, trace: Trace) -> Float[Tensor, "image embed"]:
         """What the MLP's output bias adds through the same paths; inside the remainder in the equal split."""
         bias = self.weights.blocks[self.layer].neuron_bias
         attention = path_attention(self.weights, trace, self.layer, self.normalize)
         return attention.sum(-1) @ self._paths.send(bias[None])[0]
-
-    def _sent(
-        self, trace: Trace, vectors: Float[Tensor, "image token width"]
-    ) -> Float[Tensor, "image embed"]:
-        return self.landed(
-            path_attention(self.weights, trace, self.layer, self.normalize) @ vectors
-        )
 
     def landed(self, gathered: Float[Tensor, "image path width"]) -> Float[Tensor, "image embed"]:
         """Where the residual-stream vectors land that each path has gathered, summed over paths.

@@ -124,6 +124,9 @@ class Trace:
     ln_1: layer l' -> the statistics of that block's first layer norm [image, token].
     ln_post: statistics of the final layer norm at the class token [image].
 
+    Empty unless asked for, to spare `SecondOrderLens.layer_effect` a product:
+    mlp_writes: layer l -> what the MLP adds to every token, its bias included [image, token, width].
+
     Only for first-order effects (empty unless asked for):
     normalized: layer -> the output of ln_1, which the heads read [image, token, width].
     mlp_outputs: layer -> what the MLP adds to the class token [image, width].
@@ -135,6 +138,7 @@ class Trace:
     activations: Mapping[int, Float[Tensor, "image token neuron"]] = field(default_factory=dict)
     attention: Mapping[int, Float[Tensor, "image head token"]] = field(default_factory=dict)
     ln_1: Mapping[int, LayerNormScale] = field(default_factory=dict)
+    mlp_writes: Mapping[int, Float[Tensor, "image token width"]] = field(default_factory=dict)
     normalized: Mapping[int, Float[Tensor, "image token width"]] = field(default_factory=dict)
     mlp_outputs: Mapping[int, Float[Tensor, "image width"]] = field(default_factory=dict)
     stem: Float[Tensor, "image width"] | None = None

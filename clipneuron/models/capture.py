@@ -1,6 +1,6 @@
 """One forward pass through an open_clip image tower, and what it leaves behind."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,22 +25,25 @@ def capture(
     pixels: Float[Tensor, "image 3 height width"],
     layers: Sequence[int],
     first_order: bool = False,
+    writes: bool = False,
 ) -> Trace:
     """The trace of one forward pass, which computes the same bits as `visual(pixels)` alone.
 
     Kept are the activations of `layers` and, for every block after the first of them, the class
     token's attention and the statistics of ln_1. Activations are the forward pass's own tensors, not
-    copies, in the model's type; attention and statistics are in float32 or better.
+    copies, in the model's type; attention and statistics are in float32 or better. `writes` keeps what
+    the MLPs of `layers` add to every token, for `SecondOrderLens.layer_effect`.
 
     Memory per image, in bytes, for T tokens, N neurons, H heads, L blocks of width W and numbers of
     s bytes: s T N for every layer of `layers`, 4 T (H + 2) for every block after the first of them.
     In float32 that is 614 kB a layer for ViT-B-32 (6.8 MB for all but the last), 4.2 MB a layer for
-    ViT-L-14 (97 MB for all but the last). `first_order` adds s W (T + 1) and attention for every block:
-    1.9 MB for ViT-B-32, 25.4 MB for ViT-L-14.
+    ViT-L-14 (97 MB for all but the last). `writes` adds s T W for every layer of `layers`, a quarter of
+    its activations: 154 kB a layer for ViT-B-32, 1.1 MB for ViT-L-14. `first_order` adds s W (T + 1) and
+    attention for every block: 1.9 MB for ViT-B-32, 25.4 MB for ViT-L-14.
     """
     _check_call(visual, pixels, layers)
     notes = _Notes()
-    with _hooks(visual, frozenset(layers), first_order, notes):
+    with _hooks(_plan(visual, frozenset(layers), first_order, writes, notes)):
         output = visual(pixels)
     return notes.trace(output[0] if isinstance(output, tuple) else output)
 
@@ -70,6 +73,7 @@ class _Notes:
     activations: dict[int, Tensor] = field(default_factory=dict)
     attention: dict[int, Tensor] = field(default_factory=dict)
     ln_1: dict[int, LayerNormScale] = field(default_factory=dict)
+    mlp_writes: dict[int, Tensor] = field(default_factory=dict)
     normalized: dict[int, Tensor] = field(default_factory=dict)
     mlp_outputs: dict[int, Tensor] = field(default_factory=dict)
     ln_post: list[LayerNormScale] = field(default_factory=list)
@@ -82,18 +86,22 @@ class _Notes:
             activations=self.activations,
             attention=self.attention,
             ln_1=self.ln_1,
+            mlp_writes=self.mlp_writes,
             normalized=self.normalized,
             mlp_outputs=self.mlp_outputs,
             stem=self.stem[0] if self.stem else None,
         )
 
 
+Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]
+
+
 @contextmanager
-def _hooks(visual: Any, layers: frozenset[int], first_order: bool, notes: _Notes) -> Iterator[None]:
-    """Attach the hooks that fill `notes`; they are gone afterwards, also after an exception."""
+def _hooks(plan: Iterable[tuple[nn.Module, Hook]]) -> Iterator[None]:
+    """Attach the hooks that fill notes; they are gone afterwards, also after an exception."""
     handles: list[RemovableHandle] = []
     try:
-        for module, hook in _plan(visual, layers, first_order, notes):
+        for module, hook in plan:
             handles.append(module.register_forward_hook(hook))
         yield
     finally:
@@ -101,11 +109,8 @@ def _hooks(visual: Any, layers: frozenset[int], first_order: bool, notes: _Notes
             handle.remove()
 
 
-Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]
-
-
 def _plan(
-    visual: Any, layers: frozenset[int], first_order: bool, notes: _Notes
+    visual: Any, layers: frozenset[int], first_order: bool, writes: bool, notes: _Notes
 ) -> Iterator[tuple[nn.Module, Hook]]:
     """Which module gets which hook."""
     batch_first = visual.transformer.batch_first
@@ -113,6 +118,8 @@ def _plan(
     for layer, block in enumerate(visual.transformer.resblocks):
         if layer in layers:
             yield block.mlp.gelu, _note_activations(layer, notes, batch_first)
+            if writes:
+                yield block.ls_2, _note_mlp_writes(layer, notes, batch_first)
         if layer > first:
             yield block.ln_1, _note_statistics(layer, notes, batch_first)
         if layer > first or first_order:
@@ -126,6 +133,13 @@ def _plan(
 def _note_activations(layer: int, notes: _Notes, batch_first: bool) -> Hook:
     def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         notes.activations[layer] = _image_first(output, batch_first)
+
+    return hook
+
+
+def _note_mlp_writes(layer: int, notes: _Notes, batch_first: bool) -> Hook:
+    def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        notes.mlp_writes[layer] = _image_first(output, batch_first)
 
     return hook
 

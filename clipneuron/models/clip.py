@@ -162,14 +162,19 @@ class Clip:
         return digest(self.architecture, (self.network if whole else self.visual).state_dict())
 
     def trace(
-        self, pixels: Tensor, layers: Sequence[int] | None = None, first_order: bool = False
+        self,
+        pixels: Tensor,
+        layers: Sequence[int] | None = None,
+        first_order: bool = False,
+        writes: bool = False,
     ) -> Trace:
         """What one forward pass over normalised pixels [image, 3, height, width] leaves behind.
 
-        Kept is what `layers` need: all but the last, if none are named.
+        Kept is what `layers` need: all but the last, if none are named. `writes` and `first_order` keep more, as
+        `capture` says.
         """
         chosen = range(self.layers - 1) if layers is None else layers
-        return capture(self.visual, self._readable(pixels), chosen, first_order)
+        return capture(self.visual, self._readable(pixels), chosen, first_order, writes)
 
     @torch.no_grad()
     def encode_images(self, pixels: Tensor) -> Float[Tensor, "image embed"]:

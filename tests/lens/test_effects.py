@@ -1,5 +1,6 @@
 """The factorised effects against literal loops, in float64, over the towers that the method covers."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -73,6 +74,31 @@ def test_the_layer_effect_is_the_sum_over_its_neurons(case, split):
     _, weights, trace = case
     lens = lens_of(weights, 0, split=split)
     assert_close(lens.layer_effect(trace), lens.effects(trace).sum(1), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("normalize", [False, True])
+def test_what_the_mlp_wrote_makes_the_same_layer_effect(case, split, normalize):
+    tower, weights, _ = case
+    pixels = random_pixels(tower, 3)
+    for layer in range(weights.layers - 1):
+        lens = lens_of(weights, layer, split=split, normalize=normalize)
+        trace = capture(tower, pixels, [layer], writes=True)
+        expected = lens.layer_effect(capture(tower, pixels, [layer]))
+        assert_close(lens.layer_effect(trace), expected, rtol=1e-10, atol=1e-12)
+        silent = replace(trace, activations={layer: torch.zeros_like(trace.activations[layer])})
+        assert_close(lens.layer_effect(silent), expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_what_half_precision_wrote_is_not_taken(split):
+    """It was rounded with its bias; float32 is accumulated from the activations, bit for bit as without it."""
+    half = tiny_tower(layers=3, width=16, embed=12, dtype=torch.bfloat16)
+    pixels = random_pixels(half, 3)
+    lens = lens_of(tower_weights(half), 0, split=split)
+    with_writes = lens.layer_effect(capture(half, pixels, [0], writes=True))
+    assert with_writes.dtype == torch.float32
+    assert torch.equal(with_writes, lens.layer_effect(capture(half, pixels, [0])))
 
 
 def test_neurons_and_bias_make_up_what_the_mlp_sent_through_later_heads(case):

@@ -71,7 +71,9 @@ def test_the_output_is_unchanged_bit_for_bit(tower):
     pixels = random_pixels(tower)
     before = embed(tower, pixels)
     for layers, first_order in [([0, 1, 2], False), ([1], True), ([], False), ([3], True)]:
-        assert torch.equal(capture(tower, pixels, layers, first_order).embeddings, before)
+        for writes in (False, True):
+            trace = capture(tower, pixels, layers, first_order, writes)
+            assert torch.equal(trace.embeddings, before)
     assert torch.equal(embed(tower, pixels), before)
 
 
@@ -116,7 +118,7 @@ def test_sigma_is_the_root_of_the_biased_variance_and_eps():
 def test_trace_and_weights_rebuild_every_block_at_the_class_token(tower):
     """x + heads(ln_1 x) + mlp: what is captured and what is folded must add up to the model."""
     pixels = random_pixels(tower)
-    trace = capture(tower, pixels, range(4), first_order=True)
+    trace = capture(tower, pixels, range(4), first_order=True, writes=True)
     weights = tower_weights(tower)
     class_token = trace.stem
     streams = residual_stream(tower, pixels)
@@ -127,6 +129,7 @@ def test_trace_and_weights_rebuild_every_block_at_the_class_token(tower):
         heads = torch.einsum("iht,ithc,hcw->iw", trace.attention[layer], values, block.output)
         mlp = trace.activations[layer][:, 0] @ block.neuron_writes + block.neuron_bias
         torch.testing.assert_close(mlp, trace.mlp_outputs[layer], **tolerance(tower))
+        assert torch.equal(trace.mlp_writes[layer][:, 0], trace.mlp_outputs[layer])
         class_token = class_token + heads + block.output_bias + mlp
         torch.testing.assert_close(class_token, streams[layer + 1][:, 0], **tolerance(tower))
 
@@ -154,6 +157,7 @@ def test_only_what_the_asked_layers_need_is_kept(layers, later):
     trace = capture(tower, random_pixels(tower), layers)
     assert set(trace.activations) == set(layers)
     assert sorted(trace.attention) == sorted(trace.ln_1) == later
+    assert not trace.mlp_writes
     assert not trace.normalized
     assert not trace.mlp_outputs
     assert trace.stem is None
@@ -167,6 +171,15 @@ def test_first_order_keeps_every_layer():
     )
     assert list(trace.activations) == [2]
     assert list(trace.ln_1) == [3]
+
+
+def test_writes_are_what_activations_and_folded_weights_make(tower):
+    trace = capture(tower, random_pixels(tower), [2, 1], writes=True)
+    assert set(trace.mlp_writes) == {1, 2}
+    for layer, written in trace.mlp_writes.items():
+        block = tower_weights(tower).blocks[layer]
+        expected = trace.activations[layer] @ block.neuron_writes + block.neuron_bias
+        torch.testing.assert_close(written, expected, **tolerance(tower))
 
 
 def test_activations_are_the_forward_passes_own_tensors():
@@ -188,6 +201,8 @@ def test_memory_is_what_the_docstring_says():
     rest += sum(scale.mean.nbytes + scale.sigma.nbytes for scale in trace.ln_1.values())
     assert activations == 2 * 4 * tokens * neurons
     assert rest == 2 * 4 * tokens * (heads + 2)
+    written = capture(tower, random_pixels(tower, 1), [1, 2], writes=True).mlp_writes
+    assert sum(value.untyped_storage().nbytes() for value in written.values()) == activations / 4
     more = capture(tower, random_pixels(tower, 1), [1, 2], first_order=True)
     kept = (*more.normalized.values(), *more.mlp_outputs.values())
     assert sum(value.untyped_storage().nbytes() for value in kept) == 4 * 4 * 32 * (tokens + 1)
