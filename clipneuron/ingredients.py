@@ -2,9 +2,10 @@
 
 import hashlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,12 @@ from numpy.typing import NDArray
 
 from clipneuron.demo import pool as demo_pool
 from clipneuron.demo.batches import truth_table
-from clipneuron.demo.collection import CONTENTS, scene_seed, write_collection
+from clipneuron.demo.collection import (
+    CONTENTS,
+    scene_seed,
+    write_collection,
+    write_things,
+)
 from clipneuron.demo.evaluate import PROMPTS
 from clipneuron.demo.grammar import GrammarCaptioner
 from clipneuron.demo.scenes import sample_scene
@@ -61,7 +67,7 @@ def pictures_of(recipe: Recipe, store: Objects) -> Collection:
 def labelled_pictures_of(recipe: Recipe, store: Objects) -> tuple[Collection, tuple[str, ...]]:
     """The pictures of the recipe's evaluation and the names of their classes, in the order of their labels.
 
-    Those of the demo world show one class each and are other scenes than those of the sweep. Raises ValueError for
+    Those of the demo world show one thing each and are other scenes than those of the sweep. Raises ValueError for
     pictures without labels and for class names that do not fit them.
     """
     asked = recipe.evaluation
@@ -120,21 +126,22 @@ def scene_truth(seed: int, images: Sequence[str], texts: Sequence[str]) -> NDArr
     return truth_table(scenes, list(texts)).T
 
 
-def _pictures(images: str, store: Objects, seed: int, count: int, of_a_class: bool) -> Collection:
+def _pictures(images: str, store: Objects, seed: int, count: int, labelled: bool) -> Collection:
     if images != "demo":
         return open_collection(images)
-    kind = "demo-classes" if of_a_class else "demo"
+    kind = "demo-things" if labelled else "demo"
     objects = store.under(f"pictures/{kind}-{seed}-{count}")
     if objects.size(CONTENTS) is None:
         probe(objects)  # before minutes of rendering
-        _render(objects, seed, count, of_a_class)
+        write = write_things if labelled else partial(write_collection, biased=True)
+        _render(objects, partial(write, count=count, seed=seed))
     return open_collection(objects.url)
 
 
-def _render(objects: Objects, seed: int, count: int, of_a_class: bool) -> None:
+def _render(objects: Objects, write: Callable[[Path], None]) -> None:
     """Render the scenes into the store. Their records come last: with them, the collection is complete."""
     with tempfile.TemporaryDirectory(prefix="clipneuron-") as folder:
-        write_collection(Path(folder), count, seed, biased=True, of_a_class=of_a_class)
+        write(Path(folder))
         pictures = sorted(path for path in Path(folder).iterdir() if path.name != CONTENTS)
         with ThreadPoolExecutor(_UPLOADS) as pool:
             list(pool.map(lambda path: objects.put(path.name, path.read_bytes()), pictures))

@@ -16,7 +16,7 @@ class Evaluation(Config):
     """How the paper's evidence is gathered: labelled pictures, a zero-shot classifier, what is looked at closely."""
 
     images: str = Field(
-        default="", description="labelled pictures; 'demo' renders scenes of one class each"
+        default="", description="labelled pictures; 'demo' renders scenes of one thing each"
     )
     every: int = Field(default=1, ge=1, description="use every n-th picture (the authors: 10)")
     limit: int = Field(default=0, ge=0, description="use at most this many pictures; 0 means all")
@@ -117,6 +117,7 @@ RECIPES: dict[str, dict[str, Any]] = {
             "limit": 1000,
             "templates": "demo",
             "pools": ("demo", "words-10k", "class-descriptions"),
+            "detail_layers": (0, 3),
             "sizes": (4, 8, 16, 32, 64),
             "indirect_images": 256,
         },

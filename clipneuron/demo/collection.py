@@ -1,7 +1,7 @@
 """Folders of pictures of held-out scenes, with a record of what is in each."""
 
-import itertools
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,12 @@ from clipneuron.demo.scenes import (
     HELD_OUT_SEEDS,
     Placed,
     Scene,
+    arranged,
     class_of,
     contents,
     sample_scene,
 )
-from clipneuron.demo.things import thing
+from clipneuron.demo.things import THINGS, thing
 
 LARGEST = 1_000_000
 """Pictures that a collection can have: collections of different seeds share no scene seed."""
@@ -35,7 +36,7 @@ class Record:
     """File name in the folder."""
     caption: str
     label: str
-    """The class if exactly one of the ten is in the picture, otherwise ""."""
+    """The class if exactly one of the ten is in the picture, otherwise ""; of `write_things`, the thing."""
     contents: tuple[str, ...]
     """Sorted names of the things in it and of its background."""
     background: str
@@ -54,22 +55,21 @@ def scene_seed(seed: int, index: int) -> int:
     return held_out
 
 
-def write_collection(
-    directory: Path, count: int, seed: int, biased: bool, of_a_class: bool = False
-) -> None:
+def write_collection(directory: Path, count: int, seed: int, biased: bool) -> None:
     """Write pictures `000000.png` ... of held-out scenes and their records to the directory.
 
-    With `of_a_class`, scenes without exactly one of the ten classes are passed over, and so are their numbers.
     Writing the same collection again gives the same bytes.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    drawn = ((index, sample_scene(scene_seed(seed, index), biased)) for index in itertools.count())
-    wanted = (pair for pair in drawn if class_of(pair[1]) or not of_a_class)
-    with (directory / CONTENTS).open("w", encoding="utf-8") as lines:
-        for index, scene in itertools.islice(wanted, count):
-            name = f"{index:06d}.png"
-            Image.fromarray(render(scene)).save(directory / name, compress_level=1)
-            lines.write(json.dumps(_line(name, scene_seed(seed, index), scene)) + "\n")
+    scenes = (sample_scene(scene_seed(seed, index), biased) for index in range(count))
+    _write(directory, seed, ((scene, class_of(scene)) for scene in scenes))
+
+
+def write_things(directory: Path, count: int, seed: int) -> None:
+    """The same of scenes with one thing each, labelled with its name: all things of the world in turn, anywhere."""
+    names = [THINGS[index % len(THINGS)].name for index in range(count)]
+    seeds = [scene_seed(seed, index) for index in range(count)]
+    scenes = (arranged("", {name: 1}, own) for name, own in zip(names, seeds, strict=True))
+    _write(directory, seed, zip(scenes, names, strict=True))
 
 
 def read_collection(directory: Path) -> list[Record]:
@@ -90,12 +90,22 @@ def plain_scene(scene: Scene) -> dict[str, Any]:
     return {"background": scene.background, "variant": scene.variant, "objects": objects}
 
 
-def _line(name: str, seed: int, scene: Scene) -> dict[str, Any]:
+def _write(directory: Path, seed: int, scenes: Iterable[tuple[Scene, str]]) -> None:
+    """Write the pictures of labelled scenes, and their records."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / CONTENTS).open("w", encoding="utf-8") as lines:
+        for index, (scene, label) in enumerate(scenes):
+            name = f"{index:06d}.png"
+            Image.fromarray(render(scene)).save(directory / name, compress_level=1)
+            lines.write(json.dumps(_line(name, scene_seed(seed, index), scene, label)) + "\n")
+
+
+def _line(name: str, seed: int, scene: Scene, label: str) -> dict[str, Any]:
     """The line of one picture."""
     return {
         "image": name,
         "caption": caption(scene, seed),
-        "label": class_of(scene),
+        "label": label,
         "contents": sorted(contents(scene)),
         "background": scene.background,
         "seed": seed,
