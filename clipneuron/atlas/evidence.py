@@ -1,0 +1,268 @@
+"""The evidence report: every claim of the paper with its number beside ours, and the pictures and data behind it."""
+
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import pyarrow as pa
+import pyarrow.csv
+from rich.table import Table
+
+from clipneuron.atlas import plots
+from clipneuron.atlas.accuracies import Ablation, Accuracies
+from clipneuron.atlas.claims import all_claims
+from clipneuron.atlas.distributions import Distributions, Variances
+from clipneuron.atlas.figures import contact_sheet, png
+from clipneuron.atlas.grounds import Evidence, Setting, sentence
+from clipneuron.atlas.neurons import Keys, NeuronCard, neuron_cards
+from clipneuron.atlas.verdicts import Claim, with_interval
+from clipneuron.storage.store import Run
+
+TOP_TEXTS = 4
+NAMED_FAILURES = 10
+SHORT = {"all": "w/o all", "large": "w/o large", "small": "w/o small", "pc": "from PC 1"}
+
+
+@dataclass(frozen=True)
+class EvidenceKeys:
+    """The stages whose tables are read; what a stage has not committed is missing from the report, no error.
+
+    predictions: second order, first order, indirect. ablations: the one of them with the table `significance`.
+    descriptions: pool name -> stage with the descriptions of the detail layers.
+    """
+
+    predictions: tuple[str, ...]
+    ablations: str
+    first_order: str
+    indirect_directions: str
+    directions: str
+    descriptions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """The first texts of a neuron with their signs, by pool (Tables 2 and 5)."""
+
+    layer: int
+    neuron: int
+    texts: Mapping[str, tuple[tuple[str, float], ...]]
+
+
+@dataclass(frozen=True)
+class EvidenceReport:
+    """What a finished run says of the paper's claims, for a terminal, a page and programs."""
+
+    evidence: Evidence
+    claims: list[Claim]
+    cards: Sequence[NeuronCard]
+    spoken: Sequence[Spoken]
+    read_picture: Callable[[int], bytes]
+
+    @classmethod
+    def of(
+        cls,
+        run: Run,
+        keys: EvidenceKeys,
+        setting: Setting,
+        read_picture: Callable[[int], bytes],
+        cards: Sequence[NeuronCard],
+    ) -> "EvidenceReport":
+        """Read the tables of a run; `read_picture` gives a picture of D by its number, `cards` are shown with words.
+
+        Raises StoreError for tables that cannot be read.
+        """
+        accuracies = Accuracies.of(run, keys.predictions)
+        distributions = Distributions.of(
+            run, keys.directions, keys.ablations, keys.indirect_directions, keys.first_order
+        )
+        evidence = Evidence(setting, accuracies, distributions)
+        return cls(evidence, all_claims(evidence), cards, _spoken(run, keys, cards), read_picture)
+
+    def tables(self) -> list[Table]:
+        """The claims and the accuracies per layer, for a terminal."""
+        return [self._claims_table(), self._layers_table()]
+
+    def markdown(self) -> str:
+        """The page `report.md`; it shows the pictures that `files` puts beside it."""
+        blocks = [*self._head(), *self._claims(), *self._pictures(), *self._texts(), *self._data()]
+        return "\n\n".join(blocks) + "\n"
+
+    def files(self) -> dict[str, bytes]:
+        """The report's folder: name -> content. The same bytes for the same tables."""
+        claims = json.dumps([claim.as_json() for claim in self.claims], indent=1).encode()
+        return {
+            "report.md": self.markdown().encode(),
+            "claims.json": claims,
+            **{name: picture for name, (picture, _) in self._drawn.items()},
+            **{name: _csv(table) for name, table in self._tables().items()},
+        }
+
+    @cached_property
+    def _drawn(self) -> dict[str, tuple[bytes, str]]:
+        """File name -> PNG and the words below it."""
+        drawn = plots.drawn(self.evidence)
+        if self.cards:
+            sheet = contact_sheet(self.cards, self.read_picture, self.evidence.setting.model)
+            words = (
+                "Neurons with their top words and the pictures of largest effect (Fig. 5 and 12)"
+            )
+            drawn["neurons.png"] = png(sheet), words
+        return drawn
+
+    def _tables(self) -> dict[str, pa.Table]:
+        """File name -> the data behind the pictures."""
+        distributions = self.evidence.distributions
+        found = {
+            "accuracies.csv": self.evidence.accuracies.table(),
+            "neurons.csv": distributions.table(),
+            "heads.csv": _heads(distributions),
+            "indirect.csv": _indirect(distributions.indirect),
+        }
+        return {name: table for name, table in found.items() if table.num_rows}
+
+    def _claims_table(self) -> Table:
+        table = Table(title="The paper's claims", title_justify="left", show_lines=True)
+        for heading in ("where", "claim", "paper", "ours", "difference", "verdict"):
+            table.add_column(heading)
+        for claim in self.claims:
+            table.add_row(*_cells(claim))
+        return table
+
+    def _layers_table(self) -> Table:
+        found = self.evidence.accuracies
+        table = Table(title="Accuracy with a layer's effects replaced", title_justify="left")
+        for heading in ("layer", *SHORT.values()):
+            table.add_column(heading, justify="right")
+        for layer in found.layers("all"):
+            figures = (found.accuracy(Ablation(name, layer)) for name in SHORT)
+            table.add_row(str(layer), *(with_interval(f) if f else "-" for f in figures))
+        return table
+
+    def _head(self) -> Iterator[str]:
+        setting = self.evidence.setting
+        yield f"# The paper's evidence: {setting.model}"
+        if setting.caveat:
+            yield f"> **{sentence(setting.caveat)}**"
+        yield _page_table(("setting", ""), setting.rows())
+        yield self._pictures_counted()
+
+    def _pictures_counted(self) -> str:
+        found = self.evidence.accuracies
+        lines = [f"Accuracies are over {found.pictures:,} pictures; intervals are 95 % bootstrap."]
+        if found.unlabelled:
+            lines.append(f"{found.unlabelled:,} pictures have no label and are left out.")
+        if found.disagreements:
+            lines.append(
+                f"The stages' undisturbed predictions differ on {found.disagreements:,} pictures; "
+                "every drop is taken within one stage."
+            )
+        if found.failed:
+            lines.append(f"{len(found.failed):,} pictures failed and are left out:")
+        named = [f"`{p.image}` ({p.reason})" for _, p in sorted(found.failed.items())]
+        more = ["..."] if len(named) > NAMED_FAILURES else []
+        return " ".join([*lines, ", ".join(named[:NAMED_FAILURES] + more)]).strip()
+
+    def _claims(self) -> Iterator[str]:
+        yield "## Claims"
+        headings = ("#", "where", "claim", "paper", "ours", "difference", "verdict")
+        numbered = list(enumerate(self.claims, 1))
+        yield _page_table(headings, [(str(n), *_cells(claim)) for n, claim in numbered])
+        yield "### Criteria and reasons"
+        yield "\n".join(
+            f"{n}. **{claim.verdict}**: {claim.judgement.why}. *Criterion*: {claim.criterion}. "
+            f"*Setting*: {claim.setting}."
+            for n, claim in numbered
+        )
+
+    def _pictures(self) -> Iterator[str]:
+        yield "## Pictures"
+        for name, (_, words) in self._drawn.items():
+            yield f"![{words}]({name})"
+            yield f"*{words}.*"
+
+    def _texts(self) -> Iterator[str]:
+        if not self.spoken:
+            return
+        pools = list(self.spoken[0].texts)
+        yield "## Neurons in words (Tables 2 and 5)"
+        rows = [
+            (f"{s.layer}", f"#{s.neuron}", *("<br>".join(map(_signed, s.texts[p])) for p in pools))
+            for s in self.spoken
+        ]
+        yield _page_table(("layer", "neuron", *pools), rows)
+
+    def _data(self) -> Iterator[str]:
+        yield "## Data"
+        links = [f"[{name}]({name})" for name in ("claims.json", *self._tables())]
+        yield "The numbers behind every claim and picture: " + ", ".join(links) + "."
+
+
+def _cells(claim: Claim) -> tuple[str, ...]:
+    statement = claim.statement
+    return claim.where, statement, claim.paper, claim.ours, claim.difference, claim.verdict
+
+
+def _page_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _signed(spoken: tuple[str, float]) -> str:
+    text, weight = spoken
+    return f"{'+' if weight >= 0 else '-'}“{text}”"
+
+
+def _spoken(run: Run, keys: EvidenceKeys, cards: Sequence[NeuronCard]) -> list[Spoken]:
+    """The texts of the cards' neurons, pool by pool; a layer that a pool does not describe has none."""
+    pools = {pool: stage for pool, stage in keys.descriptions.items() if run.done(stage)}
+    texts: dict[tuple[int, int], dict[str, tuple[tuple[str, float], ...]]] = {
+        (card.layer, card.neuron): {} for card in cards
+    }
+    for pool, stage in pools.items():
+        for layer in sorted({card.layer for card in cards}):
+            neurons = [card.neuron for card in cards if card.layer == layer]
+            described = Keys(keys.directions, stage, None)
+            for card in neuron_cards(run, described, layer, neurons, TOP_TEXTS):
+                texts[layer, card.neuron][pool] = card.words
+    return [Spoken(*place, words) for place, words in texts.items()] if pools else []
+
+
+def _csv(table: pa.Table) -> bytes:
+    buffer = io.BytesIO()
+    pyarrow.csv.write_csv(table, buffer)
+    return buffer.getvalue()
+
+
+def _heads(distributions: Distributions) -> pa.Table:
+    layers, heads = distributions.heads.shape
+    places = [(layer, head) for layer in range(layers) for head in range(heads)]
+    return pa.table(
+        {
+            "layer": pa.array([layer for layer, _ in places], pa.int16()),
+            "head": pa.array([head for _, head in places], pa.int16()),
+            "size": distributions.heads.ravel(),
+        }
+    )
+
+
+def _indirect(found: Mapping[int, Variances]) -> pa.Table:
+    parts = [
+        pa.table(
+            {
+                "layer": [layer] * len(own.neurons),
+                "neuron": own.neurons,
+                "indirect": own.indirect,
+                "indirect_all": own.indirect_all,
+                "second_order": own.second_order,
+                "second_order_all": own.second_order_all,
+            }
+        )
+        for layer, own in found.items()
+    ]
+    return pa.concat_tables(parts) if parts else pa.table({"layer": []})
