@@ -40,6 +40,32 @@ class Captioner(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How a language model draws its words; the defaults are those of section 5.1 of the paper."""
+
+    temperature: float = 0.6
+    """What scores are divided by; 0 always takes the likeliest word."""
+    top_p: float = 0.9
+    """The share of probability that the likeliest words have together, to which the draw is limited."""
+    max_new_tokens: int = 2048
+    """The longest answer; 50 captions need more than 1024."""
+
+    def __post_init__(self) -> None:
+        if not (self.temperature >= 0 and 0 < self.top_p <= 1 and self.max_new_tokens >= 1):
+            raise ValueError(
+                f"expected a temperature of at least 0, top_p in (0, 1] and at least one new token, got {self}"
+            )
+
+    def __str__(self) -> str:
+        return f"t{self.temperature:g}-p{self.top_p:g}-n{self.max_new_tokens}"
+
+
+def complete_lines(answer: str) -> str:
+    """What is whole of an answer that was cut off at its greatest length: all but the last line."""
+    return answer.rpartition("\n")[0]
+
+
 class AnswersFile:
     """Answers from a file: JSON lines with "prompt" (or "class", the subject), "answer", perhaps "seed".
 
