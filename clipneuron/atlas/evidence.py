@@ -104,7 +104,9 @@ class EvidenceReport:
         """File name -> PNG and the words below it."""
         drawn = plots.drawn(self.evidence)
         if self.cards:
-            sheet = contact_sheet(self.cards, self.read_picture, self.evidence.setting.model)
+            setting = self.evidence.setting
+            title = f"{setting.model}; D: {setting.images}"
+            sheet = contact_sheet(self.cards, self.read_picture, title)
             words = (
                 "Neurons with their top words and the pictures of largest effect (Fig. 5 and 12)"
             )

@@ -99,8 +99,8 @@ def _negligible(evidence: Evidence, name: str) -> tuple[Estimate | None, Judgeme
 
 NEARLY_NOTHING = (
     f"holds if at the worst layer it costs at most {limit(NEGLIGIBLE)} of what ablating all its neurons costs, and at "
-    f"no layer more than {limit(SMALL)} of that; in part if at most {limit(SMALL)} at the worst layer; cannot be judged "
-    "if the interval of the share reaches over both limits or the whole drop is not clear of zero"
+    f"no layer more than {limit(SMALL)} of that; in part if at most {limit(SMALL)} at the worst layer; cannot be "
+    "judged if the interval of the share reaches over both limits or the whole drop is not clear of zero"
 )
 
 
@@ -185,8 +185,8 @@ def first_order_late(evidence: Evidence) -> Claim:
         "A.2, Fig. 10",
         "Mean-ablating first-order effects, attention layer after attention layer, costs little before the last",
         f"holds if at most {limit(EARLY_FALL)} of the whole fall has come about before layer {evidence.late}, where "
-        f"the last third of the model begins; in part up to {limit(EARLY_FALL_IN_PART)}; cannot be judged if the interval "
-        "reaches over both limits or the whole fall is not clear of zero",
+        f"the last third of the model begins; in part up to {limit(EARLY_FALL_IN_PART)}; cannot be judged if the "
+        "interval reaches over both limits or the whole fall is not clear of zero",
         judgement,
         Figure("share of the fall before the last third", share),
         paper_says="layers 9-11 of 12",

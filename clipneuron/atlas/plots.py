@@ -140,7 +140,7 @@ def head_sizes(sizes: PerNeuron, note: str) -> bytes:
         axes.set_xlabel("head")
         axes.set_ylabel("attention layer")
         for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_locator(MaxNLocator(integer=True))
+            axis.set_major_locator(_whole_numbers())
 
     return _png(draw, note)
 
@@ -156,10 +156,14 @@ def sparsity(
             _violins(panels[0], significant, SKY)
             panels[0].axhline(2, color=BLACK, linestyle="--", label="the paper's 2 %")
             title = "Share of the evaluation's pictures with a significant effect"
-            _finish(panels[0], "", "pictures (%)", title)
+            _finish(panels[0], "", "pictures (%)", title, columns=3)
         _violins(panels[-1], participation, ORANGE)
         _finish(
-            panels[-1], "layer", "pictures (%)", "Effective share of D's pictures, no threshold"
+            panels[-1],
+            "layer",
+            "pictures (%)",
+            "Effective share of D's pictures, no threshold",
+            columns=2,
         )
 
     return _png(draw, note, height=8.0 if significant else 5.0)
@@ -173,8 +177,9 @@ def rank(explained: Mapping[int, PerNeuron], note: str) -> bytes:
         _violins(axes, explained, GREEN)
         label = "the paper's mean, ViT-B-32 layer 9"
         axes.axhline(48.2, color=BLACK, linestyle="--", label=label)
-        axes.set_ylim(0, 100)
-        _finish(axes, "layer", "explained variance (%)", "Variance of large effects along PC 1")
+        axes.set_ylim(0, 110)
+        title = "Variance of large effects along PC 1"
+        _finish(axes, "layer", "explained variance (%)", title, columns=3)
 
     return _png(draw, note)
 
@@ -227,7 +232,7 @@ def _curve(axes: Axes, points: Curve, label: str, colour: str, marker: str) -> N
         return
     places = [place for place, _ in points]
     middle, low, high = (100 * np.array([p[n] for _, p in points]) for n in range(3))
-    axes.fill_between(places, low, high, color=colour, alpha=0.15, linewidth=0)
+    axes.fill_between(places, low, high, color=colour, alpha=0.12, linewidth=0)
     axes.plot(places, middle, color=colour, marker=marker, markersize=5, label=label)
 
 
@@ -254,14 +259,22 @@ def _violins(axes: Axes, by_layer: Mapping[int, PerNeuron], colour: str) -> None
     parts["cmedians"].set(color=BLACK, label="median")
     means = [values.mean() for values in known.values()]
     axes.plot(list(known), means, "o", color=BLACK, markersize=4, label="mean")
+    axes.set_ylim(0, 1.2 * max(values.max() for values in known.values()))
 
 
-def _finish(axes: Axes, x: str, y: str, title: str, *, whole: bool = True) -> None:
+def _whole_numbers() -> MaxNLocator:
+    # A mark for every layer or head, as long as they can be told apart.
+    return MaxNLocator(nbins=26, steps=[1, 2, 5, 10], integer=True)
+
+
+def _finish(
+    axes: Axes, x: str, y: str, title: str, *, whole: bool = True, columns: int = 1
+) -> None:
     """Titles, grid and legend; `whole` for an axis of layers, which has whole numbers only."""
     axes.set_title(title)
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.grid(alpha=0.25)
     if whole:
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(frameon=False, loc="best")
+        axes.xaxis.set_major_locator(_whole_numbers())
+    axes.legend(frameon=False, loc="best", ncols=columns)
