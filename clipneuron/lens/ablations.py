@@ -23,6 +23,7 @@ import torch
 from einops import rearrange, repeat
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn.functional import embedding
 
 from clipneuron.lens.effects import SecondOrderLens
 from clipneuron.lens.trace import Trace
@@ -77,8 +78,9 @@ class LayerAblation:
     freely, but for all, large and small; they share their projections where they read the same tensor.
 
     Cost per image, in multiply-adds, for T tokens, N neurons, A paths, width W, embed d and K large effects:
-    T N W for the sum of effects, (T + A + R) A N for coefficients, norms and R different `read`, N d for each
-    replacement, K A W for the large effects. Held: the lens's Gram matrices, R N A and N d per replacement.
+    T A W for the sum of effects (T N W more for traces without `mlp_writes`), (T + A + R) A N for coefficients, norms
+    and R different `read`, N d for each replacement, K A W for the large effects. Held: the lens's Gram matrices, N W,
+    R N A and N d per replacement.
 
     Raises ValueError where shapes do not belong to the lens's layer or a replacement's name is taken.
     """
@@ -99,6 +101,8 @@ class LayerAblation:
         reads = {id(item.read): item.read.to(like) for item in replacements.values()}
         self._column = {name: list(reads).index(id(r.read)) for name, r in replacements.items()}
         self._reads = _readings(lens, list(reads.values()))
+        # a model keeps its transpose, whose rows are gathered ten times slower
+        self._rows = lens.weights.blocks[lens.layer].neuron_writes.contiguous()
         rows = self.mean.mT @ self._rows
         self._mean_sum = lens.landed(rows[None])[0] + (
             lens.weights.neurons * self.mean_remainder @ lens.remainder_basis
@@ -124,10 +128,6 @@ class LayerAblation:
         changes = {"all": without, "large": large, "small": without - large, **replaced}
         return Ablated(changes, is_large)
 
-    @property
-    def _rows(self) -> Float[Tensor, "neuron width"]:
-        return self.lens.weights.blocks[self.lens.layer].neuron_writes
-
     def _sum(
         self,
         coefficients: Float[Tensor, "image neuron path"],
@@ -146,8 +146,8 @@ class LayerAblation:
     ) -> Float[Tensor, "read image neuron"]:
         """<phi_n - b_n, read_n> for every different `read`."""
         along_paths, along_remainder = self._reads
-        values = coefficients.transpose(0, 1) @ along_paths + remainders @ along_remainder
-        return rearrange(values, "neuron image read -> read image neuron")
+        values = rearrange(coefficients.transpose(0, 1) @ along_paths, "n i r -> r i n")
+        return values + remainders @ along_remainder
 
 
 def representations(trace: Trace, *, normalize: bool = True) -> Float[Tensor, "image embed"]:
@@ -182,18 +182,17 @@ def cumulative_ablations(
 
 def _readings(
     lens: SecondOrderLens, reads: list[Tensor]
-) -> tuple[Float[Tensor, "neuron path read"], Float[Tensor, "neuron coordinate read"]]:
+) -> tuple[Float[Tensor, "neuron path read"], Float[Tensor, "read coordinate neuron"]]:
     """The directions that are read along, seen from the paths and from the remainder's axes."""
     neurons = lens.weights.neurons
     if not reads:
         empty = lens.weights.projection.new_empty
-        return empty(neurons, lens.paths, 0), empty(neurons, len(lens.remainder_basis), 0)
+        return empty(neurons, lens.paths, 0), empty(0, len(lens.remainder_basis), neurons)
     stacked = torch.stack(reads, dim=-1)
     starts = range(0, neurons, BLOCK)
     blocks = [slice(start, min(start + BLOCK, neurons)) for start in starts]
-    return torch.cat(
-        [lens.basis(block) @ stacked[block] for block in blocks]
-    ), lens.remainder_basis @ stacked
+    along_paths = torch.cat([lens.basis(block) @ stacked[block] for block in blocks])
+    return along_paths, lens.remainder_basis @ rearrange(stacked, "n d r -> r d n")
 
 
 def _gathered(
@@ -212,7 +211,7 @@ def _gathered(
     for places in torch.split(order, BLOCK, dim=1):
         mine = coefficients.gather(1, repeat(places, "i n -> i n p", p=paths))
         mine = mine * chosen.gather(1, places)[..., None]
-        total.baddbmm_(mine.mT, rows[places])
+        total.baddbmm_(mine.mT, embedding(places, rows))
     return total
 
 

@@ -1,5 +1,6 @@
 """Ablations against brute force: every effect by the literal formula, replaced one by one, in float64."""
 
+from dataclasses import replace
 from inspect import unwrap
 from types import SimpleNamespace
 
@@ -135,6 +136,19 @@ def test_mean_ablating_all_neurons_replaces_what_the_mlp_sent_through_later_head
         means = LayerAblation(equal, *mean_of(equal, data), torch.zeros(NEURONS), {})
         total = equal.layer_effect(data).mean(0) - equal.layer_effect(test)
         assert_close(means.changes(test)["all"], total, **EXACT)
+
+
+def test_what_the_mlps_wrote_changes_no_number(case, setting):
+    weights, data, test = case
+    lens, direction = lens_of(weights, 0, *setting), random_directions(0)[0]
+    replacement = {"pc": Replacement(direction, direction)}
+    thresholds = lens.norms(data).median(0).values / 2
+    ablation = LayerAblation(lens, *mean_of(lens, data), thresholds, replacement)
+    block = weights.blocks[0]
+    written = test.activations[0] @ block.neuron_writes + block.neuron_bias
+    found = ablation.changes(replace(test, mlp_writes={0: written}))
+    for name, change in ablation.changes(test).items():
+        assert_close(found[name], change, **EXACT)
 
 
 def mlp_path_output(weights, trace, layer, normalize):
