@@ -259,7 +259,7 @@ def _violins(axes: Axes, by_layer: Mapping[int, PerNeuron], colour: str) -> None
     parts["cmedians"].set(color=BLACK, label="median")
     means = [values.mean() for values in known.values()]
     axes.plot(list(known), means, "o", color=BLACK, markersize=4, label="mean")
-    axes.set_ylim(0, 1.2 * max(values.max() for values in known.values()))
+    axes.set_ylim(0, 1.2 * (max(values.max() for values in known.values()) or 1))
 
 
 def _whole_numbers() -> MaxNLocator:

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from clipneuron.atlas.accuracies import Ablation, Accuracies, Outcomes
+from clipneuron.atlas.distributions import Distributions
 from clipneuron.atlas.evidence import EvidenceKeys
 from clipneuron.atlas.grounds import Setting
 from clipneuron.atlas.neurons import NeuronCard
@@ -235,3 +237,22 @@ def complete_run(root: Path, pictures: int = 400) -> Run:
     full = descriptions(DETAIL, [("a picture of falling snow", 0.6)], NEURONS)
     run.commit("descriptions-class", "0", {"descriptions": full})
     return run
+
+
+def counted(right: Mapping[Key, int], pictures: int = 1000) -> Accuracies:
+    """Ablations under which the first so many of the pictures are classified rightly: every gap is exact."""
+    index = np.arange(pictures)
+    outcomes = {Ablation(*key): Outcomes(index, index < count) for key, count in right.items()}
+    baselines = dict.fromkeys(outcomes, outcomes[Ablation(*NONE)]) if NONE in right else {}
+    return Accuracies(outcomes, baselines, {}, 0, 0)
+
+
+def distributions(**figures: object) -> Distributions:
+    empty: dict[str, object] = {
+        "explained": {},
+        "participation": {},
+        "significant": {},
+        "indirect": {},
+        "heads": np.empty((0, 0)),
+    }
+    return Distributions(**(empty | figures))  # type: ignore[arg-type]
