@@ -80,6 +80,19 @@ def labelled_pictures_of(recipe: Recipe, store: Objects) -> tuple[Collection, tu
     return thinned(whole, asked.every, asked.limit), _class_names(asked, whole)
 
 
+def class_names_in(spec: str) -> tuple[str, ...]:
+    """ImageNet's class names, or the lines of a file, all of which count; raises ValueError."""
+    if spec == "imagenet":
+        return IMAGENET_CLASSES
+    pool = open_pool(spec)
+    if any(pool.dropped.values()):
+        left = ", ".join(f"{count} {why}" for why, count in pool.dropped.items() if count)
+        raise ValueError(
+            f"{spec} cannot name classes, since lines would be left out ({left}): every line needs a name of its own"
+        )
+    return pool.texts
+
+
 def templates_of(recipe: Recipe) -> tuple[str, ...]:
     """The sentences that a class name is put into; raises ValueError."""
     spec = recipe.evaluation.templates
@@ -157,24 +170,13 @@ def _class_names(asked: Evaluation, pictures: Collection) -> tuple[str, ...]:
         )
     if asked.classes == "labels":
         return _names_of_labels(asked, pictures, max(known))
-    names = IMAGENET_CLASSES if asked.classes == "imagenet" else _names_in(asked.classes)
+    names = class_names_in(asked.classes)
     if max(known) >= len(names) or (pictures.by_name and len(known) != len(names)):
         raise ValueError(
             f"{asked.images} has {len(known)} classes with labels up to {max(known)}, but --classes {asked.classes} "
             f"names {len(names)}: give a file with one name per line in the order of the labels"
         )
     return names
-
-
-def _names_in(file: str) -> tuple[str, ...]:
-    """The lines of a file of class names, all of which count."""
-    pool = open_pool(file)
-    if any(pool.dropped.values()):
-        left = ", ".join(f"{count} {why}" for why, count in pool.dropped.items() if count)
-        raise ValueError(
-            f"{file} cannot name classes, since lines would be left out ({left}): every line needs a name of its own"
-        )
-    return pool.texts
 
 
 def _names_of_labels(asked: Evaluation, pictures: Collection, last: int) -> tuple[str, ...]:

@@ -50,10 +50,10 @@ class Lenses:
 
 
 def trace_of(
-    clip: Clip, pixels: UInt8[Tensor, "image 3 height width"], layers: Sequence[int]
+    clip: Clip, pixels: UInt8[Tensor, "image 3 height width"], layers: Sequence[int], **keep: bool
 ) -> Trace:
-    """The trace of uint8 pixels, normalised where and as the model computes."""
-    return clip.trace(clip.preprocess.normalize(pixels, clip.device, clip.dtype), layers)
+    """The trace of uint8 pixels, normalised where and as the model computes; `keep` as for `Clip.trace`."""
+    return clip.trace(clip.preprocess.normalize(pixels, clip.device, clip.dtype), layers, **keep)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Options that several commands share, and what their texts mean."""
 
 import argparse
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # torch comes with the recipes, Arrow with the store: --help is spared both
@@ -24,6 +25,22 @@ RECIPE_FIELDS = (
     "batch_size",
     "dtype",
     "device",
+    "text_activation",
+)
+
+EVALUATION_FIELDS = (
+    "images",
+    "every",
+    "limit",
+    "classes",
+    "templates",
+    "detail_layers",
+    "pools",
+    "sizes",
+    "reconstruction",
+    "indirect_neurons",
+    "indirect_images",
+    "neurons",
 )
 
 
@@ -120,6 +137,11 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--shard-size", type=int, help="pictures per commit")
     group.add_argument("--batch-size", type=int, help="pictures per forward pass")
     group.add_argument("--dtype", choices=("float32", "bfloat16"), help="of the model")
+    group.add_argument(
+        "--text-activation",
+        choices=("trained", "gelu"),
+        help="gelu: exact GELU in the text tower, as the authors' program encodes texts (default: trained)",
+    )
     group.add_argument("--device", help="auto (a GPU if there is one), cpu, cuda, cuda:1 ...")
 
 
@@ -179,13 +201,20 @@ def recipe_of(chosen: argparse.Namespace) -> "Recipe":
 
     from clipneuron.recipes import named_recipe
 
-    options = {field: getattr(chosen, field) for field in RECIPE_FIELDS}
-    given = {name: value for name, value in options.items() if value is not None}
+    given = _given(chosen, {field: field for field in RECIPE_FIELDS})
+    evaluation = _given(chosen, {field: f"evaluation_{field}" for field in EVALUATION_FIELDS})
+    given |= {"evaluation": evaluation} if evaluation else {}
     try:
         return named_recipe(chosen.recipe, given)
     except ValidationError as error:
         lines = [_fault(item) for item in error.errors()]
         raise ValueError("the recipe does not hold together:\n  " + "\n  ".join(lines)) from error
+
+
+def _given(chosen: argparse.Namespace, options: Mapping[str, str]) -> dict[str, Any]:
+    """What the command line says of these fields, each under the option of its name."""
+    values = {field: getattr(chosen, option, None) for field, option in options.items()}
+    return {field: value for field, value in values.items() if value is not None}
 
 
 def _fault(item: Any) -> str:

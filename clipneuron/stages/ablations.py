@@ -126,7 +126,7 @@ class AblationsWorker:
         predictions = Predictions(self.classifier)
         above = {item.lens.layer: torch.zeros(self.clip.neurons) for item in self.layers}
         for pictures, pixels in loaded.slices(self.stage.batch_size):
-            trace = trace_of(self.clip, pixels, self.stage.lenses.layers)
+            trace = trace_of(self.clip, pixels, self.stage.lenses.layers, writes=True)
             before = representations(trace, normalize=self.stage.lenses.normalize)
             predictions.add({Ablation(): before})
             for item in self.layers:

@@ -17,7 +17,7 @@ from clipneuron.lens.paths import Split
 from clipneuron.lens.trace import Trace
 from clipneuron.models.clip import Clip
 from clipneuron.predictions import Ablation, Predictions
-from clipneuron.sources import Batch, ClipLoader, PictureFeed
+from clipneuron.sources import Batch, ClipLoader, PictureFeed, trace_of
 from clipneuron.stage import Advance, Output, Resources, Shard
 from clipneuron.storage import tables
 from clipneuron.storage.store import Run
@@ -39,8 +39,7 @@ class HeadEffects:
         self, clip: Clip, pixels: Tensor
     ) -> tuple[Trace, Float[Tensor, "image layer head embed"]]:
         """The trace of uint8 pixels, and its heads' effects."""
-        normalized = clip.preprocess.normalize(pixels, clip.device, clip.dtype)
-        trace = clip.trace(normalized, [], first_order=True)
+        trace = trace_of(clip, pixels, [], first_order=True)
         weights = clip.weights
         return trace, head_effects(weights, trace, split=self.split, normalize=self.normalize)
 

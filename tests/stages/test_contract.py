@@ -14,7 +14,14 @@ from clipneuron.stages.merge import MergeTree
 from clipneuron.storage import tables
 from clipneuron.storage.images import open_collection
 from clipneuron.storage.store import Run
-from tests.stages.world import clip, finished, quiet_runner, sweep_of, write_pictures
+from tests.stages.world import (
+    clip,
+    finished,
+    quiet_runner,
+    reproduction_of,
+    sweep_of,
+    write_pictures,
+)
 
 NAMES = (
     "plan",
@@ -25,6 +32,16 @@ NAMES = (
     "directions",
     "descriptions",
     "explanations",
+    "evaluation",
+    "classifier",
+    "reconstructions",
+    "ablations",
+    "first-order-means",
+    "first-order",
+    "activation-means",
+    "indirect-ablations",
+    "indirect",
+    "indirect-directions",
 )
 
 
@@ -35,7 +52,9 @@ def some_truth(texts: Sequence[str]) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def run_and_stages(tmp_path_factory) -> tuple[Run, dict[str, Stage]]:
-    sweep, run = finished(tmp_path_factory.mktemp("contract"))
+    reproduction = reproduction_of(tmp_path_factory.mktemp("contract"))
+    sweep = reproduction.sweep
+    run, _ = reproduction.run(quiet_runner())
     swept = planned_shards(run, parts=1)
     tree = MergeTree.over(swept, sweep.layers, clip().neurons, block=24, fan_in=2)
     keys = (sweep.keys(run).directions, sweep.keys(run).descriptions)
@@ -44,7 +63,11 @@ def run_and_stages(tmp_path_factory) -> tuple[Run, dict[str, Stage]]:
     )
     quiet_runner().run([*tree.levels, scored], run)
     stages = [sweep.plan(), *sweep.stages(run), *tree.levels[:1], scored]
-    return run, {stage.name.split("-")[0]: stage for stage in stages}
+    stages += [reproduction.plan, *reproduction.stages(run)]
+    # The first of a kind, its longest name first: texts and descriptions are the sweep's.
+    kinds = sorted(NAMES, key=len, reverse=True)
+    kind = {stage.name: next(n for n in kinds if stage.name.startswith(n)) for stage in stages}
+    return run, {kind[stage.name]: stage for stage in reversed(stages)}
 
 
 @pytest.mark.parametrize("name", NAMES)

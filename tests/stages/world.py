@@ -1,6 +1,7 @@
 """A tiny model and a few pictures, one of them broken, for tests of stages, engine and command line."""
 
 import io
+import shutil
 from functools import cache
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from rich.console import Console
 from clipneuron.engine.runner import Runner
 from clipneuron.models.clip import Clip, load_clip
 from clipneuron.recipes import Recipe
+from clipneuron.reproduction import Reproduction
 from clipneuron.storage.objects import Objects
 from clipneuron.storage.store import Run, Store
 from clipneuron.sweep import Sweep
@@ -49,14 +51,18 @@ def write_pictures(folder: Path, count: int = 12, seed: int = 0) -> Path:
     return folder
 
 
-def sweep_of(
-    folder: Path,
-    store: str | Objects = "store",
-    extends: str = "",
-    retry: frozenset[tuple[str, str]] = frozenset(),
-    **options: object,
-) -> Sweep:
-    """The tiny model on pictures in `folder`, which are written there if it is empty; runs go to `store` there."""
+def write_labelled(folder: Path) -> Path:
+    """Four pictures of each of three classes, a folder each; 005.png of the second is cut off."""
+    for number, name in enumerate(("bird", "cat", "sea")):
+        write_pictures(folder / name, 4, seed=10 + number)
+    write_pictures(folder / "all", 6, seed=20)
+    (folder / "all" / "005.png").rename(folder / "cat" / "005.png")
+    shutil.rmtree(folder / "all")
+    return folder
+
+
+def recipe_of(folder: Path, **options: object) -> Recipe:
+    """What to compute with the tiny model on pictures in `folder`, which are written there if it is empty."""
     pictures = folder / "pictures"
     if not pictures.exists():
         write_pictures(pictures)
@@ -73,9 +79,45 @@ def sweep_of(
         "block": 24,
         "batch_size": 3,
     }
-    place = Store(folder / store if isinstance(store, str) else store)
-    recipe = Recipe(**{**fields, **options})
-    return Sweep.of(recipe, place, clip(), extends=extends, retry=retry)
+    return Recipe(**{**fields, **options})
+
+
+def store_in(folder: Path, store: str | Objects) -> Store:
+    """The store of this name in the folder, or the one on these objects."""
+    return Store(folder / store if isinstance(store, str) else store)
+
+
+def sweep_of(
+    folder: Path,
+    store: str | Objects = "store",
+    extends: str = "",
+    retry: frozenset[tuple[str, str]] = frozenset(),
+    **options: object,
+) -> Sweep:
+    """The sweep of `recipe_of`; runs go to `store` in the folder."""
+    recipe = recipe_of(folder, **options)
+    return Sweep.of(recipe, store_in(folder, store), clip(), extends=extends, retry=retry)
+
+
+def reproduction_of(
+    folder: Path, store: str | Objects = "store", *, asked: object = None, **options: object
+) -> Reproduction:
+    """The evidence on top of `sweep_of`: three classes of four pictures and a broken one, two pools of texts."""
+    labelled = folder / "labelled"
+    if not labelled.exists():
+        write_labelled(labelled)
+    (folder / "colours.txt").write_text("red\ngreen\nblue\ngrey\nblack")
+    evaluation = {
+        "images": str(labelled),
+        "templates": "demo",
+        "pools": (str(folder / "texts.txt"), str(folder / "colours.txt")),
+        "sizes": (1, 3),
+        "indirect_neurons": 3,
+        "indirect_images": 6,
+        **(asked or {}),
+    }
+    recipe = recipe_of(folder, **{**options, "evaluation": evaluation})
+    return Reproduction.of(recipe, store_in(folder, store), clip())
 
 
 def quiet_runner(**options: object) -> Runner:
