@@ -1,0 +1,27 @@
+"""The world's own painter draws what a caption says."""
+
+import numpy as np
+
+from clipneuron.demo import render, scene_from_caption
+from clipneuron.demo.painter import ScenePainter
+from clipneuron.models.text_to_image import Order, Painter
+
+
+def test_pictures_are_those_of_the_captions_scenes():
+    orders = [Order("two cats and a sofa in a room", seed) for seed in (3, 4, 3)] + [
+        Order("An OWL, elegantly")
+    ]
+    assert isinstance(ScenePainter(), Painter)
+    found = ScenePainter().paint(orders)
+    for order, painted in zip(orders, found, strict=True):
+        assert painted.reason == ""
+        assert np.array_equal(painted.pixels, render(scene_from_caption(order.caption, order.seed)))
+    assert np.array_equal(found[0].pixels, found[2].pixels)
+    assert not np.array_equal(found[0].pixels, found[1].pixels)
+
+
+def test_what_the_world_does_not_know_is_a_reason():
+    known, unknown = ScenePainter().paint([Order("a cat"), Order("a cloudless day")])
+    assert known.pixels is not None
+    assert unknown.pixels is None
+    assert "knows nothing named in 'a cloudless day'" in unknown.reason
