@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from torch import Tensor
@@ -14,6 +15,8 @@ from clipneuron.lens.first_order import head_effects
 from clipneuron.lens.trace import Trace
 from clipneuron.models.clip import Clip
 from clipneuron.reproduction import Reproduction
+from clipneuron.stage import Advance, Output, Resources, Shard
+from clipneuron.storage import tables
 from clipneuron.storage.images import Collection
 from clipneuron.storage.store import Run
 from tests.stages.world import clip, quiet_runner, reproduction_of
@@ -34,7 +37,8 @@ class World:
 
     @cached_property
     def classifier(self) -> Tensor:
-        return self.clip.classifier(self.reproduction.classes, self.reproduction.templates)
+        rows = self.run.read(self.reproduction.classifier.name, "classifier").sort_by("label")
+        return torch.tensor(rows["embedding"].to_pylist())
 
     def pixels(self, collection: Collection) -> tuple[list[int], Tensor]:
         """Numbers and normalised pixels of the pictures that can be read."""
@@ -66,15 +70,69 @@ class World:
         rows = self.run.read(stage, "predictions", filters=filters)
         return dict(zip(rows["index"].to_pylist(), rows["prediction"].to_pylist(), strict=True))
 
-    def expected(self, representations: Tensor) -> dict[int, int]:
-        best = (representations @ self.classifier.T).argmax(1).tolist()
-        return dict(zip(self.labelled[0], best, strict=True))
+    def agrees(self, found: dict[int, int], representations: Tensor) -> bool:
+        """Whether each picture has its best class, or one that rounding could have put first."""
+        logits = representations @ self.classifier.T
+        chosen = torch.tensor([found[number] for number in self.labelled[0]])
+        short = logits.max(1).values - logits.gather(1, chosen[:, None])[:, 0]
+        return len(found) == len(logits) and bool((short <= 1e-4 * logits.std(1)).all())
+
+
+@dataclass(frozen=True)
+class ManyClasses:
+    """A classifier of so many directions around what the pictures differ in that small changes change classes."""
+
+    reproduction: Reproduction
+
+    reads = ()
+    writes = ("classifier",)
+    unit = "classes"
+    resources = Resources(local=True)
+
+    @property
+    def name(self) -> str:
+        return self.reproduction.classifier.name
+
+    def shards(self, run: Run) -> list[Shard]:
+        return [Shard("all", 1)]
+
+    def loader(self, run: Run) -> "ManyClasses":
+        return self
+
+    def load(self, shard: Shard) -> None:
+        return None
+
+    def share(self, run: Run) -> None:
+        return None
+
+    def build(self, shared: None) -> "ManyClasses":
+        return self
+
+    def process(self, loaded: None, advance: Advance) -> Output:
+        with torch.inference_mode():
+            pixels = World(self.reproduction, None).labelled[1]
+            seen = torch.nn.functional.normalize(clip().visual(pixels), dim=1)
+        _, sizes, axes = torch.linalg.svd(seen - seen.mean(0), full_matrices=False)
+        clear = sizes > 0.05 * sizes[0]
+        generator = torch.Generator().manual_seed(0)
+        rows = torch.randn(3000, int(clear.sum()), generator=generator)
+        rows = torch.nn.functional.normalize(rows, dim=1) / sizes[clear] @ axes[clear]
+        rows = rows - rows @ seen.mean(0)[:, None] * seen.mean(0) / seen.mean(0).square().sum()
+        columns = {
+            "label": pa.array(range(3000), pa.int32()),
+            "name": [f"class {number}" for number in range(3000)],
+            "embedding": rows.tolist(),
+        }
+        return Output({"classifier": pa.table(columns, tables.schema("classifier"))})
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     reproduction = reproduction_of(tmp_path_factory.mktemp("evidence"))
-    run, _ = reproduction.run(quiet_runner())
+    run = reproduction.sweep.open()
+    # Committed first, hence the run's: the tiny model's own would give all pictures one class whatever is replaced.
+    quiet_runner().run([ManyClasses(reproduction)], run)
+    reproduction.run(quiet_runner())
     return World(reproduction, run)
 
 
@@ -82,6 +140,21 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 def no_gradients():
     with torch.inference_mode():
         yield
+
+
+def test_every_ablation_is_told_apart_by_its_predictions(world: World) -> None:
+    """Otherwise the tests below could not fail."""
+    reproduction, run = world.reproduction, world.run
+    stages = reproduction.ablations, reproduction.first_order, reproduction.indirect_ablations
+    rows = [run.read(stage(run).name, "predictions").to_pandas() for stage in stages]
+    seen = {
+        key: tuple(group.sort_values("index")["prediction"])
+        for table in rows
+        for key, group in table[table["status"] == "ok"].groupby(["ablation", "layer", "head"])
+    }
+    # The last head of a layer is where the layer is: those two are the same by definition.
+    assert len(set(seen.values())) >= len(seen) - world.clip.layers
+    assert len(seen) > 20
 
 
 def test_a_broken_picture_is_a_row_with_its_reason_and_no_other_is_lost(world: World) -> None:
@@ -96,7 +169,7 @@ def test_a_broken_picture_is_a_row_with_its_reason_and_no_other_is_lost(world: W
 
 def test_without_ablation_the_model_says_what_it_says(world: World) -> None:
     found = world.predicted(world.reproduction.ablations(world.run).name, ablation="none")
-    assert found == world.expected(world.clip.visual(world.labelled[1]))
+    assert world.agrees(found, world.clip.visual(world.labelled[1]))
 
 
 @pytest.mark.parametrize("layer", [0, 1])
@@ -116,7 +189,7 @@ def test_second_order_ablations_equal_those_of_materialised_effects(
         "pc": without + along.sum(1),
     }
     for name, expected in by_hand.items():
-        assert world.predicted(stage, ablation=name, layer=layer) == world.expected(expected), name
+        assert world.agrees(world.predicted(stage, ablation=name, layer=layer), expected), name
     rows = world.run.read(stage, "significance", filters=[("layer", "==", layer)]).to_pandas()
     above = rows.groupby("neuron")["above"].sum().to_numpy()
     np.testing.assert_array_equal(above, large.sum(0))
@@ -158,7 +231,7 @@ def test_texts_stand_for_effects_by_either_rule(world: World, rule: str) -> None
             reads = direction if rule == "paper" else writes
             replaced = without + ((centred * reads).sum(-1, keepdim=True) * writes).sum(1)
             found = world.predicted(stage.name, ablation=f"texts:{pool.name}:{size}", layer=0)
-            assert found == world.expected(replaced)
+            assert world.agrees(found, replaced)
 
 
 def test_first_order_ablations_take_layer_after_layer_to_its_mean_over_the_sweep(
@@ -171,11 +244,11 @@ def test_first_order_ablations_take_layer_after_layer_to_its_mean_over_the_sweep
     for layer in range(weights.layers):
         cut = (effects - mean)[:, : layer + 1].sum((1, 2))
         found = world.predicted(stage, ablation="attention", layer=layer)
-        assert found == world.expected(before - cut)
+        assert world.agrees(found, before - cut)
         by_head = (effects - mean)[:, :layer].sum((1, 2)) + (effects - mean)[:, layer, 0]
         if layer:
             found = world.predicted(stage, ablation="heads", layer=layer, head=0)
-            assert found == world.expected(before - by_head)
+            assert world.agrees(found, before - by_head)
     rows = world.run.read(stage, "first_order").to_pandas()
     sizes = rows.groupby(["layer", "head"])["square_sum"].sum().to_numpy()
     squares = (effects - mean).square().sum((0, 3)).flatten()
@@ -225,7 +298,7 @@ def test_a_layer_held_at_its_means_equals_a_forward_pass_with_it(world: World) -
     stage = world.reproduction.indirect_ablations(world.run).name
     means = world.clip.trace(world.swept[1], [0]).activations[0].mean(0)
     edited = with_neuron_at(world.clip, world.labelled[1], slice(None), means)
-    assert world.predicted(stage, ablation="indirect", layer=0) == world.expected(edited)
+    assert world.agrees(world.predicted(stage, ablation="indirect", layer=0), edited)
 
 
 def centred_effects(world: World, layer: int) -> Tensor:
