@@ -59,11 +59,14 @@ def test_a_drop_is_taken_within_its_own_stage(tmp_path: Path):
 def test_gaps_are_over_the_pictures_that_both_know(tmp_path: Path):
     run = samples.new_run(tmp_path)
     held = Ablation("indirect", 3)
-    one = samples.predictions({samples.NONE: [True] * 4, tuple(ALL): [False] * 4})
+    every = [True, True, False, True]
+    one = samples.predictions({samples.NONE: [True] * 4, tuple(ALL): every})
     two = samples.predictions({samples.NONE: [True, False], tuple(held): [True, False]}, start=2)
     run.commit("ablations", "0", {"predictions": one})
     run.commit("indirect", "0", {"predictions": two})
-    assert Accuracies.of(run, ["ablations", "indirect"]).gap(held, ALL).value == 0.5
+    gap = Accuracies.of(run, ["ablations", "indirect"]).gap(held, ALL)
+    assert gap.value == 0
+    assert (gap.low, gap.high) == (-1, 1)  # one picture gained, the other one lost
 
 
 def test_the_interval_is_the_bootstraps():

@@ -161,6 +161,15 @@ def test_second_order_comes_right_before_first_order(step: int, verdict: str):
     assert layer_claims.right_before(evidence(right)).verdict == verdict
 
 
+def test_drops_that_may_be_none_do_not_move_a_centre():
+    right = {NONE: 620} | {("all", layer, -1): 618 for layer in range(DEPTH - 1)}
+    right |= {("all", 9, -1): 320}
+    right |= {("attention", layer, -1): 620 - 400 * (layer >= 9) for layer in range(DEPTH)}
+    claim = layer_claims.right_before(evidence(right))
+    assert claim.ours == "centres: second order at layer 9.0, first order at layer 9.0"
+    assert claim.verdict == "does not hold"
+
+
 def test_the_order_is_not_judged_by_some_of_the_layers():
     right = {NONE: 620, ("all", 8, -1): 320, ("attention", 11, -1): 120}
     assert layer_claims.right_before(evidence(right)).verdict == "cannot be judged"
