@@ -1,5 +1,6 @@
 """Pipelines of the diffusers library: how they are named, loaded and run for pictures with seeds."""
 
+import inspect
 import json
 import os
 from collections import OrderedDict
@@ -64,7 +65,7 @@ class OnePipeline:
 
     def __init__(self, source: PipelineSource, placement: Placement):
         self.pipeline = load(source, placement)
-        self._settings = dict(source.settings)
+        self._settings = _settings(self.pipeline, source)
 
     def draw(self, captions: Sequence[str], seeds: Sequence[int]) -> Drawn:
         """One picture per caption and seed."""
@@ -83,11 +84,9 @@ class Cascade:
     """
 
     def __init__(self, first: PipelineSource, second: PipelineSource, placement: Placement):
-        unchecked = {"safety_checker": None, "watermarker": None, "requires_safety_checker": False}
-        self.first = load(first, placement, feature_extractor=None, **unchecked)
-        self.second = load(second, placement, text_encoder=None, tokenizer=None, **unchecked)
-        _add_checker(self.second, second, placement)
-        self._settings = dict(first.settings), dict(second.settings)
+        self.first = load(first, placement, checked=False)
+        self.second = load(second, placement, text_encoder=None, tokenizer=None)
+        self._settings = _settings(self.first, first), _settings(self.second, second)
         self._embedded: OrderedDict[str, Tensor] = OrderedDict()
 
     def draw(self, captions: Sequence[str], seeds: Sequence[int]) -> Drawn:
@@ -120,18 +119,27 @@ class Cascade:
         return embeddings
 
 
-def load(source: PipelineSource, placement: Placement, **parts: Any) -> Any:
-    """The pipeline in its place, silent; `parts` replace what its files say. Raises ValueError."""
+def load(source: PipelineSource, placement: Placement, checked: bool = True, **parts: Any) -> Any:
+    """The pipeline in its place, silent; `parts` replace what its files say. Raises ValueError.
+
+    Of DeepFloyd IF the safety checker is left out where it is not wanted (`checked`), and the watermark always.
+    """
     from diffusers import DiffusionPipeline
 
+    model, chosen = os.fspath(source.model), _files(source)
     try:
+        said = DiffusionPipeline.load_config(model, **chosen).get("safety_checker")
+        deepfloyd = bool(said) and said[1] == "IFSafetyChecker"
+        parts |= _UNCHECKED if deepfloyd else {}
         pipeline = DiffusionPipeline.from_pretrained(
-            os.fspath(source.model), dtype=placement.dtype, **_revision(source), **parts
+            model, dtype=placement.dtype, **chosen, **parts
         )
+        if deepfloyd and checked:
+            pipeline.register_modules(safety_checker=_checker(source, placement))
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"can't load the text-to-image pipeline {os.fspath(source.model)!r}: expected a folder made by "
-            f"save_pretrained or a name on the Hugging Face hub whose licence you have accepted ({error})"
+            f"can't load the text-to-image pipeline {model!r}: expected a folder made by save_pretrained or a "
+            f"name on the Hugging Face hub whose licence you have accepted ({error})"
         ) from error
     pipeline.set_progress_bar_config(disable=True)
     if placement.offload:
@@ -140,16 +148,16 @@ def load(source: PipelineSource, placement: Placement, **parts: Any) -> Any:
     return pipeline.to(placement.device)
 
 
-def _add_checker(pipeline: Any, source: PipelineSource, placement: Placement) -> None:
-    """Give the pipeline the safety checker of its files, if it has one.
+_UNCHECKED = {"safety_checker": None, "watermarker": None, "requires_safety_checker": False}
+
+
+def _checker(source: PipelineSource, placement: Placement) -> Any:
+    """DeepFloyd IF's safety checker.
 
     diffusers 0.42 can't load it under transformers 5, which wants every network to end its construction
     with post_init (diffusers' pull request 12794 added that to Stable Diffusion's checker only).
     """
     from diffusers.pipelines.deepfloyd_if import IFSafetyChecker
-
-    if not pipeline.feature_extractor:
-        return
 
     class Checker(IFSafetyChecker):  # type: ignore[misc]
         def __init__(self, config: Any):
@@ -160,12 +168,22 @@ def _add_checker(pipeline: Any, source: PipelineSource, placement: Placement) ->
         os.fspath(source.model),
         subfolder="safety_checker",
         dtype=placement.dtype,
-        **_revision(source),
+        **_files(source),
     )
-    pipeline.register_modules(safety_checker=checker.eval().to(placement.device))
+    return checker.eval()
 
 
-def _revision(source: PipelineSource) -> dict[str, str]:
+def _settings(pipeline: Any, source: PipelineSource) -> dict[str, Any]:
+    """The settings, which the pipeline knows: some pipelines ignore what they do not know."""
+    known = inspect.signature(pipeline.__call__).parameters
+    if unknown := sorted(set(source.settings) - set(known)):
+        raise ValueError(
+            f"{type(pipeline).__name__} has no setting {', '.join(unknown)}: it has {', '.join(known)}"
+        )
+    return dict(source.settings)
+
+
+def _files(source: PipelineSource) -> dict[str, str]:
     chosen = {"variant": source.variant}
     if not Path(source.model).is_dir():
         chosen["revision"] = source.revision

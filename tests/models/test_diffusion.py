@@ -196,10 +196,24 @@ def test_the_name_follows_models_and_settings_not_the_place(folders, tmp_path):
 
 
 def test_stage_one_alone_is_a_pipeline_like_any_other(folders):
-    [painted] = DiffusersPainter(source(folders / "sd", height=16, width=16), device="cpu").paint(
+    [small] = DiffusersPainter(source(folders / "one"), device="cpu").paint(ORDERS[:1])
+    assert small.pixels.shape == (16, 16, 3)
+    assert (small.unsafe, small.watermarked) == (False, False)
+
+
+def test_settings_reach_the_pipeline(folders):
+    [small] = DiffusersPainter(source(folders / "sd", height=16, width=8), device="cpu").paint(
         ORDERS[:1]
     )
-    assert painted.pixels.shape == (16, 16, 3)
+    assert small.pixels.shape == (16, 8, 3)
+    wrong = source(folders / "sd", no_such_setting=1)
+    with pytest.raises(
+        ValueError, match="StableDiffusionPipeline has no setting no_such_setting: it has prompt"
+    ):
+        DiffusersPainter(wrong, device="cpu").paint(ORDERS[:1])
+    wrong = source(folders / "two", steps=1)
+    with pytest.raises(ValueError, match="IFSuperResolutionPipeline has no setting steps"):
+        DiffusersPainter(source(folders / "one"), wrong, device="cpu").paint(ORDERS[:1])
 
 
 def test_another_precision_paints_too(folders):
