@@ -201,10 +201,10 @@ def _early_fall(evidence: Evidence) -> tuple[Estimate | None, Judgement]:
         return None, missing("first-order ablation of early and late layers")
     before, after = Ablation("attention", early[-1]), Ablation("attention", layers[-1])
     whole = found.drop(after)
-    share = found.ratio((NONE, before), (NONE, after))
-    if whole is None or share is None:
+    if whole is None:
         return None, missing("undisturbed pictures beside first-order ablation")
-    if whole.low <= 0:
+    share = found.ratio((NONE, before), (NONE, after))
+    if share is None or whole.low <= 0:
         return None, not_above_zero(whole, "the whole fall")
     name = "share of the fall before the last third"
     return share, at_most(share, EARLY_FALL, EARLY_FALL_IN_PART, name)

@@ -64,9 +64,6 @@ def add_commands(commands: Any) -> None:
     parser.add_argument(
         "--to", required=True, metavar="FILE", help="JSON lines to write; must not exist"
     )
-    parser.add_argument(
-        "--each", type=positive, default=40, help="descriptions per class (the paper: 40)"
-    )
 
 
 def add_evaluation(parser: argparse.ArgumentParser) -> None:
@@ -185,6 +182,6 @@ def class_prompts(chosen: argparse.Namespace) -> int:
     from clipneuron.models.language import write_prompts
 
     classes = tuple(dict.fromkeys(class_names_in(chosen.classes)))
-    write_prompts(chosen.to, prompts_of(classes, chosen.each))
+    write_prompts(chosen.to, prompts_of(classes))
     print(f"{len(classes):,} requests: {chosen.to}")
     return 0

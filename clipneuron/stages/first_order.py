@@ -172,13 +172,13 @@ def _ablated(
     effects: Float[Tensor, "image layer head embed"],
     means: Heads,
 ) -> dict[Ablation, Tensor]:
-    """The representations after each cut; those before any are the ablation that replaces nothing."""
+    """The representations before any cut and after each."""
     layers = cumulative_ablations(before, effects.sum(2), means.sum(1))
     heads = cumulative_ablations(before, effects.flatten(1, 2), means.flatten(0, 1))
     count = effects.shape[2]
     by_layer = {Ablation("attention", n): rows for n, rows in enumerate(layers[1:])}
     by_head = {Ablation("heads", n // count, n % count): rows for n, rows in enumerate(heads[1:])}
-    return by_layer | by_head
+    return {Ablation(): before} | by_layer | by_head
 
 
 def _head_columns(layers: int, heads: int, count: int) -> dict[str, pa.Array]:

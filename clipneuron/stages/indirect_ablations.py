@@ -87,11 +87,12 @@ class IndirectAblationsWorker:
     def _ablated(self, pixels: Tensor) -> dict[Ablation, Float[Tensor, "image embed"]]:
         clip = self.clip
         normalized = clip.preprocess.normalize(pixels, clip.device, clip.dtype)
-        found = {}
+        found: dict[Ablation, Tensor] = {}
         for layer, halt in halts(clip.visual, normalized, self.stage.layers).items():
             writes = clip.weights.blocks[layer].neuron_writes
             rest = partial(resume, clip.visual, layer)
             effect = layer_indirect_effect(halt, writes, self.means[layer], rest, normalize=False)
             # Not divided by anything: a class is chosen by the angle alone.
             found[Ablation("indirect", layer)] = halt.embeddings - effect
+            found[Ablation()] = halt.embeddings
         return found
