@@ -3,12 +3,12 @@
     python benchmarks/ablations.py                       # both splits: all layers; layer 9 with 18 sets of texts
     python benchmarks/ablations.py --batch 16 --repeats 3 --splits equal
 
-An ablation pass is one forward pass with capture and, for every layer, all of Fig. 3: all neurons, without large
-norms, without small norms, reconstruction from one direction. "texts" adds Fig. 4's 6 sizes of 3 pools. Indirect
-effects run the later blocks again for each neuron; quoted is the time per image and neuron, and the operations that
-`resume_flops` states. Each repeat times everything in turn, quoted are medians of the ratios to the plain forward pass
-timed just before. Means, directions and thresholds (the 98th percentile of 64 norms) come from pictures of noise; how
-many of the timed effects are above the thresholds is printed.
+An ablation pass is one forward pass with capture (also of what the MLPs wrote) and, for every layer, all of Fig. 3: all
+neurons, without large norms, without small norms, reconstruction from one direction. "texts" adds Fig. 4's 6 sizes of 3
+pools. Indirect effects run the later blocks again for each neuron; quoted is the time per image and neuron, and the
+operations that `resume_flops` states. Each repeat times everything in turn, quoted are medians of the ratios to the
+plain forward pass timed just before. Means, directions and thresholds (the 98th percentile of 64 norms) come from
+pictures of noise; how many of the timed effects are above the thresholds is printed.
 """
 
 import argparse

@@ -11,10 +11,11 @@ measured    how much longer than a plain forward pass each pass takes on this CP
             all layers: the efficiency of the added operations beside that of the forward pass's
 assumed     that added operations have the same efficiency, relative to the forward pass, for ViT-L-14 and on a GPU;
             that 5 % of the effects are large; that pictures come as fast as they are wanted; and what a row says
-cited       forward passes per second, as in benchmarks/scale.py; peaks of NVIDIA's data sheets (A100, H100 SXM, dense)
+cited       forward passes per second, as in benchmarks/scale.py; NVIDIA's data sheets (A100, H100 SXM, RTX 4090, dense)
 
-Gram matrices that do not fit into 80 % of a GPU's memory make a pass run several times over groups of layers. "Once" is
-what does not grow with the pictures: Gram matrices, twice, and the directions of all neurons, in float64.
+Gram matrices that do not fit into 80 % of a GPU's memory make a pass run several times over groups of layers. They are
+read once per batch of 32: where that takes longer than the added operations, it is what is added. "Once" is what does
+not grow with the pictures: Gram matrices, twice, and the directions of all neurons, in float64.
 """
 
 import argparse
@@ -39,19 +40,20 @@ from clipneuron import Clip, SecondOrderLens, load_clip
 from clipneuron.lens.directions import first_directions
 from clipneuron.lens.summaries import Collector, Moments
 
-DATA, EVALUATED, TOP = 5_124, 5_000, 100
+DATA, EVALUATED, TOP, BATCH = 5_124, 5_000, 100, 32
 AUTHORS = 5 * 86_400.0
 """Seconds: "the per-layer mean-ablation results for ViT-L-14 - took 5 days", on one A100 (appendix A.7)."""
 
 
 @dataclass(frozen=True)
 class GPU:
-    """Operations per second of forward passes, and of float64 products at the same share of the peak; bytes."""
+    """Operations per second of forward passes, and of float64 products at the same share of the peak; memory."""
 
     name: str
     rate: float
     double: float
     memory: float
+    bandwidth: float
 
 
 SHARE = A100_FLOPS / 312e12
@@ -61,11 +63,11 @@ SHARE = A100_FLOPS / 312e12
 def gpus(forward: float) -> list[GPU]:
     """From the cited rates; `forward` is the operations of a forward pass of ViT-L-14."""
     return [
-        GPU("A100, float16, cited", A100_FLOPS, 9.7e12 * SHARE, 40e9),
-        GPU("RTX 4090, mixed, cited", RTX_4090[1] * forward, 1.3e12 * SHARE, 24e9),
-        GPU("A100, float32, same share of peak", 19.5e12 * SHARE, 9.7e12 * SHARE, 40e9),
-        GPU("H100, float16, same share of peak", 989.4e12 * SHARE, 34e12 * SHARE, 80e9),
-        GPU("H100, float32, same share of peak", 67e12 * SHARE, 34e12 * SHARE, 80e9),
+        GPU("A100, float16, cited", A100_FLOPS, 9.7e12 * SHARE, 40e9, 1.555e12),
+        GPU("RTX 4090, mixed, cited", RTX_4090[1] * forward, 1.3e12 * SHARE, 24e9, 1.008e12),
+        GPU("A100, float32, same share of peak", 19.5e12 * SHARE, 9.7e12 * SHARE, 40e9, 1.555e12),
+        GPU("H100, float16, same share of peak", 989.4e12 * SHARE, 34e12 * SHARE, 80e9, 3.35e12),
+        GPU("H100, float32, same share of peak", 67e12 * SHARE, 34e12 * SHARE, 80e9, 3.35e12),
     ]
 
 
@@ -128,7 +130,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--batch", type=int, default=32, help="images per forward pass")
+    parser.add_argument("--batch", type=int, default=BATCH, help="images per forward pass")
     parser.add_argument("--repeats", type=int, default=8, help="timed repeats, after one warm-up")
     arguments = parser.parse_args()
     torch.manual_seed(0)
@@ -220,9 +222,11 @@ def projected(shape: Shape, forward: float, added: dict[str, float]) -> None:
     table("Fig. 9 of ViT-L-14 on one GPU, projected", ("GPU", *heads, "the authors' 5 days"))
     for gpu in gpus(forward):
         rate, groups = gpu.rate / forward, math.ceil(shape.held / (0.8 * gpu.memory))
-        sweep = DATA * (1 + added["calibrate"] + groups + added["effects"]) / rate
+        reading = shape.held / BATCH / gpu.bandwidth
+        effects, ablating = (max(added[name] / rate, reading) for name in ("effects", "ablations"))
+        sweep = DATA * ((1 + added["calibrate"] + groups) / rate + effects)
         once = shape.once() / gpu.rate + double / gpu.double
-        ablations = EVALUATED * (groups + added["ablations"]) / rate
+        ablations = EVALUATED * (groups / rate + ablating)
         whole = sweep + once + ablations
         minutes = (f"{seconds / 60:.1f} min" for seconds in (sweep, once, ablations, whole))
         row(gpu.name, f"{rate:,.0f}", str(groups), *minutes, f"{AUTHORS / whole:,.0f} x as long")
