@@ -15,7 +15,7 @@ from clipneuron.engine.runner import RunIncompleteError, Runner
 from clipneuron.stage import Resources
 from clipneuron.storage.store import Run, Store
 from tests.engine.fakes import Fake
-from tests.stages.world import finished, quiet_runner, sweep_of
+from tests.stages.world import finished, quiet_runner, reproduction_of, sweep_of
 
 pytestmark = pytest.mark.slow
 OPTIONS = ClusterOptions(actors=1, actor_cpus=1)
@@ -57,6 +57,16 @@ def test_a_sweep_on_a_cluster_gives_the_same_bytes_as_one_in_this_process(tmp_pa
     )
     _, again = sweep.run(runner())
     assert [report.done_now for report in again] == [0] * len(reports)
+
+
+def test_the_evidence_on_a_cluster_gives_the_same_bytes_as_in_this_process(tmp_path: Path) -> None:
+    reproduction = reproduction_of(tmp_path, "here")
+    here, _ = reproduction.run(quiet_runner())
+    there, reports = reproduction_of(tmp_path, "there").run(runner())
+    assert tables_of(there) == tables_of(here)
+    shared = 2  # one of the pools is the sweep's: its texts and descriptions are done already
+    assert len(reports) == len(tables_of(there)) + shared
+    assert there.verify() == []
 
 
 def test_a_sweep_may_go_on_elsewhere(tmp_path: Path) -> None:

@@ -159,6 +159,30 @@ def test_a_job_that_cannot_start_fails_with_one_sentence(
     assert list(tmp_path.iterdir()) == []
 
 
+EVIDENCE = ["--evaluation-limit", "8", "--pools", "demo", "--sizes", "2", "--detail-layers", "4"]
+EVIDENCE += ["--indirect-neurons", "2", "--indirect-images", "4"]
+
+
+def test_a_submitted_reproduction_commits_the_evidence(
+    client: JobSubmissionClient, tmp_path: Path
+) -> None:
+    words = command("reproduce", tmp_path, "--limit", "12", *EVIDENCE)
+    assert submit(client, "reproduce", words) == JobStatus.SUCCEEDED
+    run = run_in(tmp_path)
+    assert kinds(run) >= {
+        "evaluation",
+        "classifier",
+        "ablations",
+        "first",
+        "activation",
+        "indirect",
+    }
+    assert run.verify() == []
+    logs = client.get_job_logs("reproduce")
+    assert "The paper's claims" in logs
+    assert Path(logs.rpartition("report: ")[2].strip()).read_text().startswith("# ")
+
+
 def test_each_job_ends_with_its_stage(tmp_path: Path) -> None:
     """Without a cluster, for these are the same few lines."""
     done = {"plan", "texts"}
@@ -168,3 +192,7 @@ def test_each_job_ends_with_its_stage(tmp_path: Path) -> None:
         subprocess.run(words, cwd=ROOT, env=environment, check=True, capture_output=True)
         done.add(job)
         assert kinds(run_in(tmp_path)) == done
+    words = command("ablations", tmp_path, "--limit", "12", "--engine", "in-process", *EVIDENCE)
+    subprocess.run(words, cwd=ROOT, env=environment, check=True, capture_output=True)
+    done |= {"explanations", "evaluation", "classifier", "reconstructions", "ablations"}
+    assert kinds(run_in(tmp_path)) == done
