@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pyarrow as pa
 
-from clipneuron.storage import evidence_tables, sweep_tables
+from clipneuron.storage import attack_tables, evidence_tables, sweep_tables
 
 
 def schema(name: str, **shape: object) -> pa.Schema:
@@ -64,6 +64,12 @@ TABLES: dict[str, Callable[..., pa.Schema]] = {
         evidence_tables.activation_means,
         evidence_tables.indirect,
         evidence_tables.indirect_directions,
+        attack_tables.words,
+        attack_tables.word_neurons,
+        attack_tables.captions,
+        attack_tables.pictures,
+        attack_tables.verdicts,
+        attack_tables.screening,
     )
 }
 
