@@ -54,6 +54,75 @@ class Evaluation(Config):
     )
 
 
+PAIRS: dict[str, tuple[str, ...]] = {
+    # Table 3
+    "cifar10": ("horse:automobile", "dog:deer", "bird:frog", "ship:truck", "ship:automobile"),
+    # Figure 13
+    "figure13": (
+        "dog:deer",
+        "dog:cat",
+        "frog:bird",
+        "bird:frog",
+        "bird:cat",
+        "bird:horse",
+        "cat:vacuum cleaner",
+        "stop sign:yield",
+        "stop sign:crossroad",
+    ),
+}
+"""The paper's pairs c1:c2; c1 is in the picture, c2 is what it is to be taken for."""
+
+
+class Attack(Config):
+    """How semantic adversarial images are produced (Sec. 5.1); the numbers are the paper's."""
+
+    pairs: tuple[str, ...] = Field(
+        default=("cifar10",),
+        description="c1:c2, 'cifar10' (Table 3), 'figure13', or 'all' (each class against another one)",
+    )
+    classes: str = Field(
+        default="cifar10", description="all classes: 'cifar10', 'imagenet' or a file of names"
+    )
+    methods: tuple[Literal["second-order", "random", "indirect", "similar"], ...] = Field(
+        default=("second-order", "random", "indirect", "similar"),
+        description="how words are found: by the neurons for c2 - c1, or by one of Table 3's baselines",
+    )
+    repeats: int = Field(default=3, ge=1, description="repetitions of the whole experiment")
+    layers: tuple[int, ...] = Field(
+        default=(), description="layers of the neurons; empty means all of the run"
+    )
+    neurons: int = Field(default=100, ge=1, description="neurons that words are taken from")
+    words: int = Field(default=25, ge=1, description="words that the captions are asked for")
+    rule: Literal["paper", "authors"] = Field(
+        default="paper",
+        description="contributions summed over neurons (Eq. 6), or taken one by one",
+    )
+    sentences: str = Field(
+        default="sentence-transformers/all-distilroberta-v1",
+        description="model that finds synonyms of c2: a hub name, a folder, or 'clip', the model itself",
+    )
+    similarity: float = Field(default=0.6, description="cosine at which a word is a synonym")
+    blocked: str = Field(default="", description="file of words that are left out, one per line")
+    captioner: str = Field(
+        default="meta-llama/Meta-Llama-3-8B-Instruct",
+        description="hub name or folder of a chat model, http(s)://HOST/v1#MODEL, answers:FILE, or 'demo'",
+    )
+    captions: int = Field(default=50, ge=1, description="captions that are asked for")
+    rounds: int = Field(
+        default=3, ge=1, description="times that captions are asked for until enough fit"
+    )
+    chosen: int = Field(default=10, ge=1, description="captions that are painted, drawn at random")
+    painter: str = Field(
+        default="deepfloyd",
+        description="'deepfloyd', 'flux', hub name or folder of a text-to-image pipeline, or 'demo'",
+    )
+    offload: bool = Field(
+        default=False,
+        description="keep only the network at work on the GPU: less memory, more time",
+    )
+    each: int = Field(default=10, ge=1, description="pictures of every caption")
+
+
 class Recipe(Config):
     """Everything that decides what a run computes. Defaults are the paper's where it has one."""
 
@@ -100,6 +169,9 @@ class Recipe(Config):
     evaluation: Evaluation = Field(
         default_factory=Evaluation, description="how the paper's evidence is gathered"
     )
+    attack: Attack = Field(
+        default_factory=Attack, description="how semantic adversarial images are produced"
+    )
 
 
 RECIPES: dict[str, dict[str, Any]] = {
@@ -109,6 +181,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "model": "demo",
         "images": "demo",
         "limit": 2000,
+        "top": 40,  # 2 % of the pictures, as the paper's 100 are of its 5,000
         "pool": "demo",
         "atoms": 32,
         "batch_size": 64,
@@ -121,6 +194,7 @@ RECIPES: dict[str, dict[str, Any]] = {
             "sizes": (4, 8, 16, 32, 64),
             "indirect_images": 256,
         },
+        "attack": {"sentences": "clip", "captioner": "demo", "painter": "demo"},
     },
     # The paper's main setting: OpenAI's ViT-B-32 on every 250th ImageNet training image.
     # A shard stores the top effects of every neuron (1 GB over all layers), hence few, large shards.
@@ -135,6 +209,7 @@ RECIPES: dict[str, dict[str, Any]] = {
             "classes": "imagenet",
             "neurons": tuple((9, n) for n in (4, 391, 2137, 2914, 600, 974, 1517, 2002)),
         },
+        "attack": {"layers": (8, 9, 10)},
     },
     # The paper's appendix A.1: ViT-L-14 of LAION-2B. Its last seven layers with paths: the Gram matrices of all 23
     # would take 18 GB. Earlier ones run by --layers, a few at a time.
@@ -169,9 +244,11 @@ def named_recipe(name: str | None, options: Mapping[str, Any]) -> Recipe:
 
 
 def _over(fields: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields with the options in their place; those of the evaluation one by one."""
-    evaluation = {**fields.get("evaluation", {}), **options.get("evaluation", {})}
-    return {**fields, **options, "evaluation": evaluation}
+    """The fields with the options in their place; those of the evaluation and of the attack one by one."""
+    nested = {
+        name: {**fields.get(name, {}), **options.get(name, {})} for name in ("evaluation", "attack")
+    }
+    return {**fields, **options, **nested}
 
 
 def _from_file(path: Path) -> dict[str, Any]:

@@ -109,13 +109,14 @@ def placement(
     Raises ValueError when they do not fit beside at least one core for reading and committing, which would wait
     for ever without a word.
     """
-    gpus = sum(node.get("GPU", 0) for node in nodes)
+    offering = [node for node in nodes if resources.pool in node]
+    pools = {resources.pool: 1.0} if offering else {}
+    own = offering or nodes  # what nodes of other pools have is theirs
+    gpus = sum(node.get("GPU", 0) for node in own)
     per_actor = options.actor_gpus if options.actor_gpus >= 0 else float(gpus > 0)
-    cpus = options.actor_cpus or (1.0 if per_actor else _cores_per_actor(nodes))
-    offered = any(resources.pool in node for node in nodes)
-    pools = {resources.pool: 1.0} if offered else {}
+    cpus = options.actor_cpus or (1.0 if per_actor else _cores_per_actor(own))
     by_gpus = max(1, int(gpus / per_actor + 1e-9)) if per_actor else 0
-    actors = options.actors or by_gpus or _actors_by_cores(nodes, {"CPU": cpus, **pools})
+    actors = options.actors or by_gpus or _actors_by_cores(own, {"CPU": cpus, **pools})
     found = Placement(actors, cpus, per_actor, pools)
     _check_room(found, nodes)
     return found

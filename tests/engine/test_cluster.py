@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from clipneuron.engine import cluster
-from clipneuron.engine.cluster import ClusterOptions, placed
+from clipneuron.engine.cluster import ClusterOptions, placed, placement
 from clipneuron.stage import Resources
 
 CLIP = Resources(pool="clip")
@@ -45,3 +45,10 @@ def test_a_second_try_does_with_fewer_actors(asked, monkeypatch):
     options = ClusterOptions(actors=4, actor_cpus=1)
     found = placed(CLIP, options, Console(file=io.StringIO()), again=True)
     assert found.actors == 1
+
+
+@pytest.mark.parametrize(("pool", "actors"), [("clip", 1), ("gen", 2)])
+def test_a_pool_counts_on_its_own_nodes_alone(pool, actors):
+    nodes = [{"CPU": 4.0, "GPU": 1.0, "clip": 1.0}, {"CPU": 4.0, "GPU": 2.0, "gen": 2.0}]
+    found = placement(Resources(pool=pool), ClusterOptions(), nodes)
+    assert (found.actors, found.gpus, found.resources) == (actors, 1.0, {pool: 1.0})
