@@ -1,0 +1,243 @@
+"""What people said of pictures: one object per decision, so that no reviewer and no window overwrites another.
+
+    {run}/reviews/{reviewer}/{picture}-{digest}/{number}.json
+
+Numbers of a picture count up from 0, and the highest one is what its reviewer thinks now. Taking a decision back is
+a row as well ("undone"), so the history is whole.
+"""
+
+import csv
+import hashlib
+import io
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from itertools import combinations
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from clipneuron.storage import commits, markers, parquet, tables
+from clipneuron.storage.run import Run
+from clipneuron.storage.table_columns import described
+
+Verdict = Literal["keep", "shows-c2", "lacks-c1", "undone"]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+UNDONE = "undone"
+_FOLDER = "reviews/"
+
+
+class Decision(BaseModel):
+    """One decision of one reviewer on one picture; `time` is UTC, ISO 8601."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    picture: str
+    decision: Verdict
+    reviewer: str
+    time: str
+    note: str = ""
+    number: int
+
+
+class Agreement(NamedTuple):
+    """How two reviewers compare on the pictures that both have decided; keeping or removing is what counts.
+
+    kappa: Cohen's, (agreement - chance) / (1 - chance); None where chance alone makes them agree.
+    """
+
+    first: str
+    second: str
+    pictures: int
+    same: int
+    kappa: float | None
+
+
+def schema() -> pa.Schema:
+    """The table of decisions, a row per decision."""
+    return described(
+        "decisions",
+        {
+            "picture": (pa.string(), "id of the picture"),
+            "decision": (pa.string(), "keep, shows-c2, lacks-c1, or undone"),
+            "reviewer": (pa.string(), "who decided"),
+            "time": (pa.timestamp("ms", "UTC"), "when"),
+            "note": (pa.string(), "what the reviewer wrote beside it"),
+            "number": (pa.int32(), "how many decisions of this reviewer on it came before"),
+        },
+    )
+
+
+def decide(run: Run, reviewer: str, picture: str, decision: Verdict, note: str = "") -> Decision:
+    """The decision, now on record after all earlier ones of this reviewer on this picture.
+
+    Raises ValueError for a name that cannot be part of a key or a word that is no decision, StoreError.
+    """
+    folder = _folder(reviewer, picture)
+    if decision not in VERDICTS:
+        raise ValueError(f"{decision!r} is no decision; there are {', '.join(VERDICTS)}")
+    number = len(list(run.objects.list(folder)))
+    while True:
+        said = Decision(
+            picture=picture,
+            decision=decision,
+            reviewer=reviewer,
+            time=commits.now(),
+            note=note,
+            number=number,
+        )
+        if _record(run, said):
+            return said
+        number += 1  # another window of this reviewer was quicker
+
+
+def history(run: Run, reviewer: str | None = None) -> pa.Table:
+    """Every decision (of one reviewer), undone ones too: by reviewer, picture and number; raises StoreError."""
+    prefix = _FOLDER if reviewer is None else f"{_FOLDER}{_checked(reviewer)}/"
+    keys = list(run.objects.list(prefix))
+    return _table(markers.load_many(run.objects, Decision, keys))
+
+
+def decisions(run: Run, reviewer: str | None = None) -> pa.Table:
+    """What each reviewer thinks now of each picture: the latest decision, none where that is "undone".
+
+    Raises StoreError.
+    """
+    return standing(history(run, reviewer))
+
+
+def standing(said: pa.Table) -> pa.Table:
+    """The latest decision of each reviewer on each picture, without those that were undone."""
+    rows = said.sort_by("number").to_pylist()
+    latest = {(row["reviewer"], row["picture"]): row for row in rows}
+    kept = [latest[key] for key in sorted(latest) if latest[key]["decision"] != UNDONE]
+    return pa.Table.from_pylist(kept, schema=schema())
+
+
+def merged(said: pa.Table) -> dict[str, str]:
+    """What the reviewers say together of each picture: "kept" or "removed" if all agree, else "disputed".
+
+    Why a picture is removed may differ. `said` is of `decisions` or `standing`.
+    """
+    found: dict[str, set[str]] = {}
+    for picture, decision in zip(
+        said["picture"].to_pylist(), said["decision"].to_pylist(), strict=True
+    ):
+        found.setdefault(picture, set()).add("kept" if decision == "keep" else "removed")
+    return {
+        picture: words.pop() if len(words) == 1 else "disputed" for picture, words in found.items()
+    }
+
+
+def agreements(said: pa.Table) -> list[Agreement]:
+    """Every two reviewers who have decided on a picture in common; `said` as in `merged`."""
+    kept: dict[str, dict[str, bool]] = {}
+    columns = (said[name].to_pylist() for name in ("reviewer", "picture", "decision"))
+    for reviewer, picture, decision in zip(*columns, strict=True):
+        kept.setdefault(reviewer, {})[picture] = decision == "keep"
+    pairs = ((a, b, sorted(kept[a].keys() & kept[b].keys())) for a, b in combinations(kept, 2))
+    return [
+        _agreement(a, b, [(kept[a][picture], kept[b][picture]) for picture in pictures])
+        for a, b, pictures in pairs
+        if pictures
+    ]
+
+
+def adopt(run: Run, said: pa.Table) -> int:
+    """How many of these decisions, made on another copy of the run, are new to this one and now on record.
+
+    Raises ValueError for a table that is no table of decisions, or where this run has another decision under the
+    same number: then one reviewer worked on both copies, and nobody knows which came later. Nothing is written then.
+    """
+    rows = [_decision(row) for row in tables.check(said, schema()).to_pylist()]
+    there = {
+        (row["reviewer"], row["picture"], row["number"]): _decision(row)
+        for row in history(run).to_pylist()
+    }
+    for row in rows:
+        known = there.get((row.reviewer, row.picture, row.number), row)
+        if known != row:
+            raise ValueError(
+                f"{row.reviewer} decided on {row.picture} in both copies ({known.decision} here, "
+                f"{row.decision} there): let this reviewer have another name in one of them"
+            )
+    new = [row for row in rows if (row.reviewer, row.picture, row.number) not in there]
+    return sum(_record(run, row) for row in new)
+
+
+def as_csv(said: pa.Table) -> bytes:
+    """The decisions as CSV with a heading; times in UTC, ISO 8601."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, said.schema.names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({**row, "time": _iso(row["time"])} for row in said.to_pylist())
+    return text.getvalue().encode()
+
+
+def as_parquet(said: pa.Table) -> bytes:
+    """The decisions as Parquet."""
+    return parquet.encode(said)
+
+
+def load(path: Path) -> pa.Table:
+    """The decisions in a file that `as_csv` or `as_parquet` made; raises ValueError for any other file."""
+    data = path.read_bytes()
+    try:
+        if path.suffix == ".parquet":
+            return tables.check(parquet.decode(data), schema())
+        return _table(Decision(**row) for row in csv.DictReader(io.StringIO(data.decode())))
+    except (pa.ArrowException, ValidationError, UnicodeDecodeError, TypeError) as error:
+        raise ValueError(
+            f"{path} holds no decisions: expected an export of a review, .csv or .parquet"
+        ) from error
+
+
+def _record(run: Run, said: Decision) -> bool:
+    key = f"{_folder(said.reviewer, said.picture)}{said.number:06d}.json"
+    return run.objects.create(key, commits.dump(said))
+
+
+def _folder(reviewer: str, picture: str) -> str:
+    return f"{_FOLDER}{_checked(reviewer)}/{_slug(picture)}/"
+
+
+def _checked(reviewer: str) -> str:
+    return markers.checked_name("reviewer", reviewer)
+
+
+def _slug(picture: str) -> str:
+    """A part of a key that people can read; the digest tells apart what reads alike."""
+    if not picture:
+        raise ValueError("a picture without an id cannot be decided on")
+    readable = re.sub(r"[^A-Za-z0-9]+", "-", picture).strip("-")[:80]
+    digest = hashlib.sha256(picture.encode()).hexdigest()[:16]
+    return f"{readable}-{digest}".lstrip("-")
+
+
+def _table(said: Iterable[Decision]) -> pa.Table:
+    rows = [
+        row.model_dump() | {"time": datetime.fromisoformat(row.time)} for row in _in_order(said)
+    ]
+    return pa.Table.from_pylist(rows, schema=schema())
+
+
+def _in_order(said: Iterable[Decision]) -> Iterator[Decision]:
+    return iter(sorted(said, key=lambda row: (row.reviewer, row.picture, row.number)))
+
+
+def _decision(row: Mapping[str, Any]) -> Decision:
+    return Decision(**{**row, "time": _iso(row["time"])})
+
+
+def _iso(time: datetime) -> str:
+    return time.isoformat(timespec="milliseconds")
+
+
+def _agreement(first: str, second: str, kept: list[tuple[bool, bool]]) -> Agreement:
+    count, same = len(kept), sum(a == b for a, b in kept)
+    ours, theirs = (sum(pair[n] for pair in kept) / count for n in range(2))
+    chance = ours * theirs + (1 - ours) * (1 - theirs)
+    kappa = None if chance == 1 else (same / count - chance) / (1 - chance)
+    return Agreement(first, second, count, same, kappa)
