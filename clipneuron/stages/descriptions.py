@@ -33,6 +33,8 @@ class DescriptionsStage:
     atoms: int
     preparation: Preparation
     device: str
+    table: str = "directions"
+    """The table of the directions: `directions`, or `indirect_directions` of some neurons only."""
     resources: Resources = Resources()
 
     writes = ("descriptions",)
@@ -55,7 +57,7 @@ class DescriptionsStage:
 
     def loader(self, run: Run) -> "DescriptionsLoader":
         """Reads directions."""
-        return DescriptionsLoader(run, self.directions)
+        return DescriptionsLoader(run, self.directions, self.table)
 
     def share(self, run: Run) -> PreparedTexts:
         """The prepared text matrix."""
@@ -72,13 +74,14 @@ class DescriptionsLoader:
 
     run: Run
     directions: str
+    table: str
 
-    def load(self, shard: Shard) -> tuple[NeuronBlock, Tensor]:
-        """The block and its directions."""
+    def load(self, shard: Shard) -> tuple[NeuronBlock, pa.Table]:
+        """The block, and its neurons with their directions."""
         block: NeuronBlock = shard.payload
         columns = ["neuron", "direction"]
-        rows = self.run.read(self.directions, "directions", columns=columns, filters=block.filters)
-        return block, tensor(rows.sort_by("neuron")["direction"])
+        rows = self.run.read(self.directions, self.table, columns=columns, filters=block.filters)
+        return block, rows.sort_by("neuron")
 
 
 class DescriptionsWorker:
@@ -90,20 +93,20 @@ class DescriptionsWorker:
         self.texts = unchanging(shared.matrix).to(placed(stage.device))
 
     @torch.inference_mode()
-    def process(self, loaded: tuple[NeuronBlock, Tensor], advance: Advance) -> Output:
+    def process(self, loaded: tuple[NeuronBlock, pa.Table], advance: Advance) -> Output:
         """The table `descriptions`: one row per neuron and chosen text."""
-        block, directions = loaded
+        block, rows = loaded
         atoms = min(self.stage.atoms, *self.texts.shape)
-        found = pursuit(directions.to(self.texts), self.texts, atoms)
+        found = pursuit(tensor(rows["direction"]).to(self.texts), self.texts, atoms)
         advance(block.size)
-        return Output({"descriptions": self._table(block, found)})
+        return Output({"descriptions": self._table(block.layer, tensor(rows["neuron"]), found)})
 
-    def _table(self, block: NeuronBlock, found: Pursuit) -> pa.Table:
+    def _table(self, layer: int, neurons: Tensor, found: Pursuit) -> pa.Table:
         neuron, atom = (found.indices >= 0).nonzero(as_tuple=True)
         indices = found.indices[neuron, atom].cpu().numpy()
         columns = {
-            "layer": np.full(len(indices), block.layer, dtype=np.int16),
-            "neuron": (neuron + block.first).cpu().numpy().astype(np.int32),
+            "layer": np.full(len(indices), layer, dtype=np.int16),
+            "neuron": neurons[neuron.cpu()].numpy().astype(np.int32),
             "atom": atom.cpu().numpy().astype(np.int16),
             "text": pa.array(self.words[indices], pa.string()),
             "text_index": indices.astype(np.int32),
