@@ -1,0 +1,92 @@
+"""Texts that speak for one class and against another (Sec. 5.1), for many pairs of classes at once.
+
+v = M_text(c2) - M_text(c1) is the class direction of a pair c1:c2. A text that neurons write together with v moves
+pictures of c1 towards c2 without being c2: a spurious cue. Everything is vectorised over pairs, and only the
+descriptions of the chosen neurons are touched: no [neuron, text] matrix is made.
+"""
+
+from typing import Literal, get_args
+
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional
+
+from clipneuron.lens.pursuit import STOPPED
+
+Scoring = Literal["sum", "authors"]
+
+
+def strongest_neurons(
+    projections: Float[Tensor, "pair neuron"], count: int
+) -> Int[Tensor, "pair chosen"]:
+    """The neurons of largest |<v, r_n>|, the largest first, of all if `count` is more than there are.
+
+    The neurons may be of any layers, one after another. Among equal ones the first goes first.
+
+    >>> import torch
+    >>> strongest_neurons(torch.tensor([[0.1, -0.9, 0.4]]), 2)
+    tensor([[1, 2]])
+    """
+    if count < 1:
+        raise ValueError(f"count is {count}; expected at least one neuron per pair")
+    return projections.abs().sort(dim=1, descending=True, stable=True).indices[:, :count]
+
+
+def contributions(
+    projections: Float[Tensor, "pair neuron"],
+    neurons: Int[Tensor, "pair chosen"],
+    weights: Float[Tensor, "neuron atom"],
+) -> Float[Tensor, "pair chosen atom"]:
+    """gamma_j^n <v, r_n>: what each chosen neuron gives to each text of its description.
+
+    The sign of r_n does not matter: that of its weights turns with it.
+    """
+    return weights[neurons] * projections.gather(1, neurons)[..., None]
+
+
+def text_scores(
+    given: Float[Tensor, "pair chosen atom"],
+    indices: Int[Tensor, "pair chosen atom"],
+    texts: int,
+    scoring: Scoring = "sum",
+) -> Float[Tensor, "pair text"]:
+    """The contribution score of each text of the pool, 0 where no chosen neuron's description has it.
+
+    It is positive where the text speaks for c2. `given` are the contributions and `indices` their texts,
+    -1 where a description has ended.
+
+    "sum": w_j^v = sum_n gamma_j^n <v, r_n> (Eq. 6).
+    "authors": the largest of the summands. `generate_adversarial_images.py` of the paper's authors does
+    not sum: it sorts (neuron, text) pairs and drops repeated texts, which gives this order.
+
+    >>> import torch
+    >>> text_scores(torch.tensor([[[0.5, -0.2], [0.4, 0.3]]]), torch.tensor([[[2, 0], [0, 2]]]), 3)
+    tensor([[0.2000, 0.0000, 0.8000]])
+    """
+    if scoring not in get_args(Scoring):
+        raise ValueError(
+            f"{scoring!r} is no way to score texts; choose one of {', '.join(get_args(Scoring))}"
+        )
+    # One place more than there are texts takes what stands where descriptions have ended.
+    place = indices.where(indices != STOPPED, texts).flatten(1)
+    scores = given.new_zeros(len(given), texts + 1)
+    if scoring == "sum":
+        return scores.scatter_add_(1, place, given.flatten(1))[:, :texts]
+    return scores.scatter_reduce_(1, place, given.flatten(1), "amax", include_self=False)[:, :texts]
+
+
+def cosines(
+    directions: Float[Tensor, "pair embed"], texts: Float[Tensor, "text embed"]
+) -> Float[Tensor, "pair text"]:
+    """How near each text is to each v: the paper's baseline without neurons.
+
+    >>> import torch
+    >>> cosines(torch.tensor([[2.0, 0.0]]), torch.tensor([[3.0, 4.0], [-1.0, 0.0]]))
+    tensor([[ 0.6000, -1.0000]])
+    """
+    return functional.normalize(directions, dim=1) @ functional.normalize(texts, dim=1).T
+
+
+def ranked(scores: Float[Tensor, "pair text"]) -> Int[Tensor, "pair text"]:
+    """The texts of each pair by falling score; among equal ones the first goes first."""
+    return scores.sort(dim=1, descending=True, stable=True).indices
