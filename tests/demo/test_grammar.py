@@ -2,10 +2,19 @@
 
 import pytest
 
-from clipneuron.demo import CLASSES, HELD_OUT_SEEDS, contents, mentions, sample_scene
+from clipneuron.demo import (
+    CLASSES,
+    HELD_OUT_SEEDS,
+    contents,
+    counts,
+    mentions,
+    sample_scene,
+    scene_from_caption,
+)
 from clipneuron.demo.captions import claims
 from clipneuron.demo.grammar import GrammarCaptioner, statements
 from clipneuron.demo.things import BIASES
+from clipneuron.models.adversarial_prompts import CaptionRequest, caption_fault
 from clipneuron.models.class_descriptions import EACH, descriptions, parsed, prompt_of
 from clipneuron.models.language import Prompt
 from clipneuron.models.naming import names
@@ -71,3 +80,58 @@ def test_the_worlds_classes_make_a_pool_and_unknown_ones_a_reason():
 def test_no_statements_of_what_is_no_class():
     with pytest.raises(ValueError, match="no class is called 'cow'"):
         statements("cow")
+
+
+PAIR = CaptionRequest(count=30)
+CUES = ["traffic light", "some pizza", "a truck on a road", "two cats", "city",
+        "horse and automobile", "huh"]  # fmt: skip
+
+
+def captions_of(c1, c2, words, seed=0):
+    [answer] = CAPTIONER.answers([PAIR.prompt(c1, c2, words, seed)])
+    return parsed(answer)
+
+
+@pytest.mark.parametrize(
+    ("c1", "c2"), [("horse", "automobile"), ("cat", "truck"), ("teapot", "cat")]
+)
+def test_captions_of_a_pair_are_scenes_of_the_first_class_among_cues_without_the_second(c1, c2):
+    found = captions_of(c1, c2, CUES)
+    assert len(set(found)) == 30
+    cues = {
+        "traffic light": 1,
+        "pizza": 1,
+        "truck": 1,
+        "horse": 1,
+        "automobile": 1,
+        c1: 1,
+        "cat": 2,
+    }
+    used = set()
+    for text in found:
+        assert caption_fault(text, c1, c2) == ("ok", "")
+        scene = scene_from_caption(text, seed=5)
+        seen = counts(scene)
+        assert seen.items() <= cues.items()
+        assert c1 in seen
+        assert scene.background in ("road", "city")
+        used |= seen.keys()
+    assert used == cues.keys() - {c2}
+
+
+def test_captions_depend_on_the_seed_and_on_the_words():
+    some = captions_of("horse", "automobile", CUES)
+    assert captions_of("horse", "automobile", CUES) == some
+    assert captions_of("horse", "automobile", CUES, seed=1) != some
+    assert captions_of("horse", "automobile", CUES[:3]) != some
+
+
+def test_words_that_the_world_does_not_know_leave_the_class_alone_in_any_place():
+    scenes = [scene_from_caption(text) for text in captions_of("frog", "bird", ["unheard"])]
+    assert len(scenes) == 30
+    assert all(counts(scene) == {"frog": 1} for scene in scenes)
+    assert len({scene.background for scene in scenes}) > 6
+
+
+def test_a_pair_of_what_the_world_does_not_know_gets_no_list():
+    assert captions_of("stop sign", "cat", CUES) == []
