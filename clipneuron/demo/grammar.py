@@ -133,7 +133,7 @@ def _place(places: Sequence[str], dice: np.random.Generator) -> str:
     if not places and dice.random() < 0.5:
         return ""
     chosen = places or BACKGROUNDS
-    return PHRASES[chosen[dice.integers(len(chosen))]]
+    return PHRASES[chosen[int(dice.integers(len(chosen)))]]
 
 
 def _wanted(prompt: Prompt, otherwise: int) -> int:

@@ -1,9 +1,12 @@
-"""The demo world's text-to-image "model": it draws the scene that a caption names."""
+"""The demo world's text-to-image "model": it draws the scene that a caption names, and knows what it drew."""
 
 from collections.abc import Sequence
 
+from clipneuron.demo.backgrounds import BACKGROUNDS
 from clipneuron.demo.captions import scene_from_caption
 from clipneuron.demo.pictures import render
+from clipneuron.demo.scenes import contents
+from clipneuron.demo.things import THINGS
 from clipneuron.models.text_to_image import Order, Painted
 
 
@@ -23,3 +26,25 @@ def _painted(order: Order) -> Painted:
     except ValueError as error:
         return Painted(reason=str(error))
     return Painted(render(scene))
+
+
+class SceneTruth:
+    """Says which classes stand in the scenes that `ScenePainter` draws; the pictures themselves are not looked at."""
+
+    name = "scene-truth"
+
+    def shows(
+        self, names: Sequence[str], orders: Sequence[Order], images: Sequence[bytes]
+    ) -> list[list[bool | None]]:
+        """For every order whether each of the classes is in its scene; None for what the world does not know."""
+        known = [_word(name) for name in names]
+        scenes = [contents(scene_from_caption(order.caption, order.seed)) for order in orders]
+        return [[word in scene if word else None for word in known] for scene in scenes]
+
+
+def _word(name: str) -> str:
+    """What the world calls the class, "" if it knows no such thing or place."""
+    if name in BACKGROUNDS:
+        return name
+    called = ((item.name, (item.name, item.plural, *item.aliases)) for item in THINGS)
+    return next((word for word, others in called if name.lower() in others), "")

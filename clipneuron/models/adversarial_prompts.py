@@ -69,6 +69,10 @@ class CaptionRequest:
         return Prompt(text, self.system, seed, f"{c1}:{c2}")
 
 
+REQUEST = CaptionRequest()
+"""What the paper asks for."""
+
+
 def caption_fault(caption: str, c1: str, c2: str) -> tuple[str, str]:
     """Why no picture can be painted of a caption, as a status and in words; ("ok", "") if one can."""
     if not any(map(str.isalnum, caption)):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from clipneuron.demo import render, scene_from_caption
-from clipneuron.demo.painter import ScenePainter
+from clipneuron.demo.painter import ScenePainter, SceneTruth
 from clipneuron.models.text_to_image import Order, Painter
 
 
@@ -25,3 +25,17 @@ def test_what_the_world_does_not_know_is_a_reason():
     assert known.pixels is not None
     assert unknown.pixels is None
     assert "knows nothing named in 'a cloudless day'" in unknown.reason
+
+
+def test_the_truth_about_a_scene_is_what_was_painted():
+    orders = [Order("two cars and a horse on a beach", 1), Order("horses in a city", 2)]
+    asked = ["horse", "automobile", "car", "beach", "stop sign", "horse food"]
+    assert SceneTruth().shows(asked, orders, [b"", b""]) == [
+        [True, True, True, True, None, None],
+        [True, False, False, False, None, None],
+    ]
+    unsaid = [Order("a horse", seed) for seed in range(40)]  # the background is the seed's
+    said = SceneTruth().shows(["beach"], unsaid, [b""] * 40)
+    drawn = [scene_from_caption("a horse", seed).background == "beach" for seed in range(40)]
+    assert said == [[truth] for truth in drawn]
+    assert any(drawn)
