@@ -335,6 +335,17 @@ def test_several_requests_share_a_connection(review: Review) -> None:
     connection.close()
 
 
+def test_a_closed_review_answers_nobody_any_more(run: Run) -> None:
+    with serve(run, KEYS, reviewer="ada") as served:
+        parts = urlsplit(served.url)
+        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=10)
+        connection.request("GET", f"{parts.path}cards/0")
+        connection.getresponse().read()
+    connection.request("GET", f"{parts.path}cards/0")
+    with pytest.raises((OSError, http.client.HTTPException)):
+        connection.getresponse()
+
+
 def test_bytes_that_are_no_picture_are_an_answer_too(tmp_path: Path) -> None:
     run = attack_run(tmp_path, {SECOND: [0.1]})
     other = attack_run(tmp_path / "other", {SECOND: [None]})

@@ -10,6 +10,7 @@ import secrets
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
@@ -91,6 +92,7 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, address: tuple[str, int], session: Session) -> None:
         if ":" in address[0]:
             self.address_family = socket.AF_INET6
+        self._open: set[socket.socket] = set()
         super().__init__(address, _Handler)
         self.session = session
         self.token = secrets.token_urlsafe(24)
@@ -102,6 +104,24 @@ class _Server(ThreadingHTTPServer):
         """Binds without looking up the host's full name, which may ask a network."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """A new connection, remembered."""
+        connection, address = super().get_request()
+        self._open.add(connection)
+        return connection, address
+
+    def shutdown_request(self, request: Any) -> None:
+        """Ends a connection."""
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+    def server_close(self) -> None:
+        """Ends all connections: a browser keeps its own for a while, and would be answered on it."""
+        super().server_close()
+        for connection in list(self._open):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A page that was closed in the middle of an answer, most of all."""
@@ -233,7 +253,7 @@ def _policy(page: str) -> str:
     """What the page may do: its own script and style, this server's pictures and answers, nothing else."""
     script, style = (_digest(page, tag) for tag in ("script", "style"))
     return (
-        f"default-src 'none'; script-src {script}; style-src {style}; img-src 'self'; "
+        f"default-src 'none'; script-src {script}; style-src {style}; img-src 'self' data:; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
 
