@@ -19,12 +19,13 @@ from functools import partial
 
 import open_clip
 import torch
-from effects import calibrated, seconds
+from effects import moments, seconds
 from machine import describe
 
 from clipneuron import Clip, SecondOrderLens, load_clip
 from clipneuron.lens.ablations import LayerAblation, Replacement
 from clipneuron.lens.indirect import indirect_effects
+from clipneuron.lens.summaries import Moments
 from clipneuron.lens.trace import Trace
 from clipneuron.models.interventions import halts, resume, resume_flops
 
@@ -65,24 +66,26 @@ def ablations(
 ) -> list[LayerAblation]:
     """Every layer's ablations, calibrated on noise, with `texts` sets of random sparse sums of texts."""
     layers = tuple(layers)
-    lenses, means = calibrated(clip, pixels.shape, layers, split, wide=False)
     trace = clip.trace(torch.randn(64, *pixels.shape[1:]), layers)
-    pairs = zip(lenses, means, strict=True)
-    return [calibrated_ablation(lens, *mean, trace, texts) for lens, mean in pairs]
+    found = moments(clip, pixels.shape, layers, split)
+    return [calibrated_ablation(lens, seen, trace, texts) for lens, seen in found]
 
 
 @torch.inference_mode()
 def calibrated_ablation(
-    lens: SecondOrderLens, mean: torch.Tensor, rest: torch.Tensor, trace: Trace, texts: int
+    lens: SecondOrderLens, seen: Moments, trace: Trace, texts: int
 ) -> LayerAblation:
     """One layer's, with the 98th percentile of each neuron's norms as thresholds."""
-    norms = lens.norms_of(lens.coefficients(trace, mean), lens.remainders(trace) - rest)
+    (mean, rest), narrow = (part.float() for part in seen.mean), lens.narrowed(seen.axes)
+    along = narrow.remainders(trace) - rest @ seen.axes.float()
+    norms = narrow.norms_of(narrow.coefficients(trace, mean), along)
     neurons, embed = lens.weights.neurons, lens.weights.embed
     direction = torch.nn.functional.normalize(torch.randn(neurons, embed), dim=1)
     replacements = {"pc": Replacement(direction, direction)}
     for number in range(texts):
         replacements[f"texts {number}"] = Replacement(direction, torch.randn(neurons, embed))
-    return LayerAblation(lens, mean, rest, norms.quantile(0.98, dim=0), replacements)
+    thresholds = norms.quantile(0.98, dim=0)
+    return LayerAblation(lens, mean, rest, thresholds, replacements, axes=seen.axes)
 
 
 def one_pass(clip: Clip, pixels: torch.Tensor, layers: list[LayerAblation]) -> Work:

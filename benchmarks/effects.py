@@ -72,10 +72,10 @@ def report(
     print(f"{name:12} {split:9} {statistics.median(full) / len(pixels) * 1e3:9.2f} {ratio:7.1%}")
 
 
-def calibrated(
-    clip: Clip, shape: torch.Size, layers: tuple[int, ...], split: str, wide: bool
-) -> tuple[list[SecondOrderLens], list[tuple[torch.Tensor, torch.Tensor]]]:
-    """A lens per layer, narrowed as in the sweep, and the means of 96 random pictures."""
+def moments(
+    clip: Clip, shape: torch.Size, layers: tuple[int, ...], split: str
+) -> list[tuple[SecondOrderLens, Moments]]:
+    """A lens per layer, and what it saw of 96 random pictures."""
     sums: dict[int, Moments] = {}
     lenses = {layer: SecondOrderLens(clip, layer, split=split) for layer in layers}
     with torch.inference_mode():
@@ -85,11 +85,19 @@ def calibrated(
             for layer, lens in lenses.items():
                 found = Moments.of(lens.coefficients(trace), lens.remainders(trace))
                 sums[layer] = sums[layer] + found if layer in sums else found
+    return [(lens, sums[layer]) for layer, lens in lenses.items()]
+
+
+def calibrated(
+    clip: Clip, shape: torch.Size, layers: tuple[int, ...], split: str, wide: bool
+) -> tuple[list[SecondOrderLens], list[tuple[torch.Tensor, torch.Tensor]]]:
+    """A lens per layer, narrowed as in the sweep, and the means of 96 random pictures."""
+    found = moments(clip, shape, layers, split)
     if wide:
-        means = [(s.mean[0].float(), s.mean[1].float()) for s in sums.values()]
-        return list(lenses.values()), means
-    narrow = [lens.narrowed(sums[layer].axes) for layer, lens in lenses.items()]
-    means = [(s.mean[0].float(), (s.mean[1] @ s.axes).float()) for s in sums.values()]
+        means = [(seen.mean[0].float(), seen.mean[1].float()) for _, seen in found]
+        return [lens for lens, _ in found], means
+    narrow = [lens.narrowed(seen.axes) for lens, seen in found]
+    means = [(seen.mean[0].float(), (seen.mean[1] @ seen.axes).float()) for _, seen in found]
     return narrow, means
 
 

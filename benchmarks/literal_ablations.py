@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from effects import calibrated
+from effects import moments
 from literal_effects import materialised, random_clip, seconds
 from machine import describe
 from torch import Tensor
@@ -139,16 +139,17 @@ def difference(found: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
 
 
 def prepared(clip: Clip, layer: int, shape: Sequence[int]) -> tuple[LayerAblation, Known]:
-    """Ours with its narrowed lens, and the same means, thresholds and directions in the joint space."""
-    (narrow,), ((mean, rest),) = calibrated(clip, shape, (layer,), "equal", wide=False)
-    (wide,), ((_, whole),) = calibrated(clip, shape, (layer,), "equal", wide=True)
+    """Ours, narrowed as in the stage, and the same means, thresholds and directions in the joint space."""
+    ((lens, seen),) = moments(clip, shape, (layer,), "equal")
+    (mean, rest), narrow = (part.float() for part in seen.mean), lens.narrowed(seen.axes)
     trace = clip.trace(torch.randn(64, *shape[1:]), (layer,))
-    norms = narrow.norms_of(narrow.coefficients(trace, mean), narrow.remainders(trace) - rest)
+    along = narrow.remainders(trace) - rest @ seen.axes.float()
+    norms = narrow.norms_of(narrow.coefficients(trace, mean), along)
     thresholds = norms.quantile(0.98, dim=0)
     directions = torch.nn.functional.normalize(torch.randn(clip.neurons, clip.embed), dim=1)
     replacement = {"pc": Replacement(directions, directions)}
-    ablation = LayerAblation(narrow, mean, rest, thresholds, replacement)
-    return ablation, Known(in_joint_space(wide, mean, whole), thresholds, directions)
+    ablation = LayerAblation(lens, mean, rest, thresholds, replacement, axes=seen.axes)
+    return ablation, Known(in_joint_space(lens, mean, rest), thresholds, directions)
 
 
 def in_joint_space(lens: SecondOrderLens, mean: Tensor, rest: Tensor) -> Tensor:

@@ -73,9 +73,10 @@ class Ablated(NamedTuple):
 class LayerAblation:
     """All second-order ablations of one layer, from one trace.
 
-    `mean` and `mean_remainder` are b_n in the lens's coordinates, as `Moments.mean` gives them (for a narrowed lens the
-    remainder times its axes). Effects whose centred norm is above `thresholds` count as large. `replacements` are named
-    freely, but for all, large and small; they share their projections where they read the same tensor.
+    `mean` and `mean_remainder` are b_n in the lens's coordinates, as `Moments.mean` gives them. Effects whose centred
+    norm is above `thresholds` count as large. `replacements` are named freely, but for all, large and small; they share
+    their projections where they read the same tensor. With `axes`, as `Moments.axes`, single effects are looked at
+    through the narrowed lens; the sum over all neurons is not, since what it leaves out counts N times there.
 
     Cost per image, in multiply-adds, for T tokens, N neurons, A paths, width W, embed d and K large effects:
     T A W for the sum of effects (T N W more for traces without `mlp_writes`), (T + A + R) A N for coefficients, norms
@@ -92,20 +93,23 @@ class LayerAblation:
         mean_remainder: Float[Tensor, "coordinate"],
         thresholds: Float[Tensor, "neuron"],
         replacements: Mapping[str, Replacement],
+        axes: Float[Tensor, "coordinate axis"] | None = None,
     ) -> None:
         _check(lens, mean, mean_remainder, thresholds, replacements)
         like = lens.weights.projection
-        self.lens, self.mean, self.mean_remainder = lens, mean.to(like), mean_remainder.to(like)
+        self.whole, self.mean, mean_remainder = lens, mean.to(like), mean_remainder.to(like)
+        self.lens = lens if axes is None else lens.narrowed(axes)
+        self.mean_remainder = mean_remainder if axes is None else mean_remainder @ axes.to(like)
         self.thresholds = thresholds.to(like)
         self._writes = {name: item.write.to(like) for name, item in replacements.items()}
         reads = {id(item.read): item.read.to(like) for item in replacements.values()}
         self._column = {name: list(reads).index(id(r.read)) for name, r in replacements.items()}
-        self._reads = _readings(lens, list(reads.values()))
+        self._reads = _readings(self.lens, list(reads.values()))
         # a model keeps its transpose, whose rows are gathered ten times slower
         self._rows = lens.weights.blocks[lens.layer].neuron_writes.contiguous()
         rows = self.mean.mT @ self._rows
         self._mean_sum = lens.landed(rows[None])[0] + (
-            lens.weights.neurons * self.mean_remainder @ lens.remainder_basis
+            lens.weights.neurons * mean_remainder @ lens.remainder_basis
         )
 
     def changes(self, trace: Trace) -> dict[str, Float[Tensor, "image embed"]]:
@@ -117,7 +121,7 @@ class LayerAblation:
         lens = self.lens
         coefficients = lens.coefficients(trace, self.mean)
         remainders = lens.remainders(trace) - self.mean_remainder
-        without = self._mean_sum - lens.layer_effect(trace)
+        without = self._mean_sum - self.whole.layer_effect(trace)
         is_large = lens.norms_of(coefficients, remainders) > self.thresholds
         large = -self._sum(coefficients, remainders, is_large)
         projections = self._projections(coefficients, remainders)
@@ -235,7 +239,7 @@ def _check(
         if tuple(values.shape) != shape:
             raise ValueError(
                 f"{name} has shape {list(values.shape)}, expected {list(shape)} for layer {lens.layer}: "
-                "take it from a run of this model, layer and split, narrowed like the lens"
+                "take it from a run of this model, layer and split"
             )
     taken = sorted(set(replacements) & set(FIXED))
     if taken:

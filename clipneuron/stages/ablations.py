@@ -104,10 +104,9 @@ class Substitutes:
             if layer in found:
                 sums = unchanging(found[layer]).to(like)
                 replacements[name] = text_replacement(directions, sums, rule)
-        narrow = lens.narrowed(mean.axes)
-        remainder = mean.remainder @ mean.axes
         thresholds = unchanging(self.thresholds[layer])
-        return LayerAblation(narrow, mean.coefficients, remainder, thresholds, replacements)
+        mean_effect = mean.coefficients, mean.remainder
+        return LayerAblation(lens, *mean_effect, thresholds, replacements, axes=mean.axes)
 
 
 class AblationsWorker:

@@ -239,15 +239,28 @@ def test_a_narrowed_lens_ablates_alike(case, split):
     weights, data, _ = case
     wide = lens_of(weights, 0, split)
     moments = Moments.of(wide.coefficients(data), wide.remainders(data))
-    narrow = wide.narrowed(moments.axes)
     direction = random_directions(0)[0]
     replacement = {"pc": Replacement(direction, direction)}
     mean, remainder = moments.mean
     thresholds = wide.norms(data).median(0).values / 2
-    ours = LayerAblation(narrow, mean, remainder @ moments.axes, thresholds, replacement)
+    ours = LayerAblation(wide, mean, remainder, thresholds, replacement, axes=moments.axes)
     full = LayerAblation(wide, mean, remainder, thresholds, replacement).changes(data)
     for name, change in ours.changes(data).items():
         assert_close(change, full[name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("split", ["equal", "centered"])
+def test_the_sum_over_all_neurons_is_not_narrowed(case, split):
+    """What the axes leave out is next to nothing for one neuron, but counts as often as there are neurons."""
+    weights, data, test = case
+    wide = lens_of(weights, 0, split)
+    none = wide.remainder_basis.new_zeros(len(wide.remainder_basis), 0)
+    mean = mean_of(wide, data)
+    never = torch.full((NEURONS,), torch.inf)
+    narrowed = LayerAblation(wide, *mean, never, {}, axes=none).changes(test)
+    exact = LayerAblation(wide, *mean, never, {}).changes(test)
+    for name in ("all", "small"):
+        assert_close(narrowed[name], exact[name], rtol=0, atol=0)
 
 
 def test_float32_is_close_to_float64(case):
