@@ -339,11 +339,14 @@ def test_a_closed_review_answers_nobody_any_more(run: Run) -> None:
     with serve(run, KEYS, reviewer="ada") as served:
         parts = urlsplit(served.url)
         connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=10)
-        connection.request("GET", f"{parts.path}cards/0")
-        connection.getresponse().read()
-    connection.request("GET", f"{parts.path}cards/0")
+
+        def card() -> bytes:
+            connection.request("GET", f"{parts.path}cards/0")
+            return connection.getresponse().read()
+
+        assert json.loads(card())["number"] == 0
     with pytest.raises((OSError, http.client.HTTPException)):
-        connection.getresponse()
+        card()
 
 
 def test_bytes_that_are_no_picture_are_an_answer_too(tmp_path: Path) -> None:

@@ -317,4 +317,6 @@ def test_a_narrow_window_needs_no_sideways_scrolling(page: Page, review: Review)
     )
     visit(page, review)
     assert page.value("document.documentElement.scrollWidth") <= 360
+    wider = "[...document.querySelectorAll('button')].filter(b => b.scrollWidth > b.clientWidth)"
+    assert page.value(f"{wider}.map(b => b.id)") == []
     page.call("Emulation.clearDeviceMetricsOverride")
