@@ -1,7 +1,7 @@
 """verdicts: whether the model falls for each picture, between the two classes and among all (Sec. 5.1, Table 3)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -183,11 +183,11 @@ def heatmaps(
     Together with what they read in the class token, what MLPs write, and the stem, it adds up to the embedding's own
     projection, divided by its length (Sec. 3.1).
     """
-    total = trace.embeddings.new_zeros(())
-    for layer in range(clip.layers):
-        effects = token_effects(clip.weights, trace, layer, split=split)
-        total = total + effects[:, :, 1:].sum(1) @ direction.to(effects)
-    return total.float()
+    # Effects are linear in the projection: landed on one direction, they cost a fraction.
+    projection = clip.weights.projection @ direction.to(clip.weights.projection)[:, None]
+    along = replace(clip.weights, projection=projection)
+    layers = [token_effects(along, trace, layer, split=split) for layer in range(clip.layers)]
+    return torch.stack([effects[:, :, 1:, 0].sum(1) for effects in layers]).sum(0).float()
 
 
 def _without(fault: Failure) -> dict[str, Any]:
