@@ -1,12 +1,8 @@
 """words: the texts of the pool that speak for one class of a pair and against the other (Sec. 5.1)."""
 
-import hashlib
-import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import product
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -30,11 +26,8 @@ from clipneuron.models.sentences import Sentences
 from clipneuron.readings import PreparedTexts, prepared_texts
 from clipneuron.stage import Advance, Output, Resources, Shard
 from clipneuron.storage import tables
+from clipneuron.storage.experiments import Experiment, Pair, experiments, pair_key
 from clipneuron.storage.store import Run
-
-Method = Literal["second-order", "random", "indirect", "similar"]
-Pair = tuple[str, str]
-"""c1, which is in the pictures, and c2, which they are to be taken for."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +53,7 @@ class WordsStage:
 
     name: str
     pairs: tuple[Pair, ...]
-    methods: tuple[Method, ...]
+    methods: tuple[str, ...]
     repeats: int
     classes: str
     texts: str
@@ -80,18 +73,14 @@ class WordsStage:
     unit = "lists of words"
 
     def __post_init__(self) -> None:
-        if {*self.methods} - {*get_args(Method)} or {*self.kinds} - {*self.sources}:
+        experiments(self.pairs, self.methods, self.repeats)
+        if missing := sorted({*self.kinds} - {*self.sources}):
             raise ValueError(
-                f"methods {list(self.methods)} with directions of {sorted(self.sources)}: expected methods among "
-                f"{', '.join(get_args(Method))}, and directions for all but the last"
+                f"methods {list(self.methods)} need directions and descriptions of {missing}: give their stages as "
+                "sources, or leave these methods out"
             )
-        keys = [_key(pair) for pair in self.pairs]
-        alike = [pair for pair, key in zip(self.pairs, keys, strict=True) if keys.count(key) > 1]
-        if wrong := alike or [(c1, c2) for c1, c2 in self.pairs if c1 == c2]:
-            raise ValueError(
-                f"pairs {wrong[:4]}: expected two different classes in each, and no two pairs that are equal but for "
-                "punctuation"
-            )
+        if wrong := [pair for pair in self.pairs if pair[0] == pair[1]]:
+            raise ValueError(f"pairs {wrong[:4]}: expected two different classes in each")
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -109,7 +98,7 @@ class WordsStage:
     def shards(self, run: Run) -> Sequence[Shard]:
         """A shard per pair: a list of words per method and repetition."""
         rows = len(self.methods) * self.repeats
-        return [Shard(_key(pair), rows, pair) for pair in self.pairs]
+        return [Shard(pair_key(pair), rows, pair) for pair in self.pairs]
 
     def loader(self, run: Run) -> "PairLoader":
         """Hands out the pairs."""
@@ -132,10 +121,6 @@ class WordsStage:
     def build(self, shared: "Material") -> "WordsWorker":
         """A worker with the sentence model."""
         return WordsWorker(self, shared, self.sentences())
-
-
-def _key(pair: Pair) -> str:
-    return "-".join(re.sub("[^A-Za-z0-9]+", "-", name).strip("-") for name in pair)
 
 
 @dataclass(frozen=True)
@@ -219,28 +204,25 @@ class WordsWorker:
         """The tables `words` and `word_neurons`."""
         judge = Judge(*loaded, self.stage.rules, self.sentences)
         found = {name: [tables.schema(name).empty_table()] for name in self.stage.writes}
-        for method, repeat in product(self.stage.methods, range(self.stage.repeats)):
-            key = {"pair": ":".join(loaded), "method": method, "repeat": repeat}
-            scores, gifts = self._mined(method, loaded, repeat)
+        for one in experiments([loaded], self.stage.methods, self.stage.repeats):
+            scores, gifts = self._mined(one)
             columns, cues = self._listed(scores, judge)
-            found["words"].append(_table("words", key, columns))
+            found["words"].append(_table("words", one, columns))
             if gifts:
                 columns = _given(gifts, cues, self.words)
-                found["word_neurons"].append(_table("word_neurons", key, columns))
+                found["word_neurons"].append(_table("word_neurons", one, columns))
             advance(1)
         return Output({name: pa.concat_tables(parts) for name, parts in found.items()})
 
-    def _mined(
-        self, method: Method, pair: Pair, repeat: int
-    ) -> tuple[Float[Tensor, "text"], Gifts | None]:
-        c1, c2 = (self.shared.classes[name] for name in pair)
+    def _mined(self, one: Experiment) -> tuple[Float[Tensor, "text"], Gifts | None]:
+        c1, c2 = (self.shared.classes[name] for name in one.pair)
         direction = torch.from_numpy(c2 - c1)[None]
-        if method == "similar":
+        if one.method == "similar":
             return cosines(direction, self.texts)[0], None
-        neurons = self.shared.neurons["indirect" if method == "indirect" else "second-order"]
+        neurons = self.shared.neurons["indirect" if one.method == "indirect" else "second-order"]
         projections = direction @ unchanging(neurons.directions).T
-        if method == "random":
-            chosen = self._drawn(len(neurons.numbers), pair, repeat)
+        if one.method == "random":
+            chosen = self._drawn(len(neurons.numbers), one)
         else:
             chosen = strongest_neurons(projections, self.stage.neurons)
         given = contributions(projections, chosen, unchanging(neurons.weights))
@@ -248,9 +230,8 @@ class WordsWorker:
         scores = text_scores(given, texts, len(self.words), self.stage.scoring)
         return scores[0], Gifts(neurons, chosen[0], projections[0], given[0])
 
-    def _drawn(self, total: int, pair: Pair, repeat: int) -> Int[Tensor, "1 chosen"]:
-        drawn = json.dumps([self.stage.seed, *pair, repeat]).encode()
-        seed = int.from_bytes(hashlib.sha256(drawn).digest()[:7])
+    def _drawn(self, total: int, one: Experiment) -> Int[Tensor, "1 chosen"]:
+        seed = one.seed("neurons", self.stage.seed)
         order = torch.randperm(total, generator=torch.Generator().manual_seed(seed))
         return order[: self.stage.neurons].sort().values[None]
 
@@ -293,8 +274,11 @@ def _given(gifts: Gifts, cues: Int[Tensor, "cue"], words: NDArray[np.object_]) -
     }
 
 
-def _table(name: str, key: Mapping[str, object], columns: Mapping[str, Any]) -> pa.Table:
-    """Rows of one list: all have its key."""
+def _table(name: str, one: Experiment, columns: Mapping[str, Any]) -> pa.Table:
+    """Rows of one experiment."""
     schema, rows = tables.schema(name), len(columns["text"])
-    keys = {each: pa.repeat(pa.scalar(key[each], schema.field(each).type), rows) for each in key}
-    return table_of({**keys, **columns}, schema)
+    same = {
+        key: pa.repeat(pa.scalar(value, schema.field(key).type), rows)
+        for key, value in one.columns.items()
+    }
+    return table_of({**same, **columns}, schema)
