@@ -83,6 +83,20 @@ class CaptionsStage:
         """A worker with the captioner."""
         return CaptionsWorker(self)
 
+    def prompts(self, run: Run, number: int = 0) -> list[Prompt]:
+        """What is asked of every experiment in a round; `write_prompts` takes it to a language model elsewhere.
+
+        Raises StoreError before all words are found.
+        """
+        pairs = [self.loader(run).load(shard).cues for shard in self.shards(run)]
+        everything = [item for cues in pairs for item in cues.items()]
+        return [self.prompt(one, words, number) for one, words in everything if words]
+
+    def prompt(self, experiment: Experiment, words: Sequence[str], number: int) -> Prompt:
+        """What is asked of an experiment in a round, from 0."""
+        seed = experiment.seed("captions", self.seed, number)
+        return self.request.prompt(*experiment.pair, words, seed)
+
 
 @dataclass(frozen=True)
 class PairWords:
@@ -134,14 +148,10 @@ class CaptionsWorker:
 
     def _ask(self, drafts: Sequence["Draft"], number: int, answers: Answers) -> None:
         """One more answer for each of the drafts."""
-        prompts = [self._prompt(draft, number) for draft in drafts]
+        prompts = [self.stage.prompt(draft.experiment, draft.words, number) for draft in drafts]
         found = kept_answers(self.captioner, prompts, answers, self.stage.group)
         for draft, prompt, answer in zip(drafts, prompts, found, strict=True):
             draft.read(prompt, answer)
-
-    def _prompt(self, draft: "Draft", number: int) -> Prompt:
-        seed = draft.experiment.seed("captions", self.stage.seed, number)
-        return self.stage.request.prompt(*draft.experiment.pair, draft.words, seed)
 
     def _rows(self, draft: "Draft") -> list[dict[str, object]]:
         dice = np.random.default_rng(draft.experiment.seed("chosen", self.stage.seed))
@@ -154,7 +164,7 @@ class CaptionsWorker:
 
     def _failure(self, draft: "Draft") -> Failure:
         reason = (
-            f"{len(draft.good)} of {self.stage.chosen} captions in {len(draft.rows)} that were read"
+            f"{len(draft.good)} of {len(draft.rows)} captions can be painted, {self.stage.chosen} are wanted"
             if draft.words
             else f"{self.stage.words} left no words to make captions of"
         )

@@ -55,7 +55,7 @@ def test_bad_captions_are_rows_with_reasons(run):
     assert [row["words"] for row in rows[2:4]] == [["wheel"], ["pizza"]]
     assert [row["chosen"] for row in rows] == [status == "ok" for status in statuses]
     assert [item.status for item in found.failures] == ["too-few"]
-    assert "2 of 3 captions in 6" in found.failures[0].reason
+    assert "2 of 6 captions can be painted, 3 are wanted" in found.failures[0].reason
 
 
 def test_too_few_are_asked_for_again_with_other_seeds_until_there_are_enough(run):
@@ -87,7 +87,7 @@ def test_answers_without_a_list_use_up_the_rounds_and_are_rows(run, answer):
 
 
 def test_an_endless_list_is_cut_off(run):
-    endless = "\n".join(["- a horse"] * 100_000)
+    endless = "\n".join(["- a horse"] * 20_000)
     found = processed(captions_stage(captioner=Scripted([endless]), rounds=2, **ONE), run)
     assert 100 < len(rows_of(found)) < 2000
 
@@ -155,16 +155,16 @@ def test_a_captioner_that_miscounts_is_refused(run):
 
 
 def test_answers_made_elsewhere_will_do(run, tmp_path):
-    asking = Scripted([GOOD])
-    processed(captions_stage(captioner=asking, rounds=1), run)
     file = tmp_path / "prompts.jsonl"
-    write_prompts(file, asking.asked)
+    write_prompts(file, captions_stage().prompts(run))
     lines = file.read_text().splitlines()
     told = '"answer": "1. a horse and the sea\\n2. Horses in a city\\n3. horse on a wheel"}'
     file.write_text("\n".join(line[:-1] + ", " + told for line in lines))
-    found = processed(captions_stage(captioner=lambda: AnswersFile(file), rounds=1), run)
-    assert [row["status"] for row in rows_of(found)] == ["ok"] * 3 * 4
-    assert found.failures == []
+    stage = captions_stage(captioner=lambda: AnswersFile(file), rounds=1)
+    for shard in range(len(PAIRS)):
+        found = processed(stage, run, shard)
+        assert len(rows_of(found)) == 3 * 4
+    assert {row["status"] for row in rows_of(found)} == {"lacks-c1"}  # of the last pair, cat:ship
 
 
 @pytest.mark.parametrize(
