@@ -10,14 +10,14 @@ import csv
 import hashlib
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from datetime import datetime
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from clipneuron.storage import commits, markers, parquet, tables
 from clipneuron.storage.run import Run
@@ -30,14 +30,14 @@ _FOLDER = "reviews/"
 
 
 class Decision(BaseModel):
-    """One decision of one reviewer on one picture; `time` is UTC, ISO 8601."""
+    """One decision of one reviewer on one picture; `time` is to the millisecond."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     picture: str
     decision: Verdict
     reviewer: str
-    time: str
+    time: AwareDatetime
     note: str = ""
     number: int
 
@@ -84,7 +84,7 @@ def decide(run: Run, reviewer: str, picture: str, decision: Verdict, note: str =
             picture=picture,
             decision=decision,
             reviewer=reviewer,
-            time=commits.now(),
+            time=datetime.fromisoformat(commits.now()),
             note=note,
             number=number,
         )
@@ -151,11 +151,9 @@ def adopt(run: Run, said: pa.Table) -> int:
     Raises ValueError for a table that is no table of decisions, or where this run has another decision under the
     same number: then one reviewer worked on both copies, and nobody knows which came later. Nothing is written then.
     """
-    rows = [_decision(row) for row in tables.check(said, schema()).to_pylist()]
-    there = {
-        (row["reviewer"], row["picture"], row["number"]): _decision(row)
-        for row in history(run).to_pylist()
-    }
+    rows = [Decision.model_validate(row) for row in tables.check(said, schema()).to_pylist()]
+    known_here = map(Decision.model_validate, history(run).to_pylist())
+    there = {(row.reviewer, row.picture, row.number): row for row in known_here}
     for row in rows:
         known = there.get((row.reviewer, row.picture, row.number), row)
         if known != row:
@@ -172,7 +170,8 @@ def as_csv(said: pa.Table) -> bytes:
     text = io.StringIO()
     writer = csv.DictWriter(text, said.schema.names, lineterminator="\n")
     writer.writeheader()
-    writer.writerows({**row, "time": _iso(row["time"])} for row in said.to_pylist())
+    rows = said.to_pylist()
+    writer.writerows(row | {"time": row["time"].isoformat(timespec="milliseconds")} for row in rows)
     return text.getvalue().encode()
 
 
@@ -187,8 +186,9 @@ def load(path: Path) -> pa.Table:
     try:
         if path.suffix == ".parquet":
             return tables.check(parquet.decode(data), schema())
-        return _table(Decision(**row) for row in csv.DictReader(io.StringIO(data.decode())))
-    except (pa.ArrowException, ValidationError, UnicodeDecodeError, TypeError) as error:
+        lines = csv.DictReader(io.StringIO(data.decode()))
+        return _table(map(Decision.model_validate, lines))
+    except (pa.ArrowException, ValueError) as error:
         raise ValueError(
             f"{path} holds no decisions: expected an export of a review, .csv or .parquet"
         ) from error
@@ -217,22 +217,8 @@ def _slug(picture: str) -> str:
 
 
 def _table(said: Iterable[Decision]) -> pa.Table:
-    rows = [
-        row.model_dump() | {"time": datetime.fromisoformat(row.time)} for row in _in_order(said)
-    ]
-    return pa.Table.from_pylist(rows, schema=schema())
-
-
-def _in_order(said: Iterable[Decision]) -> Iterator[Decision]:
-    return iter(sorted(said, key=lambda row: (row.reviewer, row.picture, row.number)))
-
-
-def _decision(row: Mapping[str, Any]) -> Decision:
-    return Decision(**{**row, "time": _iso(row["time"])})
-
-
-def _iso(time: datetime) -> str:
-    return time.isoformat(timespec="milliseconds")
+    ordered = sorted(said, key=lambda row: (row.reviewer, row.picture, row.number))
+    return pa.Table.from_pylist([row.model_dump() for row in ordered], schema=schema())
 
 
 def _agreement(first: str, second: str, kept: list[tuple[bool, bool]]) -> Agreement:

@@ -1,7 +1,11 @@
 """A reviewer at a real browser: keys, undo, heatmap, notes, resuming, two windows, a server that goes away."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pyarrow as pa
 import pytest
@@ -276,25 +280,31 @@ def test_a_server_that_went_away_is_said_and_nothing_moves(page: Page, run: Run)
     assert decided(run) == {}
 
 
+@contextmanager
+def other_site(folder: Path) -> Iterator[str]:
+    """The address of a site that serves a folder; to a browser, another port is another site."""
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
 def test_another_page_cannot_decide_even_if_it_knows_the_address(
-    page: Page, review: Review, run: Run
+    page: Page, review: Review, run: Run, tmp_path: Path
 ) -> None:
-    with serve(run, KEYS, reviewer="eve") as other:
-        visit(page, other)
-        request = (
-            f"fetch('{review.url}cards/0', {{method: 'POST', mode: 'no-cors', body: '{{}}'}})"
-            ".then(() => 'sent', () => 'refused')"
-        )
-        assert page.value(request) == "refused"
-        # Nor by a script of its own that the policy does not hold back.
-        page.call("Page.setBypassCSP", enabled=True)
-        visit(page, other)
-        body = '{"decision": "keep"}'
-        simple = (
-            f"fetch('{review.url}cards/0', {{method: 'POST', mode: 'no-cors', body: '{body}'}})"
-        )
-        assert page.value(f"{simple}.then(() => 'sent', () => 'refused')") == "sent"
-        page.call("Page.setBypassCSP", enabled=False)
+    # A form needs no one's leave to be sent, and its one field reads as JSON: {"decision":"keep","note":"="}.
+    field = """<input name='{"decision":"keep","note":"' value='"}'>"""
+    form = f"<form method=post enctype=text/plain action='{review.url}cards/0'>{field}</form>"
+    (tmp_path / "form.html").write_text(form)
+    with other_site(tmp_path) as site:
+        page.open(f"{site}/form.html")
+        page.value("document.forms[0].submit()")
+        page.until("document.body && document.body.innerText.includes('from this page only')")
+        assert page.value("location.href") == f"{review.url}cards/0"
+        page.open(f"{site}/form.html")
+        read = f"fetch('{review.url}').then(() => 'read', () => 'refused')"
+        assert page.value(read) == "refused"
     assert reviews.history(run).num_rows == 0
 
 

@@ -98,7 +98,7 @@ class _Server(ThreadingHTTPServer):
         self.token = secrets.token_urlsafe(24)
         self.page = files(__package__).joinpath("page.html").read_bytes()
         self.policy = _policy(self.page.decode())
-        self.local = ip_address(self.server_address[0]).is_loopback
+        self.local = ip_address(self.server_name).is_loopback
 
     def server_bind(self) -> None:
         """Binds without looking up the host's full name, which may ask a network."""
