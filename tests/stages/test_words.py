@@ -244,7 +244,7 @@ def test_words_are_the_literal_sums_over_the_strongest_neurons(run, method, sour
             one = [r for r in kept if (r["pair"], r["repeat"]) == (":".join(pair), repeat)]
             assert one
             check_list(one, scores, pair, 6)
-            cues = {r["text"] for r in one if r["status"] == "ok"}
+            cues = [r["text"] for r in one if r["status"] == "ok"]
             givers = defaultdict(dict)
             for row in mined["word_neurons"]:
                 if (row["pair"], row["repeat"]) == (":".join(pair), repeat):
@@ -256,7 +256,7 @@ def test_words_are_the_literal_sums_over_the_strongest_neurons(run, method, sour
                     assert row["weight"] * row["projection"] == pytest.approx(
                         row["contribution"], rel=1e-5
                     )
-            assert givers.keys() == cues
+            assert list(givers) == cues
             for text in cues:
                 assert givers[text] == pytest.approx(gifts[text], rel=1e-4, abs=1e-6)
 
