@@ -8,13 +8,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from clipneuron.atlas.review.deck import ReviewKeys
 from clipneuron.storage import reviews
+from clipneuron.storage.experiments import METHODS
 from clipneuron.storage.run import Run
 
 Measure = Literal["raw", "reviewed", "screened"]
 """raw: pictures that fool the model; reviewed: those that reviewers keep; screened: that the screening would keep."""
-OURS = "second-order"
-"""The method that the paper proposes; the others are its baselines."""
+OURS, *BASELINES = METHODS
+"""The method that the paper proposes, and what it is held against."""
 
 _KEY = ["pair", "method", "repeat"]
 
@@ -114,17 +116,18 @@ class Cell:
         return Rate(float(np.mean(shares)), float(np.std(shares))) if shares else None
 
 
-def cells(run: Run, verdicts: str, screening: str | None = None) -> list[Cell]:
-    """What the stage `verdicts` says, with the decisions of all reviewers; by pair, method and repetition.
+def cells(run: Run, keys: ReviewKeys) -> list[Cell]:
+    """What the verdicts say, with the decisions of all reviewers; by pair, method and repetition.
 
-    `screening` names a stage that need not have committed anything. Raises StoreError for tables that cannot be read.
+    The screening need not have committed anything. Raises StoreError for tables that cannot be read.
     """
-    rows = run.read(verdicts, "verdicts", columns=["picture", *_KEY, "fooled", "status"])
+    rows = run.read(keys.verdicts, "verdicts", columns=["picture", *_KEY, "fooled", "status"])
+    reviewed = reviews.merged(reviews.decisions(run, keys.pictures))
     seen = None
-    if screening and run.done(screening):
-        seen = run.read(screening, "screening", columns=["picture", "shows_c1", "shows_c2"])
+    if keys.screening and run.done(keys.screening):
+        seen = run.read(keys.screening, "screening", columns=["picture", "shows_c1", "shows_c2"])
     found: dict[tuple[str, str], list[Counts]] = {}
-    for counts in count(rows, reviews.merged(reviews.decisions(run)), seen):
+    for counts in count(rows, reviewed, seen):
         found.setdefault((counts.pair, counts.method), []).append(counts)
     return [Cell(*key, tuple(repeats)) for key, repeats in found.items()]
 

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from clipneuron.atlas.figures import FAINT, GAP, HEADER, INK, LABEL_WIDTH, PAPER, TILE
 from clipneuron.atlas.fooling import OURS
+from clipneuron.atlas.review.deck import ReviewKeys
 from clipneuron.storage import reviews
 from clipneuron.storage.run import Run
 
@@ -32,20 +33,20 @@ class Convincing:
 
 
 def convincing(
-    run: Run, *, pictures: str, verdicts: str, method: str = OURS, count: int = 10
+    run: Run, keys: ReviewKeys, *, method: str = OURS, count: int = 10
 ) -> dict[str, list[Convincing]]:
     """The `count` pictures of largest margin per pair, the best of every caption before the second of any.
 
     Pictures that a reviewer removes are left out. Pairs without one are not in it. Raises StoreError.
     """
-    reviewed = reviews.merged(reviews.decisions(run))
-    captions = _column(run, pictures, "caption", [("method", "==", method)])
+    reviewed = reviews.merged(reviews.decisions(run, keys.pictures))
+    captions = _column(run, keys.pictures, "caption", [("method", "==", method)])
     chosen = {
         pair: _chosen(rows, captions, reviewed, count)
-        for pair, rows in _fooling(run, verdicts, method).items()
+        for pair, rows in _fooling(run, keys.verdicts, method).items()
     }
     wanted = [picture for rows in chosen.values() for picture in rows]
-    images = _column(run, pictures, "image", [("picture", "in", wanted)]) if wanted else {}
+    images = _column(run, keys.pictures, "image", [("picture", "in", wanted)]) if wanted else {}
     return {
         pair: [
             Convincing(images[picture], margin, captions[picture], picture in reviewed)

@@ -10,11 +10,12 @@ import numpy as np
 from rich.table import Table
 
 from clipneuron.atlas.accuracies import Estimate, estimate
-from clipneuron.atlas.fooling import OURS, PAPER, Cell, Counts, Measure, Rate, cells
+from clipneuron.atlas.fooling import BASELINES, OURS, PAPER, Cell, Counts, Measure, Rate, cells
+from clipneuron.atlas.review.deck import ReviewKeys
 from clipneuron.atlas.verdicts import Judgement, above_zero, weakest
 from clipneuron.storage.run import Run
 
-METHODS = ("random", "indirect", "similar", OURS)
+COLUMNS = (*BASELINES, OURS)
 """In the order of the paper's columns."""
 MEASURES: Mapping[Measure, str] = {
     "raw": "as classified",
@@ -49,11 +50,9 @@ class Table3:
     comparable: bool
 
     @classmethod
-    def of(
-        cls, run: Run, *, verdicts: str, screening: str | None = None, comparable: bool = False
-    ) -> "Table3":
-        """Read the tables of these stages and all decisions; raises StoreError."""
-        return cls(cells(run, verdicts, screening), comparable)
+    def of(cls, run: Run, keys: ReviewKeys, *, comparable: bool = False) -> "Table3":
+        """Read the tables of these stages and all decisions on their pictures; raises StoreError."""
+        return cls(cells(run, keys), comparable)
 
     @property
     def pairs(self) -> list[str]:
@@ -65,7 +64,7 @@ class Table3:
     def methods(self) -> list[str]:
         """The methods, in the order of the paper's columns."""
         found = {cell.method for cell in self.cells}
-        return [name for name in METHODS if name in found] + sorted(found - {*METHODS})
+        return [name for name in COLUMNS if name in found] + sorted(found - {*COLUMNS})
 
     @property
     def measures(self) -> list[Measure]:

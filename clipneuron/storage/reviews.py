@@ -1,7 +1,8 @@
 """What people said of pictures: one object per decision, so that no reviewer and no window overwrites another.
 
-    {run}/reviews/{reviewer}/{picture}-{digest}/{number}.json
+    {run}/reviews/{stage}/{reviewer}/{picture}-{digest}/{number}.json
 
+`stage` is the one that painted the picture: another one of the same run may paint other pictures under the same ids.
 Numbers of a picture count up from 0, and the highest one is what its reviewer thinks now. Taking a decision back is
 a row as well ("undone"), so the history is whole.
 """
@@ -34,6 +35,7 @@ class Decision(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
+    stage: str
     picture: str
     decision: Verdict
     reviewer: str
@@ -60,6 +62,7 @@ def schema() -> pa.Schema:
     return described(
         "decisions",
         {
+            "stage": (pa.string(), "the stage that painted the picture"),
             "picture": (pa.string(), "id of the picture"),
             "decision": (pa.string(), "keep, shows-c2, lacks-c1, or undone"),
             "reviewer": (pa.string(), "who decided"),
@@ -70,17 +73,20 @@ def schema() -> pa.Schema:
     )
 
 
-def decide(run: Run, reviewer: str, picture: str, decision: Verdict, note: str = "") -> Decision:
-    """The decision, now on record after all earlier ones of this reviewer on this picture.
+def decide(
+    run: Run, stage: str, reviewer: str, picture: str, decision: Verdict, note: str = ""
+) -> Decision:
+    """The decision, now on record after all earlier ones of this reviewer on this picture of the stage.
 
     Raises ValueError for a name that cannot be part of a key or a word that is no decision, StoreError.
     """
-    folder = _folder(reviewer, picture)
+    folder = f"{_folder(stage, reviewer)}{_slug(picture)}/"
     if decision not in VERDICTS:
         raise ValueError(f"{decision!r} is no decision; there are {', '.join(VERDICTS)}")
     number = len(list(run.objects.list(folder)))
     while True:
         said = Decision(
+            stage=stage,
             picture=picture,
             decision=decision,
             reviewer=reviewer,
@@ -93,25 +99,27 @@ def decide(run: Run, reviewer: str, picture: str, decision: Verdict, note: str =
         number += 1  # another window of this reviewer was quicker
 
 
-def history(run: Run, reviewer: str | None = None) -> pa.Table:
-    """Every decision (of one reviewer), undone ones too: by reviewer, picture and number; raises StoreError."""
-    prefix = _FOLDER if reviewer is None else f"{_FOLDER}{_checked(reviewer)}/"
-    keys = list(run.objects.list(prefix))
+def history(run: Run, stage: str, reviewer: str | None = None) -> pa.Table:
+    """Every decision (of one reviewer) on a stage's pictures, undone ones too: by reviewer, picture and number.
+
+    Raises ValueError for a name that cannot be part of a key, StoreError.
+    """
+    keys = list(run.objects.list(_folder(stage, reviewer)))
     return _table(markers.load_many(run.objects, Decision, keys))
 
 
-def decisions(run: Run, reviewer: str | None = None) -> pa.Table:
+def decisions(run: Run, stage: str, reviewer: str | None = None) -> pa.Table:
     """What each reviewer thinks now of each picture: the latest decision, none where that is "undone".
 
-    Raises StoreError.
+    Raises as `history`.
     """
-    return standing(history(run, reviewer))
+    return standing(history(run, stage, reviewer))
 
 
 def standing(said: pa.Table) -> pa.Table:
     """The latest decision of each reviewer on each picture, without those that were undone."""
     rows = said.sort_by("number").to_pylist()
-    latest = {(row["reviewer"], row["picture"]): row for row in rows}
+    latest = {(row["stage"], row["reviewer"], row["picture"]): row for row in rows}
     kept = [latest[key] for key in sorted(latest) if latest[key]["decision"] != UNDONE]
     return pa.Table.from_pylist(kept, schema=schema())
 
@@ -119,7 +127,7 @@ def standing(said: pa.Table) -> pa.Table:
 def merged(said: pa.Table) -> dict[str, str]:
     """What the reviewers say together of each picture: "kept" or "removed" if all agree, else "disputed".
 
-    Why a picture is removed may differ. `said` is of `decisions` or `standing`.
+    Why a picture is removed may differ. `said` is of `decisions`, or `standing` of one stage.
     """
     found: dict[str, set[str]] = {}
     for picture, decision in zip(
@@ -152,17 +160,19 @@ def adopt(run: Run, said: pa.Table) -> int:
     same number: then one reviewer worked on both copies, and nobody knows which came later. Nothing is written then.
     """
     rows = [Decision.model_validate(row) for row in tables.check(said, schema()).to_pylist()]
-    known_here = map(Decision.model_validate, history(run).to_pylist())
-    there = {(row.reviewer, row.picture, row.number): row for row in known_here}
+    there = {
+        _place(known): known
+        for stage in sorted({row.stage for row in rows})
+        for known in map(Decision.model_validate, history(run, stage).to_pylist())
+    }
     for row in rows:
-        known = there.get((row.reviewer, row.picture, row.number), row)
+        known = there.get(_place(row), row)
         if known != row:
             raise ValueError(
                 f"{row.reviewer} decided on {row.picture} in both copies ({known.decision} here, "
                 f"{row.decision} there): let this reviewer have another name in one of them"
             )
-    new = [row for row in rows if (row.reviewer, row.picture, row.number) not in there]
-    return sum(_record(run, row) for row in new)
+    return sum(_record(run, row) for row in rows if _place(row) not in there)
 
 
 def as_csv(said: pa.Table) -> bytes:
@@ -195,16 +205,18 @@ def load(path: Path) -> pa.Table:
 
 
 def _record(run: Run, said: Decision) -> bool:
-    key = f"{_folder(said.reviewer, said.picture)}{said.number:06d}.json"
-    return run.objects.create(key, commits.dump(said))
+    folder = f"{_folder(said.stage, said.reviewer)}{_slug(said.picture)}"
+    return run.objects.create(f"{folder}/{said.number:06d}.json", commits.dump(said))
 
 
-def _folder(reviewer: str, picture: str) -> str:
-    return f"{_FOLDER}{_checked(reviewer)}/{_slug(picture)}/"
+def _place(said: Decision) -> tuple[str, str, str, int]:
+    return said.stage, said.reviewer, said.picture, said.number
 
 
-def _checked(reviewer: str) -> str:
-    return markers.checked_name("reviewer", reviewer)
+def _folder(stage: str, reviewer: str | None) -> str:
+    """Of a reviewer, or of all that a stage has."""
+    folder = f"{_FOLDER}{markers.checked_name('stage', stage)}/"
+    return folder if reviewer is None else f"{folder}{markers.checked_name('reviewer', reviewer)}/"
 
 
 def _slug(picture: str) -> str:
@@ -217,7 +229,7 @@ def _slug(picture: str) -> str:
 
 
 def _table(said: Iterable[Decision]) -> pa.Table:
-    ordered = sorted(said, key=lambda row: (row.reviewer, row.picture, row.number))
+    ordered = sorted(said, key=_place)
     return pa.Table.from_pylist([row.model_dump() for row in ordered], schema=schema())
 
 

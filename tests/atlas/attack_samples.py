@@ -1,7 +1,6 @@
 """Runs of adversarial pictures as small as a test wants them: who fooled the model is stated, picture by picture."""
 
 import io
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +11,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from clipneuron.atlas.review import ReviewKeys
 from clipneuron.storage import tables
+from clipneuron.storage.experiments import Experiment
 from clipneuron.storage.store import Run, Store
 
 KEYS = ReviewKeys("pictures", "verdicts", "screening")
@@ -26,12 +26,17 @@ class Shard(NamedTuple):
     repeat: int = 0
 
     @property
+    def experiment(self) -> Experiment:
+        c1, _, c2 = self.pair.partition(":")
+        return Experiment((c1, c2), self.method, self.repeat)
+
+    @property
     def name(self) -> str:
-        return re.sub(r"[^A-Za-z0-9]+", "-", f"{self.pair}-{self.method}-{self.repeat:02d}")
+        return self.experiment.key
 
     def picture(self, number: int, size: int = 10) -> str:
         """The id of a picture: `size` of them share a caption."""
-        return f"{self.pair}/{self.method}/{self.repeat}/{number // size}-{number % size}"
+        return self.experiment.picture(number // size, number % size)
 
 
 Margins = Sequence[float | None]

@@ -114,7 +114,7 @@ def test_a_decision_is_recorded_before_it_is_answered(run: Run, review: Review) 
     assert (answer.json["decision"], answer.json["note"]) == ("shows-c2", "a wheel")
     assert answer.json["fooling_decided"] == 1
     assert answer.json["decisions"] == {"keep": 0, "shows-c2": 1, "lacks-c1": 0}
-    [row] = reviews.decisions(run).to_pylist()
+    [row] = reviews.decisions(run, KEYS.pictures).to_pylist()
     assert row["picture"] == Deck.of(run, KEYS, "ada").pictures[2]
     assert (row["decision"], row["reviewer"], row["note"]) == ("shows-c2", "ada", "a wheel")
 
@@ -123,7 +123,7 @@ def test_undone_is_undecided_and_a_row(run: Run, review: Review) -> None:
     ask(review, "cards/2", {"decision": "keep"})
     answer = ask(review, "cards/2", {"decision": "undone"})
     assert (answer.json["decision"], answer.json["decided"]) == ("", 0)
-    assert reviews.history(run)["decision"].to_pylist() == ["keep", "undone"]
+    assert reviews.history(run, KEYS.pictures)["decision"].to_pylist() == ["keep", "undone"]
 
 
 def test_a_review_resumes_where_its_reviewer_was(run: Run) -> None:
@@ -234,7 +234,7 @@ def test_what_is_no_decision_is_refused_with_a_reason(
     answer = ask(review, "cards/0", said)
     assert answer.status == 400
     assert why in answer.json["error"]
-    assert reviews.history(run).num_rows == 0
+    assert reviews.history(run, KEYS.pictures).num_rows == 0
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ def test_other_pages_cannot_decide(
     answer = ask(review, "cards/0", {"decision": "keep"}, headers)
     assert answer.status == status
     assert answer.headers["Connection"] == "close"
-    assert reviews.history(run).num_rows == 0
+    assert reviews.history(run, KEYS.pictures).num_rows == 0
 
 
 def test_a_request_without_an_origin_cannot_decide(run: Run, review: Review) -> None:
@@ -265,13 +265,13 @@ def test_a_request_without_an_origin_cannot_decide(run: Run, review: Review) -> 
     connection.request("POST", f"{parts.path}cards/0", '{"decision": "keep"}', headers)
     assert connection.getresponse().status == 403
     connection.close()
-    assert reviews.history(run).num_rows == 0
+    assert reviews.history(run, KEYS.pictures).num_rows == 0
 
 
 def test_a_tunnel_from_another_port_can_decide(run: Run, review: Review) -> None:
     headers = {"Host": "localhost:9999", "Origin": "http://localhost:9999"}
     assert ask(review, "cards/0", {"decision": "keep"}, headers).status == 200
-    assert reviews.history(run).num_rows == 1
+    assert reviews.history(run, KEYS.pictures).num_rows == 1
 
 
 @pytest.mark.parametrize("path", ["/", "/cards/0", "/wrong/", "/wrong/cards/0", "/wrong/next"])

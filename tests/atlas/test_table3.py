@@ -12,10 +12,10 @@ from rich.console import Console
 from clipneuron.atlas.figures import GAP, HEADER, LABEL_WIDTH, TILE
 from clipneuron.atlas.fooling import PAPER, Rate
 from clipneuron.atlas.fooling_sheet import UNREVIEWED, convincing, fooling_sheet
-from clipneuron.atlas.table3 import METHODS, Table3
+from clipneuron.atlas.table3 import COLUMNS, Table3
 from clipneuron.storage.reviews import decide
 from clipneuron.storage.store import Run
-from tests.atlas.attack_samples import Shard, attack_run, colour, screened
+from tests.atlas.attack_samples import KEYS, Shard, attack_run, colour, screened
 
 PAIR = "horse:automobile"
 SECOND, RANDOM = Shard(PAIR, "second-order"), Shard(PAIR, "random")
@@ -26,7 +26,7 @@ def margins(fooled: int, others: int = 0, failed: int = 0) -> list[float | None]
 
 
 def table(run: Run, comparable: bool = False) -> Table3:
-    return Table3.of(run, verdicts="verdicts", screening="screening", comparable=comparable)
+    return Table3.of(run, KEYS, comparable=comparable)
 
 
 def many(root: Path, rates: Mapping[str, Sequence[int]]) -> Run:
@@ -84,9 +84,9 @@ def test_only_kept_pictures_count_after_review(tmp_path: Path) -> None:
     assert table(run).measures == ["raw"]
     words = ("keep", "keep", "shows-c2", "lacks-c1", "keep")
     for number, word in enumerate(words):
-        decide(run, "ada", SECOND.picture(number), word)  # type: ignore[arg-type]
-    decide(run, "alan", SECOND.picture(4), "shows-c2")
-    decide(run, "ada", SECOND.picture(9), "keep")  # does not fool: never counts
+        decide(run, KEYS.pictures, "ada", SECOND.picture(number), word)  # type: ignore[arg-type]
+    decide(run, KEYS.pictures, "alan", SECOND.picture(4), "shows-c2")
+    decide(run, KEYS.pictures, "ada", SECOND.picture(9), "keep")  # does not fool: never counts
     found = table(run)
     assert found.measures == ["raw", "reviewed"]
     [counts] = found.cells[0].repeats
@@ -95,17 +95,23 @@ def test_only_kept_pictures_count_after_review(tmp_path: Path) -> None:
     assert found.rate(PAIR, "second-order", "reviewed") == (0.2, 0.0)
     assert found.open_questions("reviewed") == "1 unreviewed and 1 disputed of 6 fooling pictures"
     assert "At least so many: 1 unreviewed and 1 disputed" in found.markdown()
-    decide(run, "alan", SECOND.picture(4), "keep")
-    decide(run, "ada", SECOND.picture(5), "lacks-c1")
+    decide(run, KEYS.pictures, "alan", SECOND.picture(4), "keep")
+    decide(run, KEYS.pictures, "ada", SECOND.picture(5), "lacks-c1")
     assert table(run).open_questions("reviewed") == ""
     assert table(run).rate(PAIR, "second-order", "reviewed") == (pytest.approx(0.3), 0.0)
+
+
+def test_decisions_on_pictures_of_another_stage_do_not_count(tmp_path: Path) -> None:
+    run = attack_run(tmp_path, {SECOND: margins(2)})
+    decide(run, "pictures-of-another-painter", "ada", SECOND.picture(0), "shows-c2")
+    assert table(run).measures == ["raw"]
 
 
 def test_what_is_undone_is_unreviewed_again(tmp_path: Path) -> None:
     run = attack_run(tmp_path, {SECOND: margins(2)})
     for number in range(2):
-        decide(run, "ada", SECOND.picture(number), "keep")
-    decide(run, "ada", SECOND.picture(0), "undone")
+        decide(run, KEYS.pictures, "ada", SECOND.picture(number), "keep")
+    decide(run, KEYS.pictures, "ada", SECOND.picture(0), "undone")
     [counts] = table(run).cells[0].repeats
     assert (counts.kept, counts.unreviewed) == (1, 1)
 
@@ -183,10 +189,10 @@ def test_an_unfinished_review_is_not_judged(tmp_path: Path) -> None:
     run = many(tmp_path, {"second-order": [1] * 5, "random": [0] * 5})
     shards = [Shard(f"a:{number}", "second-order") for number in range(5)]
     for shard in shards[:4]:
-        decide(run, "ada", shard.picture(0), "keep")
+        decide(run, KEYS.pictures, "ada", shard.picture(0), "keep")
     verdict = table(run).verdict("reviewed")
     assert verdict == ("cannot be judged", "not finished: 1 unreviewed of 5 fooling pictures")
-    decide(run, "ada", shards[4].picture(0), "keep")
+    decide(run, KEYS.pictures, "ada", shards[4].picture(0), "keep")
     assert table(run).verdict("reviewed").verdict == "holds"
 
 
@@ -204,7 +210,7 @@ def test_the_paper_stands_beside_its_own_pairs_and_model_only(tmp_path: Path) ->
 
 def test_the_papers_own_numbers_are_all_there() -> None:
     means = {
-        method: sum(PAPER[pair][method].mean for pair in PAPER) / len(PAPER) for method in METHODS
+        method: sum(PAPER[pair][method].mean for pair in PAPER) / len(PAPER) for method in COLUMNS
     }
     assert len(PAPER) == 5
     assert {method: round(mean * 100, 2) for method, mean in means.items()} == {
@@ -246,7 +252,7 @@ def sheet_run(root: Path) -> Run:
 
 
 def shown(run: Run, count: int = 10) -> dict[str, list[float]]:
-    rows = convincing(run, pictures="pictures", verdicts="verdicts", count=count)
+    rows = convincing(run, KEYS, count=count)
     return {pair: [round(p.margin, 2) for p in row] for pair, row in rows.items()}
 
 
@@ -258,16 +264,16 @@ def test_the_sheet_shows_the_best_of_every_caption_first(tmp_path: Path) -> None
 
 def test_removed_and_disputed_pictures_are_not_on_the_sheet(tmp_path: Path) -> None:
     run = sheet_run(tmp_path)
-    decide(run, "ada", SECOND.picture(0, 2), "shows-c2")
-    decide(run, "ada", SECOND.picture(2, 2), "keep")
-    decide(run, "alan", SECOND.picture(2, 2), "lacks-c1")
+    decide(run, KEYS.pictures, "ada", SECOND.picture(0, 2), "shows-c2")
+    decide(run, KEYS.pictures, "ada", SECOND.picture(2, 2), "keep")
+    decide(run, KEYS.pictures, "alan", SECOND.picture(2, 2), "lacks-c1")
     assert shown(run) == {PAIR: [0.8, 0.3, 0.2]}
 
 
 def test_unreviewed_pictures_are_framed_on_the_sheet(tmp_path: Path) -> None:
     run = sheet_run(tmp_path)
-    decide(run, "ada", SECOND.picture(0, 2), "keep")
-    rows = convincing(run, pictures="pictures", verdicts="verdicts")
+    decide(run, KEYS.pictures, "ada", SECOND.picture(0, 2), "keep")
+    rows = convincing(run, KEYS)
     sheet = fooling_sheet(rows, "a title")
     assert sheet.height == HEADER + TILE + 2 * GAP
 
@@ -281,7 +287,7 @@ def test_unreviewed_pictures_are_framed_on_the_sheet(tmp_path: Path) -> None:
 
 def test_nothing_to_show_is_an_error(tmp_path: Path) -> None:
     run = attack_run(tmp_path, {SECOND: margins(0, 2)})
-    rows = convincing(run, pictures="pictures", verdicts="verdicts")
+    rows = convincing(run, KEYS)
     assert rows == {}
     with pytest.raises(ValueError, match="no picture fools the model"):
         fooling_sheet(rows, "a title")

@@ -66,7 +66,7 @@ def shows(page: Page, number: int) -> None:
 
 
 def decided(run: Run) -> dict[str, str]:
-    said = reviews.decisions(run, "ada")
+    said = reviews.decisions(run, KEYS.pictures, "ada")
     columns = (said[name].to_pylist() for name in ("picture", "decision"))
     return dict(zip(*columns, strict=True))
 
@@ -119,7 +119,7 @@ def test_undo_takes_back_the_last_decisions_one_by_one(
     assert page.text("#said") == "Taken back: this picture is undecided again."
     page.press("u")
     page.until("document.getElementById('trouble').textContent === 'There is nothing to undo.'")
-    assert reviews.history(run).num_rows == 4
+    assert reviews.history(run, KEYS.pictures).num_rows == 4
 
 
 def test_arrows_revisit_and_a_decision_may_be_changed(page: Page, review: Review, run: Run) -> None:
@@ -213,7 +213,7 @@ def test_a_note_is_typed_without_deciding_and_stored_with_the_decision(
     page.press("Enter")
     page.press("k")
     shows(page, 1)
-    assert reviews.decisions(run)["note"].to_pylist() == ["k21u"]
+    assert reviews.decisions(run, KEYS.pictures)["note"].to_pylist() == ["k21u"]
     assert page.value("document.getElementById('note').value") == ""
 
 
@@ -305,7 +305,7 @@ def test_another_page_cannot_decide_even_if_it_knows_the_address(
         page.open(f"{site}/form.html")
         read = f"fetch('{review.url}').then(() => 'read', () => 'refused')"
         assert page.value(read) == "refused"
-    assert reviews.history(run).num_rows == 0
+    assert reviews.history(run, KEYS.pictures).num_rows == 0
 
 
 def test_nothing_is_asked_of_any_other_host(page: Page, review: Review) -> None:

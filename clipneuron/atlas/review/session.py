@@ -19,7 +19,7 @@ class Session:
         self.reviewer = reviewer
         self._lock = threading.Lock()
         places = {picture: number for number, picture in enumerate(deck.pictures)}
-        found = reviews.decisions(deck.run, reviewer)
+        found = reviews.decisions(deck.run, deck.keys.pictures, reviewer)
         columns = (found[name].to_pylist() for name in ("picture", "decision", "note"))
         self._said: dict[int, tuple[str, str]] = {
             places[picture]: (decision, note)
@@ -31,8 +31,9 @@ class Session:
         """Puts a decision on record; raises ValueError for what cannot be one, StoreError."""
         if not isinstance(note, str) or len(note) > MAX_NOTE:
             raise ValueError(f"a note is a text of at most {MAX_NOTE} characters")
-        picture = self.deck.card(number).picture
-        said = reviews.decide(self.deck.run, self.reviewer, picture, _verdict(decision), note)
+        deck, verdict = self.deck, _verdict(decision)
+        picture = deck.card(number).picture
+        said = reviews.decide(deck.run, deck.keys.pictures, self.reviewer, picture, verdict, note)
         self._remember(number, said)
 
     def state(self, number: int) -> dict[str, object]:
