@@ -192,7 +192,7 @@ RECIPES: dict[str, dict[str, Any]] = {
             "pools": ("demo", "words-10k", "class-descriptions"),
             "detail_layers": (0, 3),
             "sizes": (4, 8, 16, 32, 64),
-            "indirect_images": 256,
+            "indirect_images": 128,
         },
         "attack": {"sentences": "clip", "captioner": "demo", "painter": "demo"},
     },

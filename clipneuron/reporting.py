@@ -44,7 +44,7 @@ def _keys(reproduction: Reproduction, run: Run) -> EvidenceKeys:
         predictions=(ablations, first_order, indirect),
         ablations=ablations,
         first_order=first_order,
-        indirect_directions=reproduction.indirect_directions(run).name,
+        indirect_directions=reproduction.interventions(run).directions.name,
         directions=reproduction.sweep.keys(run).directions,
         descriptions={
             pool.name: reproduction.descriptions(pool, run)[1].name for pool in reproduction.pools

@@ -1,12 +1,9 @@
 """The paper's evidence for a recipe: the sweep, then every experiment of Sec. 3 and 4 and of App. A.1, A.2 and A.4."""
 
-import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-import torch
-
+from clipneuron.branches import Interventions, mark, up_to
 from clipneuron.engine.runner import Runner, StageReport
 from clipneuron.ingredients import evaluation_pools_of, labelled_pictures_of, templates_of
 from clipneuron.models.clip import Clip
@@ -14,11 +11,9 @@ from clipneuron.recipes import Evaluation, Recipe
 from clipneuron.sources import PictureFeed
 from clipneuron.stage import Stage
 from clipneuron.stages.ablations import AblationsStage
-from clipneuron.stages.activations import ActivationMeansStage
 from clipneuron.stages.classifier import ClassifierStage
 from clipneuron.stages.descriptions import DescriptionsStage
 from clipneuron.stages.first_order import FirstOrderMeansStage, FirstOrderStage, HeadEffects
-from clipneuron.stages.indirect import IndirectDirectionsStage, IndirectStage
 from clipneuron.stages.indirect_ablations import IndirectAblationsStage
 from clipneuron.stages.plan import PlanStage
 from clipneuron.stages.reconstructions import ReconstructionsStage
@@ -110,7 +105,7 @@ class Reproduction:
         reports += runner.run([self.plan], run)
         stages = self.stages(run)
         run.announce(self.sweep.order([*self.sweep.stages(run), self.plan, *stages]))
-        return run, reports + runner.run(_up_to(until, stages), run)
+        return run, reports + runner.run(up_to(until, stages), run)
 
     @property
     def plan(self) -> PlanStage:
@@ -127,18 +122,16 @@ class Reproduction:
             self.ablations(run),
             self._first_order_means(run),
             self.first_order(run),
-            self._activation_means(run),
+            *self.interventions(run).stages,
             self.indirect_ablations(run),
-            self._indirect(run),
-            self.indirect_directions(run),
         ]
 
     @property
     def classifier(self) -> ClassifierStage:
         """The stage that encodes the classes."""
-        mark = _mark(self.classes, self.templates)
+        digest = mark(self.classes, self.templates)
         return ClassifierStage(
-            f"classifier-{mark}", self.sweep.loader, self.classes, self.templates
+            f"classifier-{digest}", self.sweep.loader, self.classes, self.templates
         )
 
     def descriptions(self, pool: Pool, run: Run) -> tuple[TextsStage, DescriptionsStage]:
@@ -150,8 +143,8 @@ class Reproduction:
         texts = TextsStage(sweep.loader, pool)
         if pool.digest == sweep.pool.digest and recipe.atoms >= most:
             return texts, sweep.descriptions(run)
-        mark = _mark(pool.digest, recipe.preparation, most, self.detail_layers)
-        label = sweep.key(f"{pool.name}-{recipe.preparation}-{most}-{mark}", run)
+        digest = mark(pool.digest, recipe.preparation, most, self.detail_layers)
+        label = sweep.key(f"{pool.name}-{recipe.preparation}-{most}-{digest}", run)
         own = replace(sweep.descriptions(run), texts=texts.name, label=label, atoms=most)
         return texts, replace(own, layers=self.detail_layers)
 
@@ -159,9 +152,9 @@ class Reproduction:
         """The stage with all second-order ablations."""
         sweep = self.sweep
         sums = {pool.name: self._reconstructions(pool, run).name for pool in self.pools}
-        mark = _mark(self._evaluated, self.asked.reconstruction, sums)
+        digest = mark(self._evaluated, self.asked.reconstruction, sums)
         return AblationsStage(
-            sweep.key(f"ablations-{mark}", run),
+            sweep.key(f"ablations-{digest}", run),
             sweep.loader,
             self._pictures,
             sweep.lenses,
@@ -174,29 +167,27 @@ class Reproduction:
 
     def first_order(self, run: Run) -> FirstOrderStage:
         """The stage with the ablations of attention layers and heads."""
-        name = self.sweep.key(f"first-order-{_mark(self._evaluated)}", run)
+        name = self.sweep.key(f"first-order-{mark(self._evaluated)}", run)
         means = self._first_order_means(run).name
         effects = self._head_effects(self._pictures)
         return FirstOrderStage(name, effects, means, self.classifier.name)
 
     def indirect_ablations(self, run: Run) -> IndirectAblationsStage:
         """The stage that holds whole layers at their means."""
-        sweep, mark = self.sweep, _mark(self._evaluated, self.detail_layers)
+        sweep, digest = self.sweep, mark(self._evaluated, self.detail_layers)
         return IndirectAblationsStage(
-            sweep.key(f"indirect-ablations-{mark}", run),
+            sweep.key(f"indirect-ablations-{digest}", run),
             sweep.loader,
             self._pictures,
             self.detail_layers,
             sweep.recipe.batch_size,
-            self._activation_means(run).name,
+            self.interventions(run).means.name,
             self.classifier.name,
         )
 
-    def indirect_directions(self, run: Run) -> IndirectDirectionsStage:
-        """The stage with the directions of indirect effects."""
-        effects, top = self._indirect(run), self.sweep.recipe.top
-        name = effects.name.replace("indirect", "indirect-directions", 1)
-        return IndirectDirectionsStage(f"{name}-top-{top}", effects.name, effects.neurons, top)
+    def interventions(self, run: Run) -> Interventions:
+        """The stages with indirect effects."""
+        return Interventions(self.sweep, run, self.detail_layers, self.asked.neurons)
 
     def _texts(self, pool: Pool, run: Run) -> list[Stage]:
         texts, descriptions = self.descriptions(pool, run)
@@ -222,32 +213,6 @@ class Reproduction:
         name = self.sweep.key("first-order-means", run)
         return FirstOrderMeansStage(effects, parts_of(run), name)
 
-    def _activation_means(self, run: Run) -> ActivationMeansStage:
-        sweep = self.sweep
-        layers = "-".join(map(str, self.detail_layers))
-        return ActivationMeansStage(
-            sweep.loader,
-            sweep.pictures,
-            self.detail_layers,
-            sweep.recipe.batch_size,
-            parts_of(run),
-            sweep.key(f"activation-means-{layers}", run),
-        )
-
-    def _indirect(self, run: Run) -> IndirectStage:
-        sweep, asked = self.sweep, self.asked
-        neurons = {layer: self._drawn(layer) for layer in self.detail_layers}
-        return IndirectStage(
-            sweep.key(f"indirect-{_mark(neurons, asked.indirect_images)}", run),
-            sweep.loader,
-            sweep.pictures,
-            replace(sweep.lenses, layers=self.detail_layers),
-            sweep.recipe.batch_size,
-            self._activation_means(run).name,
-            neurons,
-            asked.indirect_images,
-        )
-
     def _head_effects(self, pictures: PictureFeed) -> HeadEffects:
         recipe = self.sweep.recipe
         return HeadEffects(
@@ -263,25 +228,5 @@ class Reproduction:
     def _evaluated(self) -> str:
         return f"{self.plan.name} {self.classifier.name}"
 
-    def _drawn(self, layer: int) -> tuple[int, ...]:
-        """Neurons of a layer, drawn at random by the recipe's seed, with those that are asked for by name."""
-        generator = torch.Generator().manual_seed(1000 * self.sweep.recipe.seed + layer)
-        drawn = torch.randperm(self.sweep.clip.neurons, generator=generator)
-        named = {neuron for other, neuron in self.asked.neurons if other == layer}
-        return tuple(sorted({*drawn[: self.asked.indirect_neurons].tolist(), *named}))
-
     def _exists(self, layer: int, neuron: int) -> bool:
         return layer in self.sweep.layers and 0 <= neuron < self.sweep.clip.neurons
-
-
-def _mark(*parts: object) -> str:
-    """A short digest of what sets a stage apart from others of its kind."""
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
-
-
-def _up_to(last: str | None, stages: Sequence[Stage]) -> Sequence[Stage]:
-    """The stages up to the one whose name begins so, all if none is named."""
-    if last is None:
-        return stages
-    places = [n for n, stage in enumerate(stages) if stage.name.startswith(last)]
-    return stages[: max(places, default=-1) + 1]

@@ -257,7 +257,7 @@ def test_first_order_ablations_take_layer_after_layer_to_its_mean_over_the_sweep
 
 def test_indirect_effects_equal_forward_passes_with_an_edited_activation(world: World) -> None:
     reproduction, run = world.reproduction, world.run
-    stage = reproduction._indirect(run)
+    stage = reproduction.interventions(run).effects
     rows = run.read(stage.name, "indirect").to_pylist()
     assert {row["neuron"] for row in rows} == {*stage.neurons[0]}
     means = world.clip.trace(world.swept[1], [0]).activations[0].mean(0)
@@ -277,9 +277,13 @@ def test_indirect_effects_equal_forward_passes_with_an_edited_activation(world: 
 
 def test_indirect_directions_are_those_of_the_centred_effects(world: World) -> None:
     reproduction, run = world.reproduction, world.run
-    effects = run.read(reproduction._indirect(run).name, "indirect")
-    found = run.read(reproduction.indirect_directions(run).name, "indirect_directions").to_pylist()
-    assert [row["neuron"] for row in found] == list(reproduction._indirect(run).neurons[0])
+    effects = run.read(reproduction.interventions(run).effects.name, "indirect")
+    found = run.read(
+        reproduction.interventions(run).directions.name, "indirect_directions"
+    ).to_pylist()
+    assert [row["neuron"] for row in found] == list(
+        reproduction.interventions(run).effects.neurons[0]
+    )
     for row in found:
         own = effects.filter(np.array(effects["neuron"]) == row["neuron"])
         for kind, some, everything in (
