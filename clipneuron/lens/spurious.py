@@ -78,13 +78,13 @@ def text_scores(
 def cosines(
     directions: Float[Tensor, "pair embed"], texts: Float[Tensor, "text embed"]
 ) -> Float[Tensor, "pair text"]:
-    """How near each text is to each v: the paper's baseline without neurons.
+    """How near each text is to each v: the paper's baseline without neurons. Texts have unit norm already.
 
     >>> import torch
-    >>> cosines(torch.tensor([[2.0, 0.0]]), torch.tensor([[3.0, 4.0], [-1.0, 0.0]]))
+    >>> cosines(torch.tensor([[2.0, 0.0]]), torch.tensor([[0.6, 0.8], [-1.0, 0.0]]))
     tensor([[ 0.6000, -1.0000]])
     """
-    return functional.normalize(directions, dim=1) @ functional.normalize(texts, dim=1).T
+    return functional.normalize(directions, dim=1) @ texts.T
 
 
 def ranked(scores: Float[Tensor, "pair text"]) -> Int[Tensor, "pair text"]:
