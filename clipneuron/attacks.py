@@ -84,6 +84,16 @@ class AttackLine:
         """The layers that neurons are chosen from, in rising order."""
         return tuple(sorted({*self.asked.layers})) or self.sweep.layers
 
+    @property
+    def is_papers(self) -> bool:
+        """Whether model and makers are those of the paper's Table 3."""
+        recipe, asked = self.sweep.recipe, self.asked
+        return (recipe.model, recipe.pretrained, asked.painter) == (
+            "ViT-B-32",
+            "openai",
+            "deepfloyd",
+        )
+
     def check(self) -> None:
         """Raises ValueError for layers that are not swept."""
         missing = sorted({*self.layers} - {*self.sweep.layers})

@@ -5,7 +5,16 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from clipneuron.cli import computing, machine, planning, reproducing, retrying, status, stores
+from clipneuron.cli import (
+    attacking,
+    computing,
+    machine,
+    planning,
+    reproducing,
+    retrying,
+    status,
+    stores,
+)
 from clipneuron.storage.errors import StoreError
 from clipneuron.version import __version__
 
@@ -17,6 +26,8 @@ examples:
       the paper's setting, with OpenAI's ViT-B-32, on the Ray cluster that this machine belongs to
   clipneuron reproduce --recipe demo --store demo-run
       the paper's evidence: ablations, first-order and indirect effects, with a verdict for every claim
+  clipneuron attack --recipe demo --pairs all --store demo-run
+      pictures that the model takes for another class, made of its neurons' words
   clipneuron status --store s3://runs --watch
       how far the run is, from its store alone
   clipneuron doctor
@@ -54,7 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"clipneuron {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for room in (planning, computing, reproducing, status, retrying, stores, machine):
+    for room in (planning, computing, reproducing, attacking, status, retrying, stores, machine):
         room.add_commands(commands)
     return parser
 

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -102,7 +102,9 @@ def conclude(sweep: "Sweep", done: "Run", per_layer: int) -> None:
 
 
 @contextmanager
-def engine(chosen: argparse.Namespace, console: "Console") -> "Iterator[Runner]":
+def engine(
+    chosen: argparse.Namespace, console: "Console", pools: Sequence[str] = ("clip",)
+) -> "Iterator[Runner]":
     """The runner that the options ask for, with its cluster for the time of the block; raises ValueError."""
     from clipneuron.engine.runner import Runner
 
@@ -120,5 +122,5 @@ def engine(chosen: argparse.Namespace, console: "Console") -> "Iterator[Runner]"
     options = ClusterOptions(
         **{name: getattr(chosen, name) for name in ClusterOptions.model_fields if name in chosen}
     )
-    with connected(options, pools=("clip",)):
+    with connected(options, pools=pools):
         yield Runner(RayData(options, console), **limits)

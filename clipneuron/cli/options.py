@@ -43,6 +43,26 @@ EVALUATION_FIELDS = (
     "neurons",
 )
 
+ATTACK_FIELDS = (
+    "pairs",
+    "classes",
+    "methods",
+    "repeats",
+    "layers",
+    "neurons",
+    "words",
+    "rule",
+    "sentences",
+    "similarity",
+    "blocked",
+    "captioner",
+    "captions",
+    "chosen",
+    "painter",
+    "offload",
+    "each",
+)
+
 
 def add_command(
     commands: Any, name: str, does: str, function: Any, **more: Any
@@ -202,8 +222,10 @@ def recipe_of(chosen: argparse.Namespace) -> "Recipe":
     from clipneuron.recipes import named_recipe
 
     given = _given(chosen, {field: field for field in RECIPE_FIELDS})
-    evaluation = _given(chosen, {field: f"evaluation_{field}" for field in EVALUATION_FIELDS})
-    given |= {"evaluation": evaluation} if evaluation else {}
+    nested = {"evaluation": EVALUATION_FIELDS, "attack": ATTACK_FIELDS}
+    for name, fields in nested.items():
+        own = _given(chosen, {field: f"{name}_{field}" for field in fields})
+        given |= {name: own} if own else {}
     try:
         return named_recipe(chosen.recipe, given)
     except ValidationError as error:

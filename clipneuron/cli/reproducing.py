@@ -73,6 +73,8 @@ def add_evaluation(parser: argparse.ArgumentParser) -> None:
     )
 
     def add(option: str, field: str, **more: Any) -> None:
+        if not {"choices", "action", "metavar"} & more.keys():
+            more["metavar"] = option.rpartition("-")[2].upper()
         group.add_argument(option, dest=f"evaluation_{field}", default=None, **more)
 
     add(
