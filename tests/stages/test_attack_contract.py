@@ -92,16 +92,23 @@ def test_a_stage_its_shards_and_what_they_are_made_of_travel(run_and_stages, nam
 @pytest.mark.parametrize("name", NAMES)
 def test_progress_counts_every_row_once(run_and_stages, name):
     run, stages = run_and_stages
-    for shard in stages[name].shards(run):
+    assert_counted_once(stages[name], run)
+
+
+def assert_counted_once(stage: Stage, run: Run) -> None:
+    for shard in stage.shards(run):
         counted: list[int] = []
-        worker = stages[name].build(stages[name].share(run))
-        worker.process(stages[name].loader(run).load(shard), counted.append)
+        worker = stage.build(stage.share(run))
+        worker.process(stage.loader(run).load(shard), counted.append)
         assert sum(counted) == shard.rows
 
 
 def test_experiments_without_captions_are_committed_empty(tmp_path):
     run = run_with_words(tmp_path, lambda pair: [])
-    quiet_runner(max_failed_share=1.0).run(line(), run)
+    stages = line()
+    quiet_runner(max_failed_share=1.0).run(stages, run)
+    for stage in stages:
+        assert_counted_once(stage, run)
     for name in NAMES:
         assert run.read(name, name).num_rows == 0
         assert len(run.done(name)) in (len(PAIRS), len(PAIRS) * len(METHODS) * REPEATS)
