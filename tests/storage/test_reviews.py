@@ -79,6 +79,13 @@ def test_windows_that_decide_at_once_lose_nothing(run: Run) -> None:
     assert sorted(map(int, history(run, STAGE)["note"].to_pylist())) == list(range(24))
 
 
+def test_the_latest_is_told_by_its_number_wherever_its_row_stands(run: Run) -> None:
+    for word in ("keep", "shows-c2"):
+        decide(run, STAGE, "ada", PICTURE, word)  # type: ignore[arg-type]
+    backwards = history(run, STAGE).sort_by([("number", "descending")])
+    assert reviews.standing(backwards)["decision"].to_pylist() == ["shows-c2"]
+
+
 def test_reviewers_do_not_touch_each_other(run: Run) -> None:
     decide(run, STAGE, "ada", PICTURE, "keep")
     decide(run, STAGE, "alan", PICTURE, "shows-c2")
