@@ -22,7 +22,10 @@ def test_an_empty_table_of_each_kind_conforms(name: str) -> None:
 
 
 def test_an_unknown_table_names_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="no table 'effect'; there are activation_means, .*descriptions, directions"):
+    with pytest.raises(
+        ValueError,
+        match=r"no table 'effect'; there are activation_means, .*descriptions, directions",
+    ):
         tables.schema("effect")
 
 

@@ -1,0 +1,97 @@
+"""`clipneuron attack`, `review` and `trace` as a user meets them, in the demo world."""
+
+import io
+from pathlib import Path
+
+import pyarrow.csv
+import pytest
+from PIL import Image
+
+from clipneuron.cli import main
+from clipneuron.storage import reviews
+from clipneuron.storage.store import Store
+
+SMALL = ["--recipe", "demo", "--limit", "24", "--top", "4", "--layers", "3,4", "--atoms", "8"]
+LINE = ["--pairs", "dog:deer", "ship:truck", "--methods", "second-order", "random", "similar"]
+LINE += ["--repeats", "2", "--captions", "6", "--chosen", "2", "--each", "2", "--words", "6"]
+
+
+def attack(store: Path, *more: str, verb: str = "attack") -> int:
+    words = [verb, *([more[0]] if verb == "trace" else []), *SMALL, "--store", str(store), *LINE]
+    words += [] if verb != "attack" else ["--engine", "in-process"]
+    return main([*words, *(more[1:] if verb == "trace" else more)])
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("attack") / "store"
+    assert attack(place) == 0
+    return place
+
+
+def test_an_attack_ends_with_its_table_and_a_second_one_does_nothing(store, capsys):
+    assert attack(store) == 0
+    out = capsys.readouterr().out
+    stages = out.split("table3.md: ")[0]
+    assert stages.count("complete") >= 10
+    assert "images/s" not in stages
+    for word in ("dog", "deer", "second-order", "random", "similar"):
+        assert word in out
+    page = Path(out.split("table3.md: ")[1].splitlines()[0]).read_text()
+    assert "ship" in page
+    (run,) = Store(store).runs()
+    (pictures,) = [stage for stage in run.stages() if stage.startswith("pictures")]
+    rows = run.read(pictures, "pictures").to_pylist()
+    assert len(rows) == 2 * 3 * 2 * 2 * 2
+    made = Image.open(io.BytesIO(rows[0]["image"]))
+    assert rows[0]["caption"] in made.text.values()
+    assert rows[0]["picture"] in made.text.values()
+
+
+def test_a_picture_is_followed_back_to_neurons_and_their_pictures(store, capsys, tmp_path):
+    picture = "dog:deer/second-order/1"
+    (run,) = Store(store).runs()
+    (stage,) = [stage for stage in run.stages() if stage.startswith("pictures")]
+    ids = run.read(stage, "pictures", columns=["picture"])["picture"].to_pylist()
+    chosen = next(each for each in ids if each.startswith(picture))
+    assert attack(store, chosen, "--to", str(tmp_path / "it.png"), verb="trace") == 0
+    out = capsys.readouterr().out
+    for part in (chosen, "Words in the caption", "Neurons that gave them", "sha256"):
+        assert part in out
+    assert Image.open(tmp_path / "it.png").size == (64, 64)
+    assert attack(store, "dog:deer/second-order/9/0-0", verb="trace") == 1
+    assert "is no picture of this attack" in capsys.readouterr().err
+
+
+def test_decisions_are_exported(store, capsys, tmp_path):
+    (run,) = Store(store).runs()
+    (stage,) = [stage for stage in run.stages() if stage.startswith("pictures")]
+    first = run.read(stage, "pictures", columns=["picture"])["picture"][0].as_py()
+    reviews.decide(run, stage, "ada", first, "keep")
+    to = tmp_path / "decisions.csv"
+    assert attack(store, "--reviewer", "ada", "--export", str(to), verb="review") == 0
+    assert "1 decisions" in capsys.readouterr().out
+    assert pyarrow.csv.read_csv(to).to_pylist()[0]["picture"] == first
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--pairs", "dog"], "'dog' is no pair of classes: expected c1:c2"),
+        (["--pairs", "dog:dog"], "is no pair of classes"),
+        (["--attack-layers", "2"], "not among the layers of the run"),
+        (["--captioner", "answers:no.jsonl"], "no.jsonl"),
+        (["--captioner", "http://host/v1"], "which model answers"),
+        (["--methods", "third-order"], "attack.methods"),
+        (["--blocked", "nowhere.txt"], "nowhere.txt"),
+        (["--attack-classes", "nowhere.txt"], "nowhere.txt"),
+        (["--extend", "demo"], "extend the run first"),
+    ],
+)
+def test_a_wrong_word_is_one_clear_sentence(tmp_path, capsys, words, says):
+    assert attack(tmp_path / "wrong", *words) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("clipneuron: ")
+    assert "Traceback" not in error
+    assert says in error
+    assert not list((tmp_path / "wrong").glob("*/data"))

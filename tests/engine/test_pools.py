@@ -1,0 +1,93 @@
+"""Two jobs on one cluster, each on the pool it asks for, at the same time: neither waits for the other."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ray.cluster_utils import Cluster
+
+from clipneuron.storage.store import Store
+from tests.faults.light import Light, light_run
+from tests.faults.worlds import check_same
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+JOB = """
+import json, sys, time
+from pathlib import Path
+import ray
+from clipneuron.engine.cluster import ClusterOptions, connected
+from clipneuron.stage import Resources
+from clipneuron.storage.store import Store
+from tests.faults.hooks import HookedStage
+from tests.faults.light import Light
+from tests.faults.worlds import on_cluster
+
+address, place, pool = sys.argv[1:]
+
+class Where:
+    '''Every shard leaves a file with its node and time, and takes a moment.'''
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __call__(self, step, shard):
+        if step == "process":
+            node = ray.get_runtime_context().get_node_id()
+            time.sleep(0.3)
+            said = {"node": node, "time": time.time()}
+            (Path(self.folder) / f"{shard}.json").write_text(json.dumps(said))
+
+folder = Path(place) / "where"
+folder.mkdir(parents=True)
+with connected(ClusterOptions(address=address), pools=("clip", "gen")):
+    run = Store(Path(place) / "store").open_run("light", {})
+    on_cluster(actors=1).run_stage(HookedStage(Light(resources=Resources(pool=pool)), Where(str(folder))), run)
+"""
+
+
+@pytest.fixture(scope="module")
+def two_pools() -> Iterator[tuple[str, dict[str, str]]]:
+    """The address of a cluster with a node of each pool, and the id of each pool's node."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("RAY_ADDRESS", raising=False)
+        started = Cluster(
+            initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False}
+        )
+        try:
+            nodes = {
+                pool: started.add_node(num_cpus=2, resources={pool: 1.0}).node_id
+                for pool in ("clip", "gen")
+            }
+            yield started.address, nodes
+        finally:
+            started.shutdown()
+
+
+def test_both_pools_work_at_once_each_on_its_own_nodes(
+    two_pools: tuple[str, dict[str, str]], tmp_path: Path
+) -> None:
+    address, nodes = two_pools
+    jobs = {
+        pool: subprocess.Popen(
+            [sys.executable, "-c", JOB, address, str(tmp_path / pool), pool],
+            cwd=Path(__file__).parents[2],
+            stderr=subprocess.PIPE,
+        )
+        for pool in nodes
+    }
+    for pool, job in jobs.items():
+        assert job.wait(180) == 0, (pool, job.stderr.read().decode()[-2000:])
+    times = {}
+    for pool, node in nodes.items():
+        said = [json.loads(path.read_text()) for path in (tmp_path / pool / "where").iterdir()]
+        assert len(said) == Light().count
+        assert {each["node"] for each in said} == {node}
+        times[pool] = sorted(each["time"] for each in said)
+        (run,) = Store(tmp_path / pool / "store").runs()
+        check_same(run, light_run(tmp_path / pool / "undisturbed", Light()))
+    assert times["clip"][0] < times["gen"][-1], "one began before the other had ended"
+    assert times["gen"][0] < times["clip"][-1]
