@@ -133,6 +133,17 @@ def add_attack(parser: argparse.ArgumentParser) -> None:
     add("--painter", "painter", help="deepfloyd, flux, hub name or folder of a pipeline, or demo")
     add("--offload", "offload", action="store_true", help="only the network at work is on the GPU")
     add("--each", "each", type=positive, help="pictures per caption (default: 10)")
+    for name, what in (
+        ("neurons", "per layer held at their means"),
+        ("images", "they are held on"),
+    ):
+        group.add_argument(
+            f"--indirect-{name}",
+            dest=f"evaluation_indirect_{name}",
+            type=positive,
+            metavar="N",
+            help=f"for the method indirect: {name} {what}",
+        )
 
 
 def attack(chosen: argparse.Namespace) -> int:
