@@ -170,15 +170,20 @@ def attack(chosen: argparse.Namespace) -> int:
 
 def conclude(line: "AttackLine", run: "Run") -> None:
     """Print the table, and write it into the run."""
+    from clipneuron.atlas.figures import png
+    from clipneuron.atlas.fooling_sheet import convincing, fooling_sheet
     from clipneuron.atlas.table3 import Table3
 
-    found = Table3.of(run, line.review_keys(run), comparable=line.is_papers)
+    keys = line.review_keys(run)
+    found = Table3.of(run, keys, comparable=line.is_papers)
     for table in found.tables():
         show_table(table)
+    files = found.files()
+    if rows := convincing(run, keys):
+        files["fooling.png"] = png(fooling_sheet(rows, f"{line.sweep.clip.name}: fooled most"))
     folder = f"attack-{line.verdicts(run).name}"
-    places = {name: run.put_file(f"{folder}/{name}", data) for name, data in found.files().items()}
-    for name, place in places.items():
-        print(f"{name}: {place}")
+    for name, data in files.items():
+        print(f"{name}: {run.put_file(f'{folder}/{name}', data)}")
 
 
 def review(chosen: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""docs/tables.md and docs/operations.md: their programs run, their commands exist."""
+"""docs/tables.md: its programs run; docs/operations.md, reproduce.md and attack.md: their commands exist."""
 
 import re
 import shlex
@@ -12,12 +12,15 @@ from tests.stages.world import finished
 
 DOCS = Path(__file__).parents[2] / "docs"
 BLOCKS = re.findall(r"```python( s3)?\n(.*?)```", (DOCS / "tables.md").read_text(), re.DOTALL)
+PAGES = "\n".join(
+    (DOCS / name).read_text() for name in ("operations.md", "reproduce.md", "attack.md")
+)
 COMMANDS = [
     line.strip()
-    for line in re.sub(
-        r"`(clipneuron [^`]+)`", r"\n    \1\n", (DOCS / "operations.md").read_text()
-    ).splitlines()
-    if line.startswith("    clipneuron ")
+    for line in re.sub(r"`(clipneuron [^`]+)`", r"\n    \1\n", PAGES).splitlines()
+    if line.startswith("    ")
+    and line.lstrip().startswith("clipneuron ")
+    and not line.endswith("...")
 ]
 
 
@@ -57,7 +60,7 @@ def test_the_python_of_the_tables_page_runs_on_s3(tmp_path, s3_url):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_commands_of_the_operations_page_exist(command):
+def test_the_commands_of_the_pages_exist(command):
     words = shlex.split(command)[1:]
     if len(words) == 1 or "--extend" in words[-1]:  # named in passing
         words = [words[0], "--help"]
@@ -73,6 +76,11 @@ def test_every_verb_has_a_row_on_the_operations_page():
     assert verbs >= {
         "plan",
         "run",
+        "reproduce",
+        "class-prompts",
+        "attack",
+        "review",
+        "trace",
         "status",
         "retry-failed",
         "verify",

@@ -7,7 +7,8 @@ import pytest
 
 from clipneuron.cli import main
 
-VERBS = ("plan", "run", "status", "retry-failed", "verify", "vacuum", "tables", "doctor")
+VERBS = ("plan", "run", "reproduce", "class-prompts", "attack", "review", "trace")
+VERBS += ("status", "retry-failed", "verify", "vacuum", "tables", "doctor")
 
 
 def test_help_lists_every_command(capsys):
