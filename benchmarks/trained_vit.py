@@ -1,6 +1,6 @@
 """The paper's evidence on a real trained ViT and real photographs: `clipneuron reproduce` from a program.
 
-    python benchmarks/trained_vit.py --data ../shared/data > report.md
+    python benchmarks/trained_vit.py --data DATA > report.md    # results/ holds what it printed, dated
 
 The model is an ImageNet ViT-Tiny/16, a supervised one and no CLIP: the rows of its class head stand where a CLIP has
 texts, and the class that the head gives an undisturbed photograph is its label. Every second photograph makes up D,
@@ -84,7 +84,7 @@ def main() -> None:
         "command": shlex.join(["python", "benchmarks/trained_vit.py", "--data", "DATA"]),
     }
     report = evidence_report(reproduction, run, CAVEAT, **more)
-    print(report.markdown())
+    print(report.markdown().replace(f"{chosen.store}/", ""))
     for name, data in report.files().items():
         (chosen.store / name).write_bytes(data)
 
