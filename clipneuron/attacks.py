@@ -20,7 +20,7 @@ from clipneuron.models.text_to_image import Painter
 from clipneuron.production import blocked_of, captioner_of, classes_of, painter_of, pairs_of
 from clipneuron.recipes import Attack, Recipe
 from clipneuron.sources import ClipLoader
-from clipneuron.stage import Stage
+from clipneuron.stage import Resources, Stage
 from clipneuron.stages.captions import CaptionsStage
 from clipneuron.stages.classifier import ClassifierStage
 from clipneuron.stages.descriptions import DescriptionsStage
@@ -189,6 +189,7 @@ class AttackLine:
             rounds=asked.rounds,
             seed=self.sweep.recipe.seed,
             name=f"captions-{mark(words, details)}",
+            resources=Resources(pool="gen", memory=asked.captioner_memory),
             pairs=self.pairs,
             methods=asked.methods,
             repeats=asked.repeats,
@@ -204,6 +205,7 @@ class AttackLine:
             each=asked.each,
             seed=self.sweep.recipe.seed,
             name=f"pictures-{mark(captions, self.painter.name, asked.each)}",
+            resources=Resources(pool="gen", memory=asked.painter_memory),
             pairs=self.pairs,
             methods=asked.methods,
             repeats=asked.repeats,

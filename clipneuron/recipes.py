@@ -107,6 +107,11 @@ class Attack(Config):
         default="meta-llama/Meta-Llama-3-8B-Instruct",
         description="hub name or folder of a chat model, http(s)://HOST/v1#MODEL, answers:FILE, or 'demo'",
     )
+    captioner_memory: float = Field(
+        default=0,
+        ge=0,
+        description="GiB of main memory that an actor of the captioner is placed by",
+    )
     captions: int = Field(default=50, ge=1, description="captions that are asked for")
     rounds: int = Field(
         default=3, ge=1, description="times that captions are asked for until enough fit"
@@ -115,6 +120,9 @@ class Attack(Config):
     painter: str = Field(
         default="deepfloyd",
         description="'deepfloyd', 'flux', hub name or folder of a text-to-image pipeline, or 'demo'",
+    )
+    painter_memory: float = Field(
+        default=0, ge=0, description="GiB of main memory that an actor of the painter is placed by"
     )
     offload: bool = Field(
         default=False,
@@ -235,15 +243,15 @@ def named_recipe(name: str | None, options: Mapping[str, Any]) -> Recipe:
     if name is None:
         return Recipe(**{"name": "run", **options})
     if name.endswith(".json"):
-        return Recipe(**_over({"name": Path(name).stem, **_from_file(Path(name))}, options))
+        return Recipe(**over({"name": Path(name).stem, **_from_file(Path(name))}, options))
     if name not in RECIPES:
         raise ValueError(
             f"there is no recipe {name!r}: expected {', '.join(RECIPES)} or a file ending in .json"
         )
-    return Recipe(**_over(RECIPES[name], options))
+    return Recipe(**over(RECIPES[name], options))
 
 
-def _over(fields: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+def over(fields: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """The fields with the options in their place; those of the evaluation and of the attack one by one."""
     nested = {
         name: {**fields.get(name, {}), **options.get(name, {})} for name in ("evaluation", "attack")

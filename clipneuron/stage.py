@@ -30,6 +30,9 @@ class Resources(Config):
         default="",
         description="the pool of model actors that does the work, such as clip; empty: a task per shard",
     )
+    memory: float = Field(
+        default=0.0, ge=0, description="GiB of main memory that an actor needs; 0: not declared"
+    )
     local: bool = Field(default=False, description="small work that stays with the driver")
 
 

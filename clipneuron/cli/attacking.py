@@ -9,10 +9,14 @@ from clipneuron.cli.options import (
     add_command,
     add_engine,
     add_recipe,
+    add_run_name,
     add_store,
+    chosen_run,
     layers,
+    nested_fields,
     positive,
     recipe_of,
+    recipe_of_run,
 )
 from clipneuron.cli.units import show_table
 
@@ -35,13 +39,15 @@ The pictures are meant to find and mend weaknesses of models. Every PNG says ins
 """
 REVIEW_EXAMPLES = """\
 examples:
-  clipneuron review --recipe demo --pairs all --store demo-run --reviewer ada
-      a local page: K keep, 2 shows c2, 1 lacks c1, U undo; the options are those of the attack
+  clipneuron review --store demo-run --reviewer ada
+      a local page for the pictures of the last attack: K keep, 2 shows c2, 1 lacks c1, U undo
+  clipneuron review --store demo-run --reviewer ada --export decisions.csv
+      all decisions as a file
 """
 TRACE_EXAMPLES = """\
 examples:
-  clipneuron trace dog:deer/second-order/0/3-7 --recipe demo --pairs all --store demo-run
-      picture -> caption -> words -> neurons -> their top pictures; the options are those of the attack
+  clipneuron trace dog:deer/second-order/0/3-7 --store demo-run
+      picture -> caption -> words -> neurons -> their top pictures, of the run's last attack
 """
 
 
@@ -54,7 +60,9 @@ def add_commands(commands: Any) -> None:
         choices=("words", "captions", "pictures", "verdicts"),
         help="stop after this step; the same command without it goes on from there",
     )
-    _add_line(parser)
+    add_store(parser)
+    add_attack(parser)
+    add_recipe(parser)
     add_engine(parser)
     does = "decide on a local page which pictures count"
     parser = add_command(commands, "review", does, review, epilog=REVIEW_EXAMPLES)
@@ -63,19 +71,18 @@ def add_commands(commands: Any) -> None:
     parser.add_argument(
         "--export", metavar="FILE", help="write all decisions (.csv or .parquet) and end"
     )
-    _add_line(parser)
+    _add_attacked(parser)
     does = "follow a picture back to its caption, words, neurons and their pictures"
     parser = add_command(commands, "trace", does, trace, epilog=TRACE_EXAMPLES)
     parser.add_argument("picture", help="id of the picture, as the tables have it")
     parser.add_argument("--to", metavar="FILE", help="write the picture itself there as PNG")
-    _add_line(parser)
+    _add_attacked(parser)
 
 
-def _add_line(parser: argparse.ArgumentParser) -> None:
-    """What says which line of production is meant."""
-    add_store(parser)
+def _add_attacked(parser: argparse.ArgumentParser) -> None:
+    """What says which attack is meant, where it was not the run's last command."""
+    add_run_name(parser)
     add_attack(parser)
-    add_recipe(parser)
 
 
 def add_attack(parser: argparse.ArgumentParser) -> None:
@@ -150,10 +157,14 @@ def attack(chosen: argparse.Namespace) -> int:
     """`clipneuron attack`."""
     from rich.console import Console
 
+    from clipneuron.attacks import AttackLine
     from clipneuron.engine.runner import stages_table
     from clipneuron.ingredients import check_device
+    from clipneuron.storage.store import Store
 
-    line = _line(chosen)
+    if chosen.extend:
+        raise ValueError("--extend belongs to `clipneuron run`: extend the run first, then attack")
+    line = AttackLine.of(recipe_of(chosen), Store(chosen.store))
     if chosen.engine == "in-process":  # the devices of a cluster are those of its nodes
         check_device(line.sweep.recipe.device)
     progress = Console(file=sys.stderr)
@@ -190,8 +201,8 @@ def review(chosen: argparse.Namespace) -> int:
     """`clipneuron review`."""
     from clipneuron.atlas.review.server import serve
 
-    line = _line(chosen)
-    run, keys = line.sweep.open(), line.review_keys(line.sweep.open())
+    line, run = _attacked(chosen)
+    keys = line.review_keys(run)
     if chosen.export:
         return _export(run, keys.pictures, chosen.export)
     with serve(run, keys, reviewer=chosen.reviewer, port=chosen.port) as page:
@@ -218,8 +229,8 @@ def trace(chosen: argparse.Namespace) -> int:
 
     from clipneuron.tracing import followed
 
-    line = _line(chosen)
-    found = followed(line, line.sweep.open(), chosen.picture)
+    line, run = _attacked(chosen)
+    found = followed(line, run, chosen.picture)
     for table in found.tables():
         show_table(table)
     if chosen.to and found.image:
@@ -228,10 +239,10 @@ def trace(chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _line(chosen: argparse.Namespace) -> "AttackLine":
+def _attacked(chosen: argparse.Namespace) -> "tuple[AttackLine, Run]":
+    """The attack that a run was last asked for, or the one that the options make of it."""
     from clipneuron.attacks import AttackLine
     from clipneuron.storage.store import Store
 
-    if chosen.extend:
-        raise ValueError("--extend belongs to `clipneuron run`: extend the run first, then attack")
-    return AttackLine.of(recipe_of(chosen), Store(chosen.store))
+    run = chosen_run(chosen)
+    return AttackLine.of(recipe_of_run(run, nested_fields(chosen)), Store(chosen.store)), run

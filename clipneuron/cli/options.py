@@ -56,9 +56,11 @@ ATTACK_FIELDS = (
     "similarity",
     "blocked",
     "captioner",
+    "captioner_memory",
     "captions",
     "chosen",
     "painter",
+    "painter_memory",
     "offload",
     "each",
 )
@@ -221,16 +223,36 @@ def recipe_of(chosen: argparse.Namespace) -> "Recipe":
 
     from clipneuron.recipes import named_recipe
 
-    given = _given(chosen, {field: field for field in RECIPE_FIELDS})
-    nested = {"evaluation": EVALUATION_FIELDS, "attack": ATTACK_FIELDS}
-    for name, fields in nested.items():
-        own = _given(chosen, {field: f"{name}_{field}" for field in fields})
-        given |= {name: own} if own else {}
+    given = _given(chosen, {field: field for field in RECIPE_FIELDS}) | nested_fields(chosen)
     try:
         return named_recipe(chosen.recipe, given)
     except ValidationError as error:
         lines = [_fault(item) for item in error.errors()]
         raise ValueError("the recipe does not hold together:\n  " + "\n  ".join(lines)) from error
+
+
+def nested_fields(chosen: argparse.Namespace) -> dict[str, Any]:
+    """What the command line says of the evaluation and of the attack."""
+    nested = {"evaluation": EVALUATION_FIELDS, "attack": ATTACK_FIELDS}
+    found = {
+        name: _given(chosen, {field: f"{name}_{field}" for field in fields})
+        for name, fields in nested.items()
+    }
+    return {name: own for name, own in found.items() if own}
+
+
+def recipe_of_run(run: "Run", options: Mapping[str, Any]) -> "Recipe":
+    """The recipe of the run's last command, with these options in its place where they say something.
+
+    Raises ValueError where the run was not begun by a recipe.
+    """
+    from clipneuron.recipes import Recipe, over
+
+    order = run.announced()
+    fields = (order.details if order else run.record.details).get("recipe")
+    if fields is None:
+        raise ValueError(f"run {run.name} does not say by which recipe it was begun: it has none")
+    return Recipe(**over(fields, {name: value for name, value in options.items() if value}))
 
 
 def _given(chosen: argparse.Namespace, options: Mapping[str, str]) -> dict[str, Any]:

@@ -7,13 +7,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from clipneuron.cli.computing import conclude, engine
-from clipneuron.cli.options import add_command, add_engine, add_run_name, chosen_run, positive
+from clipneuron.cli.options import (
+    add_command,
+    add_engine,
+    add_run_name,
+    chosen_run,
+    positive,
+    recipe_of_run,
+)
 from clipneuron.cli.units import show_table
 
 if TYPE_CHECKING:  # torch takes seconds to import, which --help and the other commands are spared
     import pyarrow as pa
 
-    from clipneuron.recipes import Recipe
     from clipneuron.storage.store import Failure, Run
     from clipneuron.sweep import Sweep
 
@@ -57,7 +63,11 @@ def retry_failed(chosen: argparse.Namespace) -> int:
     run = chosen_run(chosen)
     shards = list(_quarantined(run))
     print(f"{len(shards)} shards are in quarantine")
-    sweep = Sweep.of(_recipe(run, chosen), Store(chosen.store), extends=run.name)
+    sweep = Sweep.of(
+        recipe_of_run(run, {"images": chosen.images, "device": chosen.device}),
+        Store(chosen.store),
+        extends=run.name,
+    )
     failed = unusable(run)
     pictures = _usable(sweep, failed)
     if not pictures and not shards:
@@ -103,18 +113,6 @@ def _quarantined(run: "Run") -> Iterator[tuple[str, str]]:
         for shard, attempts in sorted(seen.failed_attempts.items()):
             if attempts >= most:
                 yield stage, shard
-
-
-def _recipe(run: "Run", chosen: argparse.Namespace) -> "Recipe":
-    """The recipe of the run's last command; raises ValueError where the run was not begun by one."""
-    from clipneuron.recipes import Recipe
-
-    order = run.announced()
-    fields = (order.details if order else run.record.details).get("recipe")
-    if fields is None:
-        raise ValueError(f"run {run.name} does not say by which recipe it was begun: it has none")
-    given = {"images": chosen.images, "device": chosen.device}
-    return Recipe(**{**fields, **{name: value for name, value in given.items() if value}})
 
 
 def _usable(sweep: "Sweep", failed: "dict[tuple[str, str], Failure]") -> frozenset[tuple[str, str]]:

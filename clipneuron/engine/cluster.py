@@ -54,10 +54,13 @@ class Placement:
     cpus: float
     gpus: float
     resources: dict[str, float]
+    memory: float = 0.0
+    """GiB per actor, 0 if not declared."""
 
     def __str__(self) -> str:
         pool = "".join(f", {count:g} {name!r}" for name, count in self.resources.items())
-        return f"{self.actors} model actors of {self.cpus:g} cores and {self.gpus:g} GPUs{pool}"
+        memory = f", {self.memory:g} GiB of memory" if self.memory else ""
+        return f"{self.actors} model actors of {self.cpus:g} cores and {self.gpus:g} GPUs{pool}{memory}"
 
 
 @contextmanager
@@ -116,8 +119,9 @@ def placement(
     per_actor = options.actor_gpus if options.actor_gpus >= 0 else float(gpus > 0)
     cpus = options.actor_cpus or (1.0 if per_actor else _cores_per_actor(own))
     by_gpus = max(1, int(gpus / per_actor + 1e-9)) if per_actor else 0
-    actors = options.actors or by_gpus or _actors_by_cores(own, {"CPU": cpus, **pools})
-    found = Placement(actors, cpus, per_actor, pools)
+    need = {"CPU": cpus, **pools, **_bytes(resources.memory)}
+    actors = options.actors or by_gpus or _actors_by_cores(own, need)
+    found = Placement(actors, cpus, per_actor, pools, resources.memory)
     _check_room(found, nodes)
     return found
 
@@ -138,7 +142,7 @@ def _actors_by_cores(nodes: Sequence[dict[str, float]], need: dict[str, float]) 
 
 def _check_room(wanted: Placement, nodes: Sequence[dict[str, float]]) -> None:
     """Place the actors as a scheduler would, one node after another, and see whether a core is left."""
-    need = {"CPU": wanted.cpus, "GPU": wanted.gpus, **wanted.resources}
+    need = {"CPU": wanted.cpus, "GPU": wanted.gpus, **wanted.resources, **_bytes(wanted.memory)}
     left = [dict(node) for node in nodes]
     for number in range(wanted.actors):
         node = next(
@@ -158,12 +162,24 @@ def _check_room(wanted: Placement, nodes: Sequence[dict[str, float]]) -> None:
         )
 
 
+def _bytes(memory: float) -> dict[str, float]:
+    """Memory as Ray counts it."""
+    return {"memory": memory * 2**30} if memory else {}
+
+
 def _inventory(nodes: Sequence[dict[str, float]]) -> str:
-    names = ("CPU", "GPU", *sorted({name for node in nodes for name in node} & {"clip", "gen"}))
+    pools = sorted({name for node in nodes for name in node} & {"clip", "gen"})
+    names = ("CPU", "GPU", *pools, "memory")
     return f"{len(nodes)} nodes with " + "; ".join(
-        ", ".join(f"{node[name]:g} {name}" for name in names if node.get(name)) or "nothing"
+        ", ".join(_amount(node, name) for name in names if node.get(name)) or "nothing"
         for node in nodes[:8]
     )
+
+
+def _amount(node: dict[str, float], name: str) -> str:
+    if name == "memory":
+        return f"{node[name] / 2**30:.1f} GiB"
+    return f"{node[name]:g} {name}"
 
 
 def alive_nodes() -> list[dict[str, float]]:
@@ -212,7 +228,7 @@ def _placed_now(
 
 def _bundles(resources: Resources, options: ClusterOptions) -> list[dict[str, float]]:
     """What the autoscaler is asked to make room for: the actors, and a core for reading and committing."""
-    actor = {"CPU": options.actor_cpus or 1.0, resources.pool: 1.0}
+    actor = {"CPU": options.actor_cpus or 1.0, resources.pool: 1.0, **_bytes(resources.memory)}
     if options.actor_gpus > 0:
         actor["GPU"] = options.actor_gpus
     return [actor] * max(1, options.actors) + [{"CPU": 1.0}]

@@ -93,6 +93,7 @@ class RayData:
             ),
             "num_cpus": place.cpus,
             "num_gpus": place.gpus,
+            "memory": place.memory * 2**30 or None,
             "resources": place.resources,
             # Ray's own default repeats a shard that kills its process for ever.
             "max_restarts": -1,

@@ -16,10 +16,9 @@ LINE = ["--pairs", "dog:deer", "ship:truck", "--methods", "second-order", "rando
 LINE += ["--repeats", "2", "--captions", "6", "--chosen", "2", "--each", "2", "--words", "6"]
 
 
-def attack(store: Path, *more: str, verb: str = "attack") -> int:
-    words = [verb, *([more[0]] if verb == "trace" else []), *SMALL, "--store", str(store), *LINE]
-    words += [] if verb != "attack" else ["--engine", "in-process"]
-    return main([*words, *(more[1:] if verb == "trace" else more)])
+def attack(store: Path, *more: str) -> int:
+    words = ["attack", *SMALL, "--store", str(store), *LINE, "--engine", "in-process"]
+    return main([*words, *more])
 
 
 @pytest.fixture(scope="module")
@@ -54,12 +53,13 @@ def test_a_picture_is_followed_back_to_neurons_and_their_pictures(store, capsys,
     (stage,) = [stage for stage in run.stages() if stage.startswith("pictures")]
     ids = run.read(stage, "pictures", columns=["picture"])["picture"].to_pylist()
     chosen = next(each for each in ids if each.startswith(picture))
-    assert attack(store, chosen, "--to", str(tmp_path / "it.png"), verb="trace") == 0
+    trace = ["--store", str(store), "--to", str(tmp_path / "it.png")]
+    assert main(["trace", chosen, *trace]) == 0
     out = capsys.readouterr().out
     for part in (chosen, "Words in the caption", "Neurons that gave them", "sha256"):
         assert part in out
     assert Image.open(tmp_path / "it.png").size == (64, 64)
-    assert attack(store, "dog:deer/second-order/9/0-0", verb="trace") == 1
+    assert main(["trace", "dog:deer/second-order/9/0-0", *trace]) == 1
     assert "is no picture of this attack" in capsys.readouterr().err
 
 
@@ -69,7 +69,8 @@ def test_decisions_are_exported(store, capsys, tmp_path):
     first = run.read(stage, "pictures", columns=["picture"])["picture"][0].as_py()
     reviews.decide(run, stage, "ada", first, "keep")
     to = tmp_path / "decisions.csv"
-    assert attack(store, "--reviewer", "ada", "--export", str(to), verb="review") == 0
+    words = ["review", "--store", str(store), "--reviewer", "ada", "--export", str(to)]
+    assert main(words) == 0
     assert "1 decisions" in capsys.readouterr().out
     assert pyarrow.csv.read_csv(to).to_pylist()[0]["picture"] == first
 

@@ -52,3 +52,16 @@ def test_a_pool_counts_on_its_own_nodes_alone(pool, actors):
     nodes = [{"CPU": 4.0, "GPU": 1.0, "clip": 1.0}, {"CPU": 4.0, "GPU": 2.0, "gen": 2.0}]
     found = placement(Resources(pool=pool), ClusterOptions(), nodes)
     assert (found.actors, found.gpus, found.resources) == (actors, 1.0, {pool: 1.0})
+
+
+def test_actors_are_placed_by_the_memory_that_they_declare():
+    gib = 2.0**30
+    nodes = [
+        {"CPU": 8.0, "gen": 4.0, "memory": 40 * gib},
+        {"CPU": 8.0, "gen": 4.0, "memory": 8 * gib},
+    ]
+    options = ClusterOptions(actor_cpus=1)
+    assert placement(Resources(pool="gen", memory=16), options, nodes).actors == 2
+    assert placement(Resources(pool="gen"), options, nodes).actors == 8
+    with pytest.raises(ValueError, match=r"room for 0 of 1 .*48 GiB of memory.*40\.0 GiB"):
+        placement(Resources(pool="gen", memory=48), options, nodes)

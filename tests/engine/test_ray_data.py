@@ -19,7 +19,7 @@ from tests.stages.world import finished, quiet_runner, reproduction_of, sweep_of
 
 pytestmark = pytest.mark.slow
 OPTIONS = ClusterOptions(actors=1, actor_cpus=1)
-POOLS = {"actors": Resources(pool="clip"), "tasks": Resources()}
+POOLS = {"actors": Resources(pool="clip", memory=0.05), "tasks": Resources()}
 
 
 @pytest.fixture(scope="module", autouse=True)
