@@ -15,6 +15,14 @@ from clipneuron.engine.runner import RunIncompleteError, Runner
 from clipneuron.stage import Resources
 from clipneuron.storage.store import Run, Store
 from tests.engine.fakes import Fake
+from tests.stages.attack_world import (
+    captions_stage,
+    classifier_stage,
+    pictures_stage,
+    run_with_words,
+    screening_stage,
+    verdicts_stage,
+)
 from tests.stages.world import finished, quiet_runner, reproduction_of, sweep_of
 
 pytestmark = pytest.mark.slow
@@ -66,6 +74,16 @@ def test_the_evidence_on_a_cluster_gives_the_same_bytes_as_in_this_process(tmp_p
     assert tables_of(there) == tables_of(here)
     shared = 2  # one of the pools is the sweep's: its texts and descriptions are done already
     assert len(reports) == len(tables_of(there)) + shared
+    assert there.verify() == []
+
+
+def test_a_line_of_production_on_a_cluster_gives_the_same_bytes(tmp_path: Path) -> None:
+    line = [captions_stage(), classifier_stage(), pictures_stage(), verdicts_stage()]
+    line.append(screening_stage())
+    here, there = run_with_words(tmp_path / "here"), run_with_words(tmp_path / "there")
+    quiet_runner().run(line, here)
+    runner().run(line, there)
+    assert tables_of(there) == tables_of(here)
     assert there.verify() == []
 
 
