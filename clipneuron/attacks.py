@@ -14,7 +14,7 @@ from clipneuron.engine.runner import Runner, StageReport
 from clipneuron.models.adversarial_prompts import CaptionRequest
 from clipneuron.models.clip import Clip
 from clipneuron.models.cues import Rules
-from clipneuron.models.language import Captioner
+from clipneuron.models.language import AnswersFile, Captioner
 from clipneuron.models.sentences import ClipSentences, Sentences, SentenceTransformers
 from clipneuron.models.text_to_image import Painter
 from clipneuron.production import blocked_of, captioner_of, classes_of, painter_of, pairs_of
@@ -179,14 +179,16 @@ class AttackLine:
         """The stage that has captions written."""
         asked, words = self.asked, self.words(run).name
         request = CaptionRequest(count=asked.captions)
-        details = (self.captioner.name, request, asked.chosen, asked.rounds)
+        # A file answers once: asked again, with another seed, it has nothing more to say.
+        rounds = 1 if isinstance(self.captioner, AnswersFile) else asked.rounds
+        details = (self.captioner.name, request, asked.chosen, rounds)
         return CaptionsStage(
             captioner=Given(self.captioner),
             words=words,
             request=request,
             wanted=asked.captions,
             chosen=asked.chosen,
-            rounds=asked.rounds,
+            rounds=rounds,
             seed=self.sweep.recipe.seed,
             name=f"captions-{mark(words, details)}",
             resources=Resources(pool="gen", memory=asked.captioner_memory),

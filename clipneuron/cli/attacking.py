@@ -32,6 +32,8 @@ examples:
       ten pairs, four methods, three repeats, a hundred pictures each
   clipneuron attack --recipe vit_b_32 --images imagenet/train --pairs cifar10 --store s3://runs --address auto
       Table 3: LLaMA-3 writes, DeepFloyd IF paints, on the nodes that offer `gen`
+  clipneuron attack --recipe demo --pairs dog:deer --store demo-run --prompts prompts.jsonl
+      requests for captions, to be answered elsewhere; then --captioner answers:answers.jsonl
   clipneuron attack --recipe vit_b_32 --captioner http://vllm:8000/v1#llama-3-8b-instruct --painter flux ...
       captions from a service that speaks OpenAI's protocol, pictures by FLUX.1-schnell
 
@@ -59,6 +61,11 @@ def add_commands(commands: Any) -> None:
         "--until",
         choices=("words", "captions", "pictures", "verdicts"),
         help="stop after this step; the same command without it goes on from there",
+    )
+    parser.add_argument(
+        "--prompts",
+        metavar="FILE",
+        help="stop after the words and write the requests for captions there, for answers:FILE",
     )
     add_store(parser)
     add_attack(parser)
@@ -160,6 +167,7 @@ def attack(chosen: argparse.Namespace) -> int:
     from clipneuron.attacks import AttackLine
     from clipneuron.engine.runner import stages_table
     from clipneuron.ingredients import check_device
+    from clipneuron.models.language import write_prompts
     from clipneuron.storage.store import Store
 
     if chosen.extend:
@@ -170,9 +178,13 @@ def attack(chosen: argparse.Namespace) -> int:
     progress = Console(file=sys.stderr)
     progress.print(line.describe(), highlight=False)
     with engine(chosen, progress, pools=("clip", "gen")) as runner:
-        run, reports = line.run(runner, until=chosen.until)
+        run, reports = line.run(runner, until="words" if chosen.prompts else chosen.until)
     show_table(stages_table(reports))
-    if chosen.until:
+    if chosen.prompts:
+        requests = line.captions(run).prompts(run)
+        write_prompts(chosen.prompts, requests)
+        print(f"{len(requests):,} requests: {chosen.prompts}")
+    elif chosen.until:
         print(f"tables: {run.url}")
     else:
         conclude(line, run)

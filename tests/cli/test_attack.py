@@ -1,6 +1,7 @@
 """`clipneuron attack`, `review` and `trace` as a user meets them, in the demo world."""
 
 import io
+import json
 from pathlib import Path
 
 import pyarrow.csv
@@ -73,6 +74,30 @@ def test_decisions_are_exported(store, capsys, tmp_path):
     assert main(words) == 0
     assert "1 decisions" in capsys.readouterr().out
     assert pyarrow.csv.read_csv(to).to_pylist()[0]["picture"] == first
+
+
+def test_captions_may_be_written_elsewhere(store, capsys, tmp_path):
+    requests, answers = tmp_path / "prompts.jsonl", tmp_path / "answers.jsonl"
+    few = ["--pairs", "dog:deer", "--methods", "similar", "--repeats", "1"]
+    assert attack(store, *few, "--prompts", str(requests)) == 0
+    assert "1 requests" in capsys.readouterr().out
+    (line,) = map(json.loads, requests.read_text().splitlines())
+    line["answer"] = "1. a dog on grass\n2. a dog and a tree\n3. a deer and a dog"
+    answers.write_text(json.dumps(line))
+    assert attack(store, *few, "--captioner", f"answers:{answers}", "--until", "pictures") == 0
+    run = Store(store).runs()[0]
+    written = {
+        row["caption"]: row["status"]
+        for stage in run.stages()
+        if stage.startswith("captions")
+        for row in run.read(stage, "captions").to_pylist()
+        if row["captioner"].startswith("answers-")
+    }
+    assert written == {
+        "a dog on grass": "ok",
+        "a dog and a tree": "ok",
+        "a deer and a dog": "names-c2",
+    }
 
 
 @pytest.mark.parametrize(
