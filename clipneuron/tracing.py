@@ -99,9 +99,7 @@ def followed(line: AttackLine, run: Run, picture: str) -> Followed:
         line.pictures(run).name, "pictures", shards=[one.key], filters=own
     ).to_pylist()
     if not pictures:
-        raise ValueError(
-            f"there is no picture {picture!r} in {run.name}: it has others of {one.key}"
-        )
+        raise ValueError(_absent(picture, run, line.pictures(run).name, one.key))
     verdicts = run.read(
         line.verdicts(run).name, "verdicts", shards=[one.key], filters=own
     ).to_pylist()
@@ -118,6 +116,11 @@ def followed(line: AttackLine, run: Run, picture: str) -> Followed:
     return Followed(
         pictures[0], verdicts[0] if verdicts else {}, caption, tuple(cues), neurons, cards
     )
+
+
+def _absent(picture: str, run: Run, stage: str, shard: str) -> str:
+    known = run.read(stage, "pictures", shards=[shard], columns=["picture"])["picture"].to_pylist()
+    return f"there is no picture {picture!r} in {run.name}; there are {', '.join(known[:4])} and others"
 
 
 def _strongest(text: str, given: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -25,6 +25,8 @@ _LEGEND = "orange frame: nobody has decided yet whether it shows the one and not
 class Convincing:
     """One picture on the sheet."""
 
+    picture: str
+    """Its id."""
     image: bytes
     margin: float
     caption: str
@@ -49,7 +51,7 @@ def convincing(
     images = _column(run, keys.pictures, "image", [("picture", "in", wanted)]) if wanted else {}
     return {
         pair: [
-            Convincing(images[picture], margin, captions[picture], picture in reviewed)
+            Convincing(picture, images[picture], margin, captions[picture], picture in reviewed)
             for picture, margin in rows.items()
         ]
         for pair, rows in sorted(chosen.items())

@@ -204,6 +204,8 @@ def conclude(line: "AttackLine", run: "Run") -> None:
     files = found.files()
     if rows := convincing(run, keys):
         files["fooling.png"] = png(fooling_sheet(rows, f"{line.sweep.clip.name}: fooled most"))
+    for pair, (first, *_) in rows.items():
+        print(f"most convincing of {pair}: {first.picture}, margin {first.margin:.3f}")
     folder = f"attack-{line.verdicts(run).name}"
     for name, data in files.items():
         print(f"{name}: {run.put_file(f'{folder}/{name}', data)}")
