@@ -129,7 +129,8 @@ class Clip:
         network = deepcopy(self.network)
         tower = getattr(network, "text", network)
         blocks = getattr(getattr(tower, "transformer", None), "resblocks", None)
-        if blocks is None:
+        # An image tower alone has such blocks too, and they are not meant.
+        if blocks is None or not hasattr(network, "encode_text"):
             raise ValueError(
                 f"{self.name} has no text tower of open_clip's kind, whose activation could be changed"
             )

@@ -6,6 +6,7 @@ from PIL import Image
 
 from clipneuron.demo import (
     HELD_OUT_SEEDS,
+    THINGS,
     contents,
     mentions,
     read_collection,
@@ -13,7 +14,7 @@ from clipneuron.demo import (
     sample_scene,
     write_collection,
 )
-from clipneuron.demo.collection import scene_seed
+from clipneuron.demo.collection import scene_seed, write_things
 
 
 @pytest.fixture(scope="module")
@@ -61,3 +62,15 @@ def test_collections_are_held_out_and_share_no_scene():
 def test_seeds_beyond_the_held_out_ones_are_refused(seed, index):
     with pytest.raises(ValueError, match="collection"):
         scene_seed(seed, index)
+
+
+def test_things_come_in_turn_one_per_picture_under_their_names(tmp_path):
+    write_things(tmp_path, 300, seed=4)
+    records = read_collection(tmp_path)
+    assert [record.label for record in records] == [
+        THINGS[n % len(THINGS)].name for n in range(300)
+    ]
+    for record in records:
+        assert set(record.contents) == {record.label, record.background}
+    with Image.open(tmp_path / records[7].image) as picture:
+        np.testing.assert_array_equal(render(records[7].scene), np.asarray(picture))

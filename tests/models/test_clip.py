@@ -238,3 +238,26 @@ def test_a_clip_is_picklable(clip, pixels):
     assert again.digest == clip.digest
     assert torch.equal(again.encode_images(pixels), clip.encode_images(pixels))
     assert torch.equal(again.encode_texts(["cat"]), clip.encode_texts(["cat"]))
+
+
+def test_exact_gelu_in_the_text_tower_leaves_the_image_tower_and_the_original_alone():
+    trained = load_clip("demo", device="cpu")
+    words, pixels = ["a cat", "the sea"], torch.rand(2, 3, *trained.image_size)
+    before = trained.encode_texts(words)
+    other = trained.with_gelu_texts()
+    assert torch.equal(trained.encode_texts(words), before)
+    assert not torch.allclose(other.encode_texts(words), before, atol=1e-3)
+    assert torch.equal(other.visual(pixels), trained.visual(pixels))
+    assert other.digest != trained.digest
+    assert torch.equal(other.with_gelu_texts().encode_texts(words), other.encode_texts(words))
+
+
+def test_a_model_without_open_clips_text_tower_has_no_activation_to_change():
+    class Alone(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.visual = load_clip("demo", device="cpu").visual
+
+    for alone in (Alone(), Alone().visual):
+        with pytest.raises(ValueError, match="no text tower of open_clip's kind"):
+            load_clip(alone).with_gelu_texts()
