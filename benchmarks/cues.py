@@ -1,0 +1,138 @@
+"""Do the words of the neurons name what sways the demo model? Scores of words against what their things really do.
+
+    clipneuron run --recipe demo --store demo-run
+    python benchmarks/cues.py --store demo-run
+
+For each of ten pairs c1:c2 and each thing of the demo world, the margin between c2 and c1 of pictures with c1 and the
+thing is compared with that of pictures with c1 alone: what the thing does as a cue. Printed is the rank correlation over
+things of that with each method's scores, as means over the pairs, and what the method's first ten words do. It explains
+the table of docs/attack.md and says nothing about CLIP.
+"""
+
+import argparse
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from machine import describe
+from scipy.stats import spearmanr
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from clipneuron import Clip, load_clip
+from clipneuron.columns import tensor
+from clipneuron.demo.pictures import render
+from clipneuron.demo.scenes import arranged
+from clipneuron.demo.things import CLASSES, THINGS
+from clipneuron.lens.pursuit import STOPPED
+from clipneuron.lens.spurious import contributions, cosines, strongest_neurons, text_scores
+from clipneuron.production import pairs_of
+from clipneuron.readings import prepared_texts
+from clipneuron.recipes import Attack
+from clipneuron.storage.store import Run, Store
+
+SCENES = 6
+"""Pictures per pair and thing."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--store", required=True, help="with a finished run of the recipe demo")
+    run = Store(parser.parse_args().store).find_run("demo")
+    clip = load_clip("demo", device="cpu")
+    print(describe())
+    print(f"{SCENES} pictures per pair and thing, {len(THINGS)} things, ten pairs")
+    with torch.inference_mode():
+        report(clip, run)
+
+
+def report(clip: Clip, run: Run) -> None:
+    """Print a row per method."""
+    (texts,) = [stage for stage in run.stages() if stage.startswith("texts-demo-")]
+    pool = prepared_texts(run, texts, "unit")
+    names = [thing.name for thing in THINGS]
+    columns = [pool.words.index(name) for name in names]
+    pairs = pairs_of(Attack(pairs=("all",)), seed=0)
+    embedded = dict(zip(CLASSES, normalize(clip.encode_texts(CLASSES), dim=1), strict=True))
+    v = torch.stack([embedded[c2] - embedded[c1] for c1, c2 in pairs])
+    unit = torch.from_numpy(pool.matrix.copy())
+    methods = dict(scores(run, v, unit)) | {"similar": cosines(v, unit)}
+    effects = [effect(clip, c1, v[place], names) for place, (c1, _) in enumerate(pairs)]
+    print(f"{'method':28} rank correlation   mean effect of the first ten")
+    for method, found in methods.items():
+        rows = list(zip(found[:, columns], effects, pairs, strict=True))
+        ranks = [spearmanr(*usable(row, did, pair, names)).statistic for row, did, pair in rows]
+        best = [top_effect(*usable(row, did, pair, names)) for row, did, pair in rows]
+        print(f"{method:28} {np.mean(ranks):16.3f} {np.mean(best):+20.4f}")
+    every = np.mean([np.mean(usable(did, did, pair, names)[1]) for _, did, pair in rows])
+    print(f"{'any thing':28} {'':16} {every:+20.4f}")
+
+
+def usable(
+    row: Tensor, did: Tensor, pair: tuple[str, str], names: list[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Scores and effects of the things that may be cues: neither of the two classes."""
+    kept = [place for place, name in enumerate(names) if name not in pair]
+    return row[kept].numpy(), did[kept].numpy()
+
+
+def top_effect(row: np.ndarray, did: np.ndarray) -> float:
+    return float(did[np.argsort(-row, kind="stable")[:10]].mean())
+
+
+def scores(run: Run, v: Tensor, unit: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """Eq. 6 with the 100 strongest neurons of all layers and of each, and with 100 random ones [pair, text]."""
+    (stage,) = [each for each in run.stages() if each.startswith("descriptions-demo-unit-32")]
+    directions = run.read("directions", "directions").sort_by(
+        [("layer", "ascending"), ("neuron", "ascending")]
+    )
+    described = run.read(stage, "descriptions")
+    layers = tensor(directions["layer"]).long()
+    neurons = int((layers == 0).sum())
+    indices = torch.full((len(layers), 1 + int(described["atom"].to_numpy().max())), STOPPED)
+    weights = torch.zeros(indices.shape)
+    row = tensor(described["layer"]).long() * neurons + tensor(described["neuron"]).long()
+    indices[row, tensor(described["atom"]).long()] = tensor(described["text_index"]).long()
+    weights[row, tensor(described["atom"]).long()] = tensor(described["weight"])
+    along = v @ tensor(directions["direction"]).T
+    choices = {"second order, all layers": torch.arange(len(layers))}
+    choices |= {
+        f"second order, layer {layer}": (layers == layer).nonzero()[:, 0]
+        for layer in layers.unique().tolist()
+    }
+    for name, own in choices.items():
+        chosen = own[strongest_neurons(along[:, own], 100)]
+        given = contributions(along, chosen, weights)
+        yield name, text_scores(given, indices[chosen], len(unit))
+    generator = torch.Generator().manual_seed(0)
+    chosen = torch.stack([torch.randperm(len(layers), generator=generator)[:100] for _ in v])
+    yield (
+        "random neurons",
+        text_scores(contributions(along, chosen, weights), indices[chosen], len(unit)),
+    )
+    # Without words: what the neurons' directions themselves make of v.
+    whole = along @ tensor(directions["direction"])
+    yield "all directions, no words", cosines(whole, unit)
+
+
+def effect(clip: Clip, c1: str, v: Tensor, names: list[str]) -> Tensor:
+    """The mean change of the margin by each thing beside c1 [thing]."""
+    alone = margins(clip, [arranged("", {c1: 1}, seed) for seed in range(SCENES)], v).mean()
+    scenes = [arranged("", {c1: 1, name: 1}, seed) for name in names for seed in range(SCENES)]
+    return margins(clip, scenes, v).reshape(len(names), SCENES).mean(1) - alone
+
+
+def margins(clip: Clip, scenes: list, v: Tensor) -> Tensor:
+    """The cosine to c2 minus that to c1 of every scene."""
+    found = []
+    for start in range(0, len(scenes), 64):
+        pictures = np.stack([render(scene) for scene in scenes[start : start + 64]])
+        pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2)
+        found.append(normalize(clip.visual(clip.preprocess.normalize(pixels)), dim=1) @ v)
+    return torch.cat(found)
+
+
+if __name__ == "__main__":
+    main()
