@@ -4,9 +4,9 @@
     python benchmarks/cues.py --store demo-run
 
 For each of ten pairs c1:c2 and each thing of the demo world, the margin between c2 and c1 of pictures with c1 and the
-thing is compared with that of pictures with c1 alone: what the thing does as a cue. Printed is the rank correlation over
-things of that with each method's scores, as means over the pairs, and what the method's first ten words do. It explains
-the table of docs/attack.md and says nothing about CLIP.
+thing is compared with that of pictures with c1 alone: what the thing does as a cue. Printed is the rank correlation
+over things of that with each method's scores, as means over the pairs, and what the method's first ten words do. It
+explains the table of docs/attack.md and says nothing about CLIP.
 """
 
 import argparse
