@@ -9,7 +9,6 @@ from typing import Generic, TypeVar
 
 from clipneuron.atlas.review.deck import ReviewKeys
 from clipneuron.branches import Interventions, mark, up_to
-from clipneuron.demo.painter import SceneTruth
 from clipneuron.engine.runner import Runner, StageReport
 from clipneuron.models.adversarial_prompts import CaptionRequest
 from clipneuron.models.clip import Clip
@@ -17,7 +16,14 @@ from clipneuron.models.cues import Rules
 from clipneuron.models.language import AnswersFile, Captioner
 from clipneuron.models.sentences import ClipSentences, Sentences, SentenceTransformers
 from clipneuron.models.text_to_image import Painter
-from clipneuron.production import blocked_of, captioner_of, classes_of, painter_of, pairs_of
+from clipneuron.production import (
+    blocked_of,
+    captioner_of,
+    classes_of,
+    painter_of,
+    pairs_of,
+    witness_of,
+)
 from clipneuron.recipes import Attack, Recipe
 from clipneuron.sources import ClipLoader
 from clipneuron.stage import Resources, Stage
@@ -134,11 +140,11 @@ class AttackLine:
         if "indirect" in self.asked.methods:
             line += [*self._interventions(run).stages, self._indirect_descriptions(run)]
         line += [self.words(run), self.captions(run), self.pictures(run), self.verdicts(run)]
-        return line + ([self.screening(run)] if self._knows_scenes else [])
+        return line + ([self.screening(run)] if self._has_witness else [])
 
     def review_keys(self, run: Run) -> ReviewKeys:
         """What the review shows."""
-        screening = self.screening(run).name if self._knows_scenes else None
+        screening = self.screening(run).name if self._has_witness else None
         return ReviewKeys(self.pictures(run).name, self.verdicts(run).name, screening)
 
     @property
@@ -230,13 +236,17 @@ class AttackLine:
         )
 
     def screening(self, run: Run) -> ScreeningStage:
-        """The stage that knows what the demo world's pictures show."""
+        """The stage that suggests what pictures show; raises ValueError where there is no witness."""
         asked, pictures = self.asked, self.pictures(run).name
+        witness = witness_of(asked, self.classes)
+        if witness is None:
+            raise ValueError("nobody is named who could see what the pictures show: give --witness")
         return ScreeningStage(
-            witness=SceneTruth,
+            witness=witness,
             size=self._size,
             pictures=pictures,
-            name=f"screening-{mark(pictures)}",
+            name=f"screening-{mark(pictures, asked.witness)}",
+            resources=Resources(pool="clip") if asked.witness else Resources(),
             pairs=self.pairs,
             methods=asked.methods,
             repeats=asked.repeats,
@@ -267,8 +277,8 @@ class AttackLine:
         return self.asked.chosen * self.asked.each
 
     @property
-    def _knows_scenes(self) -> bool:
-        return self.asked.painter == "demo"
+    def _has_witness(self) -> bool:
+        return witness_of(self.asked, self.classes) is not None
 
 
 def _sentences(spec: str, clip: ClipLoader) -> Sentences:

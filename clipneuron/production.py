@@ -3,15 +3,17 @@
 Captioners and painters are small until they are first asked; they travel to the workers that load them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from clipneuron.demo.grammar import GrammarCaptioner
-from clipneuron.demo.painter import ScenePainter
+from clipneuron.demo.painter import ScenePainter, SceneTruth
 from clipneuron.demo.things import CLASSES
 from clipneuron.ingredients import class_names_in
+from clipneuron.models.clip import IMAGENET_TEMPLATES, load_clip
 from clipneuron.models.diffusion import DEEPFLOYD, FLUX, DiffusersPainter
 from clipneuron.models.http_chat import HttpCaptioner
 from clipneuron.models.language import AnswersFile, Captioner
@@ -19,6 +21,7 @@ from clipneuron.models.pipelines import PipelineSource
 from clipneuron.models.text_to_image import Painter
 from clipneuron.models.transformers_chat import TransformersCaptioner
 from clipneuron.recipes import PAIRS, Attack
+from clipneuron.stages.screening import OtherClip, Witness
 from clipneuron.storage.texts import open_pool
 
 Pair = tuple[str, str]
@@ -66,6 +69,15 @@ def painter_of(asked: Attack) -> Painter:
         return DiffusersPainter(*DEEPFLOYD, batch_size=asked.each, offload=asked.offload)
     source = FLUX if asked.painter == "flux" else PipelineSource(model=asked.painter)
     return DiffusersPainter(source, batch_size=asked.each, offload=asked.offload)
+
+
+def witness_of(asked: Attack, classes: Sequence[str]) -> Callable[[], Witness] | None:
+    """Who suggests what the pictures show, as a loader; None for nobody."""
+    if asked.witness:
+        model, _, pretrained = asked.witness.partition(":")
+        loader = partial(load_clip, model, pretrained or None)
+        return partial(OtherClip.loaded, loader, tuple(classes), IMAGENET_TEMPLATES)
+    return SceneTruth if asked.painter == "demo" else None
 
 
 def blocked_of(asked: Attack) -> frozenset[str]:

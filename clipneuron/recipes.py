@@ -129,6 +129,11 @@ class Attack(Config):
         description="keep only the network at work on the GPU: less memory, more time",
     )
     each: int = Field(default=10, ge=1, description="pictures of every caption")
+    witness: str = Field(
+        default="",
+        description="another CLIP that suggests what pictures show, MODEL:PRETRAINED, a folder, or 'demo'; "
+        "empty: nobody (the demo's painter knows)",
+    )
 
 
 class Recipe(Config):

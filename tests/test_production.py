@@ -1,14 +1,18 @@
 """What an attack names is found, or refused in words."""
 
 import pytest
+from PIL import Image
 
+from clipneuron.atlas.figures import png
 from clipneuron.demo.grammar import GrammarCaptioner
-from clipneuron.demo.painter import ScenePainter
+from clipneuron.demo.painter import ScenePainter, SceneTruth
 from clipneuron.demo.things import CLASSES
 from clipneuron.models.http_chat import HttpCaptioner
+from clipneuron.models.text_to_image import Order
 from clipneuron.models.transformers_chat import TransformersCaptioner
-from clipneuron.production import blocked_of, captioner_of, painter_of, pairs_of
+from clipneuron.production import blocked_of, captioner_of, painter_of, pairs_of, witness_of
 from clipneuron.recipes import Attack
+from clipneuron.stages.screening import OtherClip
 
 
 def test_all_gives_every_class_one_other_class():
@@ -48,3 +52,19 @@ def test_makers_are_found_by_their_names(tmp_path):
 def test_nobody_to_attack_is_an_error():
     with pytest.raises(ValueError, match="there is no pair to attack"):
         pairs_of(Attack(pairs=()), seed=0)
+
+
+def test_a_witness_is_another_clip_the_scenes_themselves_or_nobody():
+    assert witness_of(Attack(), CLASSES) is None
+    assert witness_of(Attack(painter="demo"), CLASSES) is SceneTruth
+    other = witness_of(Attack(witness="demo"), CLASSES)()
+    assert isinstance(other, OtherClip)
+    images = [painted("a ship on the sea"), painted("a cat")]
+    orders = [Order("a ship on the sea"), Order("a cat")]
+    assert other.shows(("ship", "frog"), orders[:1], images[:1]) == [[True, False]]
+    assert other.shows(("ship", "cat"), orders[1:], images[1:]) == [[False, True]]
+
+
+def painted(caption: str) -> bytes:
+    (found,) = ScenePainter().paint([Order(caption)])
+    return png(Image.fromarray(found.pixels))

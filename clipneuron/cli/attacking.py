@@ -147,6 +147,14 @@ def add_attack(parser: argparse.ArgumentParser) -> None:
     add("--painter", "painter", help="deepfloyd, flux, hub name or folder of a pipeline, or demo")
     add("--offload", "offload", action="store_true", help="only the network at work is on the GPU")
     add("--each", "each", type=positive, help="pictures per caption (default: 10)")
+    add(
+        "--witness",
+        "witness",
+        help="another CLIP for suggestions to the reviewer, MODEL:PRETRAINED",
+    )
+    for name in ("captioner", "painter"):
+        what = f"GiB of main memory that an actor of the {name} is placed by"
+        add(f"--{name}-memory", f"{name}_memory", type=float, help=what, metavar="GIB")
     for name, what in (
         ("neurons", "per layer held at their means"),
         ("images", "they are held on"),

@@ -63,6 +63,7 @@ ATTACK_FIELDS = (
     "painter_memory",
     "offload",
     "each",
+    "witness",
 )
 
 

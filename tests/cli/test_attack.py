@@ -76,6 +76,20 @@ def test_decisions_are_exported(store, capsys, tmp_path):
     assert pyarrow.csv.read_csv(to).to_pylist()[0]["picture"] == first
 
 
+def test_another_clip_may_be_the_witness(store):
+    few = ["--pairs", "dog:deer", "--methods", "similar", "--repeats", "1"]
+    placed = ["--captioner-memory", "0.1", "--painter-memory", "0.2"]
+    assert attack(store, *few, "--witness", "demo", *placed) == 0
+    run = Store(store).runs()[0]
+    said = [
+        set(run.read(stage, "screening")["by"].to_pylist())
+        for stage in run.stages()
+        if stage.startswith("screening")
+    ]
+    assert {"demo"} in said
+    assert {"scene-truth"} in said
+
+
 def test_captions_may_be_written_elsewhere(store, capsys, tmp_path):
     requests, answers = tmp_path / "prompts.jsonl", tmp_path / "answers.jsonl"
     few = ["--pairs", "dog:deer", "--methods", "similar", "--repeats", "1"]
