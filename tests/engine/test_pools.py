@@ -26,18 +26,22 @@ from tests.faults.hooks import HookedStage
 from tests.faults.light import Light
 from tests.faults.worlds import on_cluster
 
-address, place, pool = sys.argv[1:]
+address, place, pool, other = sys.argv[1:]
 
 class Where:
-    '''Every shard leaves a file with its node and time, and takes a moment.'''
+    '''Every shard leaves a file with its node and time; none goes on before the other job has begun.'''
 
-    def __init__(self, folder):
-        self.folder = folder
+    def __init__(self, folder, other):
+        self.folder, self.other = folder, other
 
     def __call__(self, step, shard):
         if step == "process":
             node = ray.get_runtime_context().get_node_id()
-            time.sleep(0.3)
+            Path(self.folder).with_name("began").touch()
+            deadline = time.monotonic() + 90
+            while not Path(self.other, "began").exists() and time.monotonic() < deadline:
+                time.sleep(0.05)
+            time.sleep(0.1)
             said = {"node": node, "time": time.time()}
             (Path(self.folder) / f"{shard}.json").write_text(json.dumps(said))
 
@@ -45,7 +49,8 @@ folder = Path(place) / "where"
 folder.mkdir(parents=True)
 with connected(ClusterOptions(address=address), pools=("clip", "gen")):
     run = Store(Path(place) / "store").open_run("light", {})
-    on_cluster(actors=1).run_stage(HookedStage(Light(resources=Resources(pool=pool)), Where(str(folder))), run)
+    stage = HookedStage(Light(resources=Resources(pool=pool)), Where(str(folder), other))
+    on_cluster(actors=1).run_stage(stage, run)
 """
 
 
@@ -71,9 +76,10 @@ def test_both_pools_work_at_once_each_on_its_own_nodes(
     two_pools: tuple[str, dict[str, str]], tmp_path: Path
 ) -> None:
     address, nodes = two_pools
+    other = {"clip": "gen", "gen": "clip"}
     jobs = {
         pool: subprocess.Popen(
-            [sys.executable, "-c", JOB, address, str(tmp_path / pool), pool],
+            [sys.executable, "-c", JOB, address, tmp_path / pool, pool, tmp_path / other[pool]],
             cwd=Path(__file__).parents[2],
             stderr=subprocess.PIPE,
         )
@@ -89,5 +95,5 @@ def test_both_pools_work_at_once_each_on_its_own_nodes(
         times[pool] = sorted(each["time"] for each in said)
         (run,) = Store(tmp_path / pool / "store").runs()
         check_same(run, light_run(tmp_path / pool / "undisturbed", Light()))
-    assert times["clip"][0] < times["gen"][-1], "one began before the other had ended"
+    assert times["clip"][0] < times["gen"][-1], "each should begin before the other has ended"
     assert times["gen"][0] < times["clip"][-1]
