@@ -95,6 +95,12 @@ SMALLER = Cited(
     (20.21, 13.84),
     "huggingface/diffusers 2c529b7, docs/source/en/optimization/torch2.0.md: PyTorch 2.0, not compiled, 2 text tokens",
 )
+# The network is not named, but said to be four times all of Stable Diffusion, which of this family only IF-I-XL is.
+FIRST_STAGE = Cited(
+    "RTX 3090, stage I alone (IF-I-XL by its size), one picture at a time",
+    (6.3,),
+    "a user's comment of 2023-05-04 in github.com/deep-floyd/IF, issue 81",
+)
 
 
 def main() -> None:
@@ -277,6 +283,9 @@ def projection() -> None:
     formula = f"{PAINTED:,} x ({STEPS[0]} / r1 + {STEPS[1]} / r2) seconds"
     missing = "no citable rate was found: missing are r1 and r2, steps per second and picture of IF-I-XL and IF-II-L"
     row("A100 or H100, IF-I-XL and IF-II-L", "r1, r2", formula, missing)
+    [rate] = FIRST_STAGE.rate
+    alone = duration(PAINTED * STEPS[0] / rate / 3600)
+    row(FIRST_STAGE.what, f"{rate:.1f}", f"{alone} without stage II", FIRST_STAGE.source)
     spent = sum(steps / rate for steps, rate in zip(STEPS, SMALLER.rate, strict=True))
     rates = ", ".join(f"{rate:.2f}" for rate in SMALLER.rate)
     row(SMALLER.what, rates, duration(PAINTED * spent / 3600), SMALLER.source)
