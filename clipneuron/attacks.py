@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from typing import Generic, TypeVar
 
 from clipneuron.atlas.review.deck import ReviewKeys
-from clipneuron.branches import Interventions, mark, up_to
+from clipneuron.branches import Interventions, mark
 from clipneuron.engine.runner import Runner, StageReport
 from clipneuron.models.adversarial_prompts import CaptionRequest
 from clipneuron.models.clip import Clip
@@ -36,7 +36,7 @@ from clipneuron.stages.verdicts import VerdictsStage
 from clipneuron.stages.words import Source, WordsStage
 from clipneuron.storage.experiments import Pair
 from clipneuron.storage.store import Run, Store
-from clipneuron.sweep import Sweep
+from clipneuron.sweep import Sweep, up_to
 
 Thing = TypeVar("Thing")
 

@@ -1,7 +1,6 @@
 """What several lines of work on top of a sweep share: names of their stages, and the effects of intervening."""
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -16,14 +15,6 @@ from clipneuron.sweep import Sweep, parts_of
 def mark(*parts: object) -> str:
     """A short digest of what sets a stage apart from others of its kind."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
-
-
-def up_to(last: str | None, stages: Sequence[Stage]) -> Sequence[Stage]:
-    """The stages up to the last whose name begins so, all if none is named."""
-    if last is None:
-        return stages
-    places = [n for n, stage in enumerate(stages) if stage.name.startswith(last)]
-    return stages[: max(places, default=-1) + 1]
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """Tables of the evidence read back: the classifier, and the means that direct and indirect effects are replaced by."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pyarrow.compute as pc
 from einops import rearrange
@@ -13,10 +15,18 @@ from clipneuron.storage.store import Run
 ActivationMeans = dict[int, Float[np.ndarray, "token neuron"]]
 
 
-def classifier_of(run: Run, stage: str) -> Float[np.ndarray, "class embed"]:
-    """The zero-shot classifier that a stage has encoded, a row per class in the order of labels."""
+@dataclass(frozen=True)
+class Classifier:
+    """A zero-shot classifier: unit rows by name, as an array that processes of a node can share."""
+
+    names: tuple[str, ...]
+    matrix: Float[np.ndarray, "class embed"]
+
+
+def classifier_of(run: Run, stage: str) -> Classifier:
+    """The zero-shot classifier that a stage has encoded, in the order of labels."""
     table = run.read(stage, "classifier").sort_by("label")
-    return tensor(table["embedding"]).numpy()
+    return Classifier(tuple(table["name"].to_pylist()), tensor(table["embedding"]).numpy())
 
 
 def first_order_means(run: Run, stage: str) -> Float[Tensor, "layer head embed"]:

@@ -1,7 +1,6 @@
 """Predictions of one shard, gathered batch by batch and written as the table `predictions`."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -12,14 +11,7 @@ from torch import Tensor
 from clipneuron.columns import table_of
 from clipneuron.sources import Batch
 from clipneuron.storage import tables
-
-
-class Ablation(NamedTuple):
-    """What is replaced: effects of a layer (-1: of none), up to one of its heads (-1: of all), in a way with a name."""
-
-    name: str = "none"
-    layer: int = -1
-    head: int = -1
+from clipneuron.storage.ablations import NONE, Ablation
 
 
 class Predictions:
@@ -44,7 +36,7 @@ class Predictions:
             for ablation, found in self._found.items()
         ]
         failed = rows.filter(pa.compute.invert(good))
-        return pa.concat_tables([*parts, _part(failed, Ablation(), None)])
+        return pa.concat_tables([*parts, _part(failed, NONE, None)])
 
 
 def _part(

@@ -22,10 +22,8 @@ from clipneuron.models.text_to_image import Painter
 from clipneuron.models.transformers_chat import TransformersCaptioner
 from clipneuron.recipes import PAIRS, Attack
 from clipneuron.stages.screening import OtherClip, Witness
+from clipneuron.storage.experiments import Pair
 from clipneuron.storage.texts import open_pool
-
-Pair = tuple[str, str]
-"""c1, which is in the picture, and c2, what it is to be taken for."""
 
 
 def classes_of(asked: Attack) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from pydantic import Field
 from clipneuron.lens.paths import Split
 from clipneuron.lens.pursuit import Preparation
 from clipneuron.stage import Config
+from clipneuron.storage.experiments import METHODS, Method
 
 
 class Evaluation(Config):
@@ -83,8 +84,8 @@ class Attack(Config):
     classes: str = Field(
         default="cifar10", description="all classes: 'cifar10', 'imagenet' or a file of names"
     )
-    methods: tuple[Literal["second-order", "random", "indirect", "similar"], ...] = Field(
-        default=("second-order", "random", "indirect", "similar"),
+    methods: tuple[Method, ...] = Field(
+        default=METHODS,
         description="how words are found: by the neurons for c2 - c1, or by one of Table 3's baselines",
     )
     repeats: int = Field(default=3, ge=1, description="repetitions of the whole experiment")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from clipneuron.branches import Interventions, mark, up_to
+from clipneuron.branches import Interventions, mark
 from clipneuron.engine.runner import Runner, StageReport
 from clipneuron.ingredients import evaluation_pools_of, labelled_pictures_of, templates_of
 from clipneuron.models.clip import Clip
@@ -21,7 +21,7 @@ from clipneuron.stages.texts import TextsStage
 from clipneuron.storage.images import Collection
 from clipneuron.storage.store import Run, Store
 from clipneuron.storage.texts import Pool
-from clipneuron.sweep import Sweep, parts_of
+from clipneuron.sweep import Sweep, parts_of, up_to
 
 SHARD = 256
 """Labelled pictures per commit, at most: unlike the sweep's, their shards leave little behind."""

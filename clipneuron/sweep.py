@@ -133,7 +133,7 @@ class Sweep:
         planned = runner.run([self.plan()], run)
         stages = self.stages(run)
         run.announce(self.order(stages))
-        return run, planned + runner.run(_up_to(until, stages), run)
+        return run, planned + runner.run(up_to(until, stages), run)
 
     def plan_only(self, runner: Runner) -> tuple[Run, StageReport]:
         """Bring the plan to completion and say in the store what is to follow; `run` goes on from there."""
@@ -294,11 +294,11 @@ class Sweep:
         return name if parts == 1 else f"{name}-to-part-{parts - 1:04d}"
 
 
-def _up_to(last: str | None, stages: list[Stage]) -> list[Stage]:
-    """The stages up to the last one of this kind, all if none is named."""
+def up_to(last: str | None, stages: Sequence[Stage]) -> Sequence[Stage]:
+    """The stages up to the last whose name begins so, all if none is named."""
     if last is None:
         return stages
-    places = [n for n, stage in enumerate(stages) if stage.name.partition("-")[0] == last]
+    places = [n for n, stage in enumerate(stages) if stage.name.startswith(last)]
     return stages[: max(places, default=-1) + 1]
 
 

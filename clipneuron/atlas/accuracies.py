@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from clipneuron.lens.metrics import bootstrap_interval
+from clipneuron.storage.ablations import NONE, Ablation
 from clipneuron.storage.store import Run
 
 COLUMNS = ("index", "image", "label", "status", "reason", "layer", "head", "ablation", "prediction")
@@ -39,17 +40,6 @@ class Estimate(NamedTuple):
 def estimate(values: NDArray[np.float64]) -> Estimate:
     """The mean of the values, of which there must be some, all finite (ValueError)."""
     return Estimate(float(np.mean(values)), *bootstrap_interval(torch.from_numpy(values)))
-
-
-class Ablation(NamedTuple):
-    """What is replaced: a name of the table `predictions`, its layer and its last head, -1 for none or all."""
-
-    name: str
-    layer: int = -1
-    head: int = -1
-
-
-NONE = Ablation("none")
 
 
 class FailedPicture(NamedTuple):
@@ -114,10 +104,9 @@ class Accuracies:
         """The text reconstructions of a layer: pool -> number of texts, rising -> ablation."""
         found: dict[str, dict[int, Ablation]] = {}
         for key in self.outcomes:
-            kind, _, rest = key.name.partition(":")
-            if kind == "texts" and key.layer == layer:
-                pool, _, size = rest.rpartition(":")
-                found.setdefault(pool, {})[int(size)] = key
+            if key.texts and key.layer == layer:
+                pool, size = key.texts
+                found.setdefault(pool, {})[size] = key
         return {pool: dict(sorted(found[pool].items())) for pool in sorted(found)}
 
     def accuracy(self, ablation: Ablation) -> Estimate | None:

@@ -4,7 +4,6 @@ The paper gives few limits, so most criteria are ours; they are written beside e
 ViT-B-32 on ImageNet (Sec. 3.3, Table 1, Fig. 3).
 """
 
-from clipneuron.atlas.accuracies import NONE
 from clipneuron.atlas.grounds import Evidence
 from clipneuron.atlas.layer_claims import (
     first_order_late,
@@ -24,6 +23,7 @@ from clipneuron.atlas.neuron_claims import (
 )
 from clipneuron.atlas.text_claims import text_claims
 from clipneuron.atlas.verdicts import Claim, Figure, Judgement, missing, percent
+from clipneuron.storage.ablations import NONE
 
 PAPERS_ACCURACY = 0.62
 """Read off Figure 3."""

@@ -11,13 +11,14 @@ import pyarrow.csv
 from rich.table import Table
 
 from clipneuron.atlas import plots
-from clipneuron.atlas.accuracies import Ablation, Accuracies
+from clipneuron.atlas.accuracies import Accuracies
 from clipneuron.atlas.claims import all_claims
 from clipneuron.atlas.distributions import Distributions, Variances
 from clipneuron.atlas.figures import contact_sheet, png
 from clipneuron.atlas.grounds import Evidence, Setting, sentence
 from clipneuron.atlas.neurons import Keys, NeuronCard, neuron_cards
 from clipneuron.atlas.verdicts import Claim, with_interval
+from clipneuron.storage.ablations import Ablation
 from clipneuron.storage.store import Run
 
 TOP_TEXTS = 4

@@ -5,9 +5,10 @@ from functools import cached_property
 
 import numpy as np
 
-from clipneuron.atlas.accuracies import Ablation, Accuracies
+from clipneuron.atlas.accuracies import Accuracies
 from clipneuron.atlas.distributions import Distributions
 from clipneuron.atlas.verdicts import Claim, Figure, Judgement, percent
+from clipneuron.storage.ablations import Ablation
 
 LATE = 2 / 3
 """Where the late layers begin, as a share of the depth: layer 8 of the paper's 12, whose layers 8-10 matter most."""

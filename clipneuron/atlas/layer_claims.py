@@ -6,7 +6,7 @@ small altogether is judged alike; a comparison with a drop that is not clear of 
 
 from collections.abc import Callable
 
-from clipneuron.atlas.accuracies import NONE, Ablation, Estimate
+from clipneuron.atlas.accuracies import Estimate
 from clipneuron.atlas.grounds import Evidence
 from clipneuron.atlas.verdicts import (
     Claim,
@@ -19,6 +19,7 @@ from clipneuron.atlas.verdicts import (
     not_above_zero,
     percent,
 )
+from clipneuron.storage.ablations import NONE, Ablation
 
 NEGLIGIBLE, SMALL = 0.10, 0.25
 LARGE, CONSIDERABLE = 0.50, 0.25

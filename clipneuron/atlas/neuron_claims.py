@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from clipneuron.atlas.accuracies import Ablation, Estimate, estimate
+from clipneuron.atlas.accuracies import Estimate, estimate
 from clipneuron.atlas.distributions import PerNeuron, Variances, finite
 from clipneuron.atlas.grounds import Evidence
 from clipneuron.atlas.verdicts import (
@@ -19,6 +19,7 @@ from clipneuron.atlas.verdicts import (
     percent,
     weakest,
 )
+from clipneuron.storage.ablations import Ablation
 
 SIGNIFICANT = 0.02
 SELECTIVE, NORMAL = 0.10, 1 / 3

@@ -16,9 +16,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from clipneuron.atlas.accuracies import NONE, Ablation, Accuracies, Estimate
+from clipneuron.atlas.accuracies import Accuracies, Estimate
 from clipneuron.atlas.distributions import PerNeuron, Variances, finite
 from clipneuron.atlas.grounds import Evidence
+from clipneuron.storage.ablations import NONE, Ablation
 
 WIDTH, DPI = 10.0, 100
 # Colours of Okabe and Ito, which colour-blind readers tell apart.

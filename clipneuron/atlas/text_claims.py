@@ -1,6 +1,6 @@
 """Claims about directions that are replaced by sparse sums of texts (Sec. 4, Fig. 4)."""
 
-from clipneuron.atlas.accuracies import Ablation, Estimate
+from clipneuron.atlas.accuracies import Estimate
 from clipneuron.atlas.grounds import Evidence
 from clipneuron.atlas.verdicts import (
     Claim,
@@ -13,6 +13,7 @@ from clipneuron.atlas.verdicts import (
     not_above_zero,
     percent,
 )
+from clipneuron.storage.ablations import Ablation
 
 RECOVERED, RECOVERED_IN_PART = 0.80, 0.50
 CLOSED = 0.50

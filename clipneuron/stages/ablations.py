@@ -21,11 +21,12 @@ from clipneuron.lens.ablations import (
 )
 from clipneuron.lens.effects import SecondOrderLens
 from clipneuron.models.clip import Clip
-from clipneuron.predictions import Ablation, Predictions
+from clipneuron.predictions import Predictions
 from clipneuron.readings import MeanEffect, mean_effects
 from clipneuron.sources import Batch, ClipLoader, Lenses, PictureFeed, trace_of
 from clipneuron.stage import Advance, Output, Resources, Shard
 from clipneuron.storage import tables
+from clipneuron.storage.ablations import NONE, Ablation, name_of_texts
 from clipneuron.storage.store import Run
 
 Array = Float[np.ndarray, "neuron embed"]
@@ -66,13 +67,15 @@ class AblationsStage:
 
     def share(self, run: Run) -> "Substitutes":
         """Means, thresholds, directions and sums of texts."""
+        columns = ["layer", "neuron", "direction", "threshold"]
+        known = run.read(self.directions, "directions", columns=columns)
         return Substitutes(
-            classifier_of(run, self.classifier),
+            classifier_of(run, self.classifier).matrix,
             mean_effects(run, self.lenses.layers),
-            _known(run, self.directions, "direction"),
-            _known(run, self.directions, "threshold"),
+            _by_layer(known, "direction"),
+            _by_layer(known, "threshold"),
             {
-                f"texts:{pool}:{size}": found
+                name_of_texts(pool, size): found
                 for pool, stage in self.reconstructions.items()
                 for size, found in _sums(run, stage).items()
             },
@@ -127,7 +130,7 @@ class AblationsWorker:
         for pictures, pixels in loaded.slices(self.stage.batch_size):
             trace = trace_of(self.clip, pixels, self.stage.lenses.layers, writes=True)
             before = representations(trace, normalize=self.stage.lenses.normalize)
-            predictions.add({Ablation(): before})
+            predictions.add({NONE: before})
             for item in self.layers:
                 layer, found = item.lens.layer, item.ablated(trace)
                 above[layer] += found.large.sum(0).cpu()
@@ -156,12 +159,6 @@ def _significance(above: Mapping[int, Tensor], count: int) -> pa.Table:
         for layer, counts in above.items()
     ]
     return pa.concat_tables(parts)
-
-
-def _known(run: Run, stage: str, column: str) -> dict[int, Array]:
-    """A column of the table `directions` by layer, neurons in order."""
-    table = run.read(stage, "directions", columns=["layer", "neuron", column])
-    return _by_layer(table, column)
 
 
 def _sums(run: Run, stage: str) -> dict[int, dict[int, Array]]:

@@ -16,10 +16,11 @@ from clipneuron.lens.first_order import head_effects
 from clipneuron.lens.paths import Split
 from clipneuron.lens.trace import Trace
 from clipneuron.models.clip import Clip
-from clipneuron.predictions import Ablation, Predictions
+from clipneuron.predictions import Predictions
 from clipneuron.sources import Batch, ClipLoader, PictureFeed, trace_of
 from clipneuron.stage import Advance, Output, Resources, Shard
 from clipneuron.storage import tables
+from clipneuron.storage.ablations import NONE, Ablation
 from clipneuron.storage.store import Run
 
 Heads = Float[Tensor, "layer head embed"]
@@ -126,7 +127,7 @@ class FirstOrderStage:
     def share(self, run: Run) -> Mapping[str, Float[np.ndarray, "..."]]:
         """The classifier and the heads' mean effects."""
         means = first_order_means(run, self.means)
-        return {"classifier": classifier_of(run, self.classifier), "means": means.numpy()}
+        return {"classifier": classifier_of(run, self.classifier).matrix, "means": means.numpy()}
 
     def build(self, shared: Mapping[str, Float[np.ndarray, "..."]]) -> "FirstOrderWorker":
         """A worker with the model and the means."""
@@ -178,7 +179,7 @@ def _ablated(
     count = effects.shape[2]
     by_layer = {Ablation("attention", n): rows for n, rows in enumerate(layers[1:])}
     by_head = {Ablation("heads", n // count, n % count): rows for n, rows in enumerate(heads[1:])}
-    return {Ablation(): before} | by_layer | by_head
+    return {NONE: before} | by_layer | by_head
 
 
 def _head_columns(layers: int, heads: int, count: int) -> dict[str, pa.Array]:

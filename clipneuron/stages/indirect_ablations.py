@@ -14,9 +14,10 @@ from clipneuron.evidence_readings import ActivationMeans, activation_means, clas
 from clipneuron.lens.indirect import layer_indirect_effect
 from clipneuron.models.clip import Clip
 from clipneuron.models.interventions import halts, resume
-from clipneuron.predictions import Ablation, Predictions
+from clipneuron.predictions import Predictions
 from clipneuron.sources import Batch, ClipLoader, PictureFeed
 from clipneuron.stage import Advance, Output, Resources, Shard
+from clipneuron.storage.ablations import NONE, Ablation
 from clipneuron.storage.store import Run
 
 
@@ -51,7 +52,7 @@ class IndirectAblationsStage:
 
     def share(self, run: Run) -> tuple[Float[np.ndarray, "class embed"], ActivationMeans]:
         """The classifier and the mean activations."""
-        return classifier_of(run, self.classifier), activation_means(run, self.means)
+        return classifier_of(run, self.classifier).matrix, activation_means(run, self.means)
 
     def build(
         self, shared: tuple[Float[np.ndarray, "class embed"], ActivationMeans]
@@ -94,5 +95,5 @@ class IndirectAblationsWorker:
             effect = layer_indirect_effect(halt, writes, self.means[layer], rest, normalize=False)
             # Not divided by anything: a class is chosen by the angle alone.
             found[Ablation("indirect", layer)] = halt.embeddings - effect
-            found[Ablation()] = halt.embeddings
+            found[NONE] = halt.embeddings
         return found

@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional
 
-from clipneuron.columns import tensor, unchanging
+from clipneuron.columns import unchanging
+from clipneuron.evidence_readings import Classifier, classifier_of
 from clipneuron.lens.first_order import token_effects
 from clipneuron.lens.paths import Split
 from clipneuron.lens.trace import Trace
@@ -62,10 +62,9 @@ class VerdictsStage:
         """Reads and decodes pictures."""
         return PaintedPictures(self.pictures, self.preprocess, run)
 
-    def share(self, run: Run) -> "Classes":
+    def share(self, run: Run) -> Classifier:
         """The classifier; raises ValueError where a class of a pair is not in it."""
-        rows = run.read(self.classifier, "classifier").sort_by("label")
-        classes = Classes(tuple(rows["name"].to_pylist()), tensor(rows["embedding"]).numpy())
+        classes = classifier_of(run, self.classifier)
         missing = {name for pair in self.pairs for name in pair} - {*classes.names}
         if missing:
             raise ValueError(
@@ -74,17 +73,9 @@ class VerdictsStage:
             )
         return classes
 
-    def build(self, shared: "Classes") -> "VerdictsWorker":
+    def build(self, shared: Classifier) -> "VerdictsWorker":
         """A worker with the model and the classifier."""
         return VerdictsWorker(self, self.clip(), shared)
-
-
-@dataclass(frozen=True)
-class Classes:
-    """A classifier: unit rows by name, as an array that processes of a node can share."""
-
-    names: tuple[str, ...]
-    matrix: Float[np.ndarray, "class embed"]
 
 
 @dataclass(frozen=True)
@@ -136,7 +127,7 @@ class PaintedPictures:
 class VerdictsWorker:
     """Judges one experiment after another."""
 
-    def __init__(self, stage: VerdictsStage, clip: Clip, classes: Classes) -> None:
+    def __init__(self, stage: VerdictsStage, clip: Clip, classes: Classifier) -> None:
         self.stage, self.clip, self.names = stage, clip, classes.names
         self.matrix = unchanging(classes.matrix).to(clip.device)
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from clipneuron.columns import table_of, tensor, unchanging
+from clipneuron.evidence_readings import classifier_of
 from clipneuron.lens.pursuit import STOPPED
 from clipneuron.lens.spurious import (
     Scoring,
@@ -106,10 +107,8 @@ class WordsStage:
 
     def share(self, run: Run) -> "Material":
         """What all pairs are mined from; raises ValueError for classes that have no embedding."""
-        rows = run.read(self.classes, "classifier", columns=["name", "embedding"])
-        classes = dict(
-            zip(rows["name"].to_pylist(), tensor(rows["embedding"]).numpy(), strict=True)
-        )
+        found = classifier_of(run, self.classes)
+        classes = dict(zip(found.names, found.matrix, strict=True))
         if missing := sorted({name for pair in self.pairs for name in pair} - {*classes}):
             raise ValueError(
                 f"classes {missing[:5]} are not among the {len(classes)} of {self.classes}: add them there, or "

@@ -4,11 +4,14 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from clipneuron.storage.identity import canonical
 
-METHODS = ("second-order", "random", "indirect", "similar")
+Method = Literal["second-order", "random", "indirect", "similar"]
 """How the words are found: the method and the three baselines of Table 3."""
+
+METHODS: tuple[Method, ...] = get_args(Method)
 
 Pair = tuple[str, str]
 """c1, which is in the picture, and c2, what it is to be taken for."""

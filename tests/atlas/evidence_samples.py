@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from clipneuron.atlas.accuracies import Ablation, Accuracies, Outcomes
+from clipneuron.atlas.accuracies import Accuracies, Outcomes
 from clipneuron.atlas.distributions import Distributions
 from clipneuron.atlas.evidence import EvidenceKeys
 from clipneuron.atlas.grounds import Setting
 from clipneuron.atlas.neurons import NeuronCard
 from clipneuron.storage import tables
+from clipneuron.storage.ablations import Ablation
 from clipneuron.storage.store import Run, Store
 
 KEYS = EvidenceKeys(

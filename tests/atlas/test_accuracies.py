@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from clipneuron.atlas.accuracies import NONE, Ablation, Accuracies, FailedPicture
+from clipneuron.atlas.accuracies import Accuracies, FailedPicture
 from clipneuron.lens.metrics import bootstrap_interval
+from clipneuron.storage.ablations import NONE, Ablation
 from tests.atlas import evidence_samples as samples
 
 ALL = Ablation("all", 3)

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from clipneuron.atlas.accuracies import Ablation
 from clipneuron.atlas.distributions import Distributions
 from clipneuron.atlas.evidence import EvidenceReport
+from clipneuron.storage.ablations import Ablation
 from clipneuron.storage.store import Run
 from tests.atlas import evidence_samples as samples
 from tests.atlas.evidence_samples import DETAIL, KEYS, NEURONS, NONE
