@@ -27,7 +27,7 @@ from clipneuron.lens.ablations import LayerAblation, Replacement
 from clipneuron.lens.indirect import indirect_effects
 from clipneuron.lens.summaries import Moments
 from clipneuron.lens.trace import Trace
-from clipneuron.models.interventions import halts, resume, resume_flops
+from clipneuron.models.clip.interventions import halts, resume, resume_flops
 
 Work = Callable[[], object]
 

@@ -20,16 +20,16 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from clipneuron import Clip, load_clip
-from clipneuron.columns import tensor
+from clipneuron.attack.inputs import pairs_of
+from clipneuron.config.attack import Attack
 from clipneuron.demo.pictures import render
 from clipneuron.demo.scenes import arranged
 from clipneuron.demo.things import CLASSES, THINGS
 from clipneuron.lens.pursuit import STOPPED
 from clipneuron.lens.spurious import contributions, cosines, strongest_neurons, text_scores
-from clipneuron.production import pairs_of
-from clipneuron.readings import prepared_texts
-from clipneuron.recipes import Attack
-from clipneuron.storage.store import Run, Store
+from clipneuron.readers.arrow import tensor
+from clipneuron.readers.sweep import prepared_texts
+from clipneuron.store.store import Run, Store
 
 SCENES = 6
 """Pictures per pair and thing."""

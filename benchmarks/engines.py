@@ -29,15 +29,15 @@ from machine import describe
 from rich.console import Console
 from shards import picture
 
+from clipneuron.config.recipe import Recipe
 from clipneuron.engine.cluster import ClusterOptions, connected
 from clipneuron.engine.in_process import InProcess
 from clipneuron.engine.ray_data import RayData
 from clipneuron.engine.runner import Runner
-from clipneuron.models.clip import load_clip
-from clipneuron.recipes import Recipe
-from clipneuron.stage import Shard, Stage
-from clipneuron.storage.store import Run, Store
-from clipneuron.sweep import Sweep
+from clipneuron.engine.stage import Shard, Stage
+from clipneuron.models.clip.model import load_clip
+from clipneuron.store.store import Run, Store
+from clipneuron.sweep.pipeline import Sweep
 
 DISTINCT = 50
 WAYS = ("plain loop", "in-process + store", "Ray, 1 actor", "Ray, 2 actors", "Ray, finished run")

@@ -23,13 +23,13 @@ import torch
 from machine import describe
 from rich.console import Console
 
-from clipneuron.columns import fixed_list_column, table_of
 from clipneuron.engine.cluster import ClusterOptions, connected
 from clipneuron.engine.ray_data import RayData
 from clipneuron.engine.runner import Runner
-from clipneuron.stage import Advance, Output, Resources, Shard
-from clipneuron.storage import tables
-from clipneuron.storage.store import Run, Store
+from clipneuron.engine.stage import Advance, Output, Resources, Shard
+from clipneuron.readers.arrow import fixed_list_column, table_of
+from clipneuron.store.store import Run, Store
+from clipneuron.tables import registry as tables
 
 PER_SHARD, NEURONS = 256, 3072
 OPTIONS = ClusterOptions(actors=1, actor_cpus=1)

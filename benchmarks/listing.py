@@ -25,12 +25,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from clipneuron.storage.files import Span, Status, page
-from clipneuron.storage.image_folders import open_folder
-from clipneuron.storage.image_listing import list_files
-from clipneuron.storage.images import Collection, open_collection
-from clipneuron.storage.plans import plan
-from clipneuron.storage.s3 import s3_filesystem
+from clipneuron.data.files import Span, Status, page
+from clipneuron.data.folders import open_folder
+from clipneuron.data.listing import list_files
+from clipneuron.data.opening import Collection, open_collection
+from clipneuron.data.plans import plan
+from clipneuron.store.objects.s3_client import s3_filesystem
 
 PLANS = (
     ("none", 0),

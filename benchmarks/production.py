@@ -24,21 +24,23 @@ from machine import describe
 from rich.console import Console
 from scale import duration, row, table
 
-from clipneuron.attacks import AttackLine
+from clipneuron.attack.inputs import pairs_of
+from clipneuron.attack.pipeline import AttackLine
+from clipneuron.attack.prompts import REQUEST
+from clipneuron.config.attack import Attack
+from clipneuron.config.named import named_recipe
+from clipneuron.config.recipe import Recipe
 from clipneuron.demo.collection import write_collection
 from clipneuron.demo.grammar import GrammarCaptioner
 from clipneuron.demo.painter import ScenePainter
 from clipneuron.engine.runner import Runner
-from clipneuron.models.adversarial_prompts import REQUEST
-from clipneuron.models.diffusion import DiffusersPainter
-from clipneuron.models.language import Captioner, Prompt, Sampling
-from clipneuron.models.lists import parsed
-from clipneuron.models.pipelines import PipelineSource
-from clipneuron.models.text_to_image import Order, Painter
-from clipneuron.models.transformers_chat import TransformersCaptioner
-from clipneuron.production import pairs_of
-from clipneuron.recipes import Attack, Recipe, named_recipe
-from clipneuron.storage.store import Store
+from clipneuron.models.language.captioner import Captioner, Prompt, Sampling
+from clipneuron.models.language.lists import parsed
+from clipneuron.models.language.transformers import TransformersCaptioner
+from clipneuron.models.painting.diffusion import DiffusersPainter
+from clipneuron.models.painting.painter import Order, Painter
+from clipneuron.models.painting.pipelines import PipelineSource
+from clipneuron.store.store import Store
 
 WORDS = ("cars", "a road", "traffic lights", "houses", "two people", "a street", "a bus", "trees")
 GROUP = 8, 10
@@ -153,8 +155,8 @@ def _tiny_models(llama: Path, one: Path, two: Path) -> list[str]:
     """Save the tests' models; what the LLaMA was taught to answer."""
     # Before site-packages, where another project has left its own `tests`.
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    from tests.language_models import LESSONS, save_tiny_llama
-    from tests.painters import save_tiny_deepfloyd
+    from tests.samples.language_models import LESSONS, save_tiny_llama
+    from tests.samples.painters import save_tiny_deepfloyd
 
     save_tiny_llama(llama)
     save_tiny_deepfloyd(one, two)

@@ -22,8 +22,8 @@ from machine import describe
 from scale_model import Scale
 from shards import Measured, Pass, decoding, flops, measured, picture
 
-from clipneuron.models.clip import load_clip
-from clipneuron.recipes import named_recipe
+from clipneuron.config.named import named_recipe
+from clipneuron.models.clip.model import load_clip
 
 COLLECTIONS = (5_000, 50_000, 1_281_167)
 GPUS = (1, 8, 64)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from shards import Measured
 
-from clipneuron.recipes import named_recipe
-from clipneuron.stages.merge import MergeTree
-from clipneuron.sweep import FAN_IN
+from clipneuron.config.named import named_recipe
+from clipneuron.sweep.pipeline import FAN_IN
+from clipneuron.sweep.stages.merge import MergeTree
 
 
 @dataclass(frozen=True)

@@ -19,15 +19,16 @@ import torch
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
-from clipneuron.models.clip import Clip, load_clip
-from clipneuron.models.pixels import Preprocess
-from clipneuron.sources import Batch, Lenses, PictureFeed
-from clipneuron.stage import Stage
-from clipneuron.stages.calibrate import CalibrateStage
-from clipneuron.stages.effects import EffectsStage
-from clipneuron.stages.plan import PlanStage
-from clipneuron.storage.images import open_collection
-from clipneuron.storage.store import Run, Store
+from clipneuron.data.opening import open_collection
+from clipneuron.engine.stage import Stage
+from clipneuron.models.clip.model import Clip, load_clip
+from clipneuron.models.clip.preprocess import Preprocess
+from clipneuron.readers.lenses import Lenses
+from clipneuron.readers.pictures import Batch, PictureFeed
+from clipneuron.store.store import Run, Store
+from clipneuron.sweep.stages.calibrate import CalibrateStage
+from clipneuron.sweep.stages.effects import EffectsStage
+from clipneuron.sweep.stages.plan import PlanStage
 
 WIDTH, HEIGHT, QUALITY = 500, 375, 94
 

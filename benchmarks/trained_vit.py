@@ -26,11 +26,11 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from clipneuron import Clip, load_clip
+from clipneuron.config.recipe import Recipe
 from clipneuron.engine.runner import Runner
-from clipneuron.recipes import Recipe
-from clipneuron.reporting import evidence_report
-from clipneuron.reproduction import Reproduction
-from clipneuron.storage.store import Store
+from clipneuron.evidence.pipeline import Reproduction
+from clipneuron.evidence.report import evidence_report
+from clipneuron.store.store import Store
 
 CAVEAT = (
     "a supervised ViT, no CLIP: its texts are the 1000 rows of its class head, and its labels the classes that the "

@@ -5,17 +5,15 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from clipneuron.cli import (
-    attacking,
-    computing,
-    machine,
-    planning,
-    reproducing,
-    retrying,
-    status,
-    stores,
-)
-from clipneuron.storage.errors import StoreError
+from clipneuron.cli import attack as attacking
+from clipneuron.cli import doctor as machine
+from clipneuron.cli import plan as planning
+from clipneuron.cli import reproduce as reproducing
+from clipneuron.cli import retry as retrying
+from clipneuron.cli import run as computing
+from clipneuron.cli import status
+from clipneuron.cli import store as stores
+from clipneuron.store.errors import StoreError
 from clipneuron.version import __version__
 
 EXAMPLES = """\

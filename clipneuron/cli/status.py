@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from clipneuron.cli.options import add_command, add_run_name, chosen_run
+from clipneuron.cli.flags import add_command, add_run_name, chosen_run
 from clipneuron.cli.units import duration, headed, show_table
 
 if TYPE_CHECKING:  # Arrow and rich take half a second to import, which --help is spared
@@ -57,7 +57,7 @@ def status(chosen: argparse.Namespace) -> int:
 
 def _look(chosen: argparse.Namespace) -> "list[RunStatus]":
     from clipneuron.engine.status import status_of
-    from clipneuron.storage.store import Store
+    from clipneuron.store.store import Store
 
     runs = [] if chosen.run else Store(chosen.store).runs()
     if len(runs) > 1:

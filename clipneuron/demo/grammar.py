@@ -11,8 +11,8 @@ import numpy as np
 from clipneuron.demo.backgrounds import BACKGROUNDS, PHRASES
 from clipneuron.demo.captions import claims, listed, noun_phrase
 from clipneuron.demo.things import BIASES, CLASSES, by_name, thing
-from clipneuron.models.language import Prompt
-from clipneuron.models.lists import parsed
+from clipneuron.models.language.captioner import Prompt
+from clipneuron.models.language.lists import parsed
 
 _OPENINGS = ("", "a photo of ", "a picture of ")
 _TOGETHER = (1, 2, 3)

@@ -7,7 +7,7 @@ from clipneuron.demo.captions import scene_from_caption
 from clipneuron.demo.pictures import render
 from clipneuron.demo.scenes import contents
 from clipneuron.demo.things import THINGS
-from clipneuron.models.text_to_image import Order, Painted
+from clipneuron.models.painting.painter import Order, Painted
 
 
 class ScenePainter:

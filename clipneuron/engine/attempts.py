@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from clipneuron.stage import Advance, Output, Shard, Stage
-from clipneuron.storage.errors import StoreError
-from clipneuron.storage.store import Run
+from clipneuron.engine.stage import Advance, Output, Shard, Stage
+from clipneuron.store.errors import StoreError
+from clipneuron.store.store import Run
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,8 @@ from pydantic import Field
 from ray.autoscaler.sdk import request_resources
 from rich.console import Console
 
-from clipneuron.stage import Config, Resources
+from clipneuron.config.base import Config
+from clipneuron.engine.stage import Resources
 
 _CORES_PER_ACTOR = 8
 

@@ -7,8 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from clipneuron.engine.attempts import Ending, excuse, settle
-from clipneuron.stage import Advance, Loader, Shard, Stage, Worker
-from clipneuron.storage.store import Run
+from clipneuron.engine.stage import Advance, Loader, Shard, Stage, Worker
+from clipneuron.store.store import Run
 
 
 class InProcess:

@@ -12,11 +12,11 @@ import ray
 import ray.data
 from rich.console import Console
 
-from clipneuron.engine import shuttle
+from clipneuron.engine import ray_steps as shuttle
 from clipneuron.engine.attempts import Ending
 from clipneuron.engine.cluster import ClusterOptions, Placement, placed
-from clipneuron.stage import Advance, Shard, Stage
-from clipneuron.storage.store import Run
+from clipneuron.engine.stage import Advance, Shard, Stage
+from clipneuron.store.store import Run
 
 logger = logging.getLogger(__name__)
 

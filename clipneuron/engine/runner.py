@@ -10,11 +10,11 @@ from rich.table import Table
 
 from clipneuron.engine.attempts import Ending, Executor, WorkerLostError
 from clipneuron.engine.in_process import InProcess
-from clipneuron.engine.progress import default_console, meter
-from clipneuron.stage import Advance, Shard, Stage
-from clipneuron.storage.announcements import Cut
-from clipneuron.storage.errors import StoreError
-from clipneuron.storage.store import Run
+from clipneuron.engine.meters import default_console, meter
+from clipneuron.engine.stage import Advance, Shard, Stage
+from clipneuron.store.errors import StoreError
+from clipneuron.store.outlines import Cut
+from clipneuron.store.store import Run
 
 logger = logging.getLogger(__name__)
 

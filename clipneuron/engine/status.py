@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from clipneuron.storage.keys import in_order
-from clipneuron.storage.progress import Progress
-from clipneuron.storage.store import Run
+from clipneuron.store.objects.concurrency import in_order
+from clipneuron.store.progress import Progress
+from clipneuron.store.store import Run
 
 ALIVE = 1800.0
 """Seconds for which an attempt that has begun counts as being worked on."""
@@ -111,7 +111,7 @@ def status_of(run: Run, alive: float = ALIVE) -> RunStatus:
     """The status of a run, by listings, manifests and few markers; raises StoreError."""
     order = run.announced()
     names = order.stages if order else ("plan", *(set(run.stages()) - {"plan"}))
-    seen = in_order(partial(run.progress, within=alive), names, threads=8)
+    seen = in_order(partial(run.progress, within=alive), names, concurrency=8)
     return RunStatus(run.name, tuple(map(StageStatus.of, seen)), order is not None)
 
 

@@ -26,13 +26,12 @@ from torch import Tensor
 from torch.nn.functional import embedding
 
 from clipneuron.lens.effects import SecondOrderLens
+from clipneuron.lens.options import Rule
 from clipneuron.lens.trace import Trace
 
 BLOCK = 256
 """Neurons at a time: that many rows of W_out per image are gathered, that many bases held."""
 
-Rule = Literal["paper", "authors"]
-"""How texts stand for effects: along r with the sum of texts written, or along and with the sum of texts."""
 
 FIXED = ("all", "large", "small")
 """The ablations that need no replacement."""

@@ -25,7 +25,8 @@ from einops import einsum
 from jaxtyping import Float
 from torch import Tensor
 
-from clipneuron.lens.paths import RemainderTerms, Split, path_attention, path_matrices
+from clipneuron.lens.options import Split
+from clipneuron.lens.paths import RemainderTerms, path_attention, path_matrices
 from clipneuron.lens.trace import HasWeights, TowerWeights, Trace
 
 BLOCK = 256

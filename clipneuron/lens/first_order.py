@@ -20,7 +20,8 @@ from einops import einsum
 from jaxtyping import Float
 from torch import Tensor
 
-from clipneuron.lens.paths import Split, centre, image_scale
+from clipneuron.lens.options import Split
+from clipneuron.lens.paths import centre, image_scale
 from clipneuron.lens.trace import TowerWeights, Trace
 
 

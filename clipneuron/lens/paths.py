@@ -4,16 +4,14 @@ A path is one (later layer, head); see `clipneuron.lens.effects` for the formula
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from einops import einsum, rearrange
 from jaxtyping import Float
 from torch import Tensor
 
+from clipneuron.lens.options import Split
 from clipneuron.lens.trace import TowerWeights, Trace
-
-Split = Literal["equal", "centered"]
 
 
 def centre(vectors: Float[Tensor, "*rows width"]) -> Float[Tensor, "*rows width"]:

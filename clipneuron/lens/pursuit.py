@@ -8,7 +8,7 @@ neither the text x text Gram matrix nor a copy of the pool is ever made.
 
 import math
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 import torch
 from jaxtyping import Float, Int
@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.linalg import vector_norm
 from torch.nn import functional
 
-Preparation = Literal["unit", "centered", "authors"]
+from clipneuron.lens.options import Preparation
 
 STOPPED = -1
 """The index that fills `Pursuit.indices` after a neuron's pursuit has ended early."""

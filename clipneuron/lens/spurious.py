@@ -5,15 +5,14 @@ pictures of c1 towards c2 without being c2: a spurious cue. Everything is vector
 descriptions of the chosen neurons are touched: no [neuron, text] matrix is made.
 """
 
-from typing import Literal, get_args
+from typing import get_args
 
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from clipneuron.lens.options import Scoring
 from clipneuron.lens.pursuit import STOPPED
-
-Scoring = Literal["sum", "authors"]
 
 
 def strongest_neurons(

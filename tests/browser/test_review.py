@@ -10,13 +10,13 @@ from threading import Thread
 import pyarrow as pa
 import pytest
 
-from clipneuron.atlas.review import Review, serve
-from clipneuron.atlas.review.deck import Deck
-from clipneuron.storage import reviews
-from clipneuron.storage.store import Run
-from tests.atlas.attack_samples import KEYS, Shard, attack_run, colour, screened
+from clipneuron.attack.review import Review, serve
+from clipneuron.attack.review import decisions as reviews
+from clipneuron.attack.review.deck import Deck
+from clipneuron.store.store import Run
 from tests.browser import chromium
 from tests.browser.chromium import Page
+from tests.samples.attack_tables import KEYS, Shard, attack_run, colour, screened
 
 pytestmark = [
     pytest.mark.slow,

@@ -8,9 +8,9 @@ import pyarrow.csv
 import pytest
 from PIL import Image
 
+from clipneuron.attack.review import decisions as reviews
 from clipneuron.cli import main
-from clipneuron.storage import reviews
-from clipneuron.storage.store import Store
+from clipneuron.store.store import Store
 
 SMALL = ["--recipe", "demo", "--limit", "24", "--top", "4", "--layers", "3,4", "--atoms", "8"]
 LINE = ["--pairs", "dog:deer", "ship:truck", "--methods", "second-order", "random", "similar"]

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from clipneuron.cli import build_parser
-from clipneuron.storage.store import Store
-from tests.stages.world import finished
+from clipneuron.store.store import Store
+from tests.samples.world import finished
 
 DOCS = Path(__file__).parents[2] / "docs"
 BLOCKS = re.findall(r"```python( s3)?\n(.*?)```", (DOCS / "tables.md").read_text(), re.DOTALL)
@@ -53,7 +53,7 @@ def test_the_python_of_the_tables_page_runs(tmp_path, monkeypatch, capsys):
 def test_the_python_of_the_tables_page_runs_on_s3(tmp_path, s3_url):
     _, run = finished(tmp_path, Store(f"{s3_url}/runs").objects, name="demo")
     names: dict[str, object] = {}
-    exec("import duckdb\nimport pandas as pd\nfrom clipneuron.storage.store import Store", names)
+    exec("import duckdb\nimport pandas as pd\nfrom clipneuron import Store", names)
     run_blocks(True, names, place=f"{s3_url}/runs")
     assert len(names["on_s3"]) == run.read("directions", "directions").num_rows
     assert names["files"][0].startswith(s3_url)

@@ -9,11 +9,11 @@ import tarfile
 import pytest
 
 from clipneuron.cli import main
-from clipneuron.forecast import expected, sample_of
-from clipneuron.storage.store import Store
+from clipneuron.store.store import Store
+from clipneuron.sweep.forecast import expected, sample_of
 from tests.cli.test_status import row
 from tests.cli.user import recipe, run
-from tests.stages.world import finished, write_pictures
+from tests.samples.world import finished, write_pictures
 
 
 def plan(place, *more: str) -> int:

@@ -8,7 +8,7 @@ from PIL import Image
 
 from clipneuron.cli import main
 from tests.cli.user import recipe
-from tests.stages.world import write_labelled
+from tests.samples.world import write_labelled
 
 
 @pytest.fixture(scope="module")

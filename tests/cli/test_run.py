@@ -10,7 +10,7 @@ from PIL import Image
 
 from clipneuron.cli import main
 from tests.cli.user import run
-from tests.stages.world import write_pictures
+from tests.samples.world import write_pictures
 
 
 def test_a_run_ends_with_its_tables_and_a_second_one_does_nothing(place, capsys):

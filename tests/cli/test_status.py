@@ -3,9 +3,9 @@
 import pytest
 
 from clipneuron.cli import main
-from clipneuron.storage.store import Run, Store
+from clipneuron.store.store import Run, Store
 from tests.cli.user import run
-from tests.stages.world import quiet_runner, sweep_of
+from tests.samples.world import quiet_runner, sweep_of
 
 
 def status(place, *more: str, store: str = "store") -> int:

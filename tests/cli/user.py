@@ -6,8 +6,8 @@ from pathlib import Path
 import safetensors.torch
 
 from clipneuron.cli import main
-from tests.stages.world import TEXTS, write_pictures
-from tests.towers import tiny_clip, tiny_config
+from tests.samples.towers import tiny_clip, tiny_config
+from tests.samples.world import TEXTS, write_pictures
 
 SHAPE = {"layers": 3, "width": 16, "embed": 12, "image_size": 16, "patch_size": 8}
 

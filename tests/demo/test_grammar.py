@@ -2,6 +2,7 @@
 
 import pytest
 
+from clipneuron.attack.prompts import CaptionRequest, caption_fault
 from clipneuron.demo import (
     CLASSES,
     HELD_OUT_SEEDS,
@@ -14,10 +15,9 @@ from clipneuron.demo import (
 from clipneuron.demo.captions import claims
 from clipneuron.demo.grammar import GrammarCaptioner, statements
 from clipneuron.demo.things import BIASES
-from clipneuron.models.adversarial_prompts import CaptionRequest, caption_fault
-from clipneuron.models.class_descriptions import EACH, descriptions, parsed, prompt_of
-from clipneuron.models.language import Prompt
-from clipneuron.models.naming import names
+from clipneuron.evidence.class_descriptions import EACH, descriptions, parsed, prompt_of
+from clipneuron.models.language.captioner import Prompt
+from clipneuron.models.language.naming import names
 
 CAPTIONER = GrammarCaptioner()
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from clipneuron.demo import render, scene_from_caption
 from clipneuron.demo.painter import ScenePainter, SceneTruth
-from clipneuron.models.text_to_image import Order, Painter
+from clipneuron.models.painting.painter import Order, Painter
 
 
 def test_pictures_are_those_of_the_captions_scenes():

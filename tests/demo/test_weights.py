@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from clipneuron.demo import WEIGHTS, class_of
-from clipneuron.demo.evaluate import classify, decoys, held_out_scenes, r_precision
-from clipneuron.demo.train import read_weights
+from clipneuron.demo.training.evaluate import classify, decoys, held_out_scenes, r_precision
+from clipneuron.demo.training.train import read_weights
 
 MEGABYTE = 1 << 20
 

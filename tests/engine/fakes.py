@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from clipneuron.stage import Output, Resources, Shard
-from clipneuron.storage import tables
-from clipneuron.storage.store import Failure
+from clipneuron.engine.stage import Output, Resources, Shard
+from clipneuron.store.store import Failure
+from clipneuron.tables import registry as tables
 
 
 def rows_of(text: str) -> pa.Table:

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from clipneuron.engine import cluster
 from clipneuron.engine.cluster import ClusterOptions, placed, placement
-from clipneuron.stage import Resources
+from clipneuron.engine.stage import Resources
 
 CLIP = Resources(pool="clip")
 SMALL = [{"CPU": 1.0}]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from ray.cluster_utils import Cluster
 
-from clipneuron.storage.store import Store
+from clipneuron.store.store import Store
 from tests.faults.light import Light, light_run
 from tests.faults.worlds import check_same
 
@@ -20,8 +20,8 @@ import json, sys, time
 from pathlib import Path
 import ray
 from clipneuron.engine.cluster import ClusterOptions, connected
-from clipneuron.stage import Resources
-from clipneuron.storage.store import Store
+from clipneuron.engine.stage import Resources
+from clipneuron.store.store import Store
 from tests.faults.hooks import HookedStage
 from tests.faults.light import Light
 from tests.faults.worlds import on_cluster

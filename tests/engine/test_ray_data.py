@@ -12,10 +12,10 @@ from rich.console import Console
 from clipneuron.engine.cluster import ClusterOptions, connected
 from clipneuron.engine.ray_data import RayData
 from clipneuron.engine.runner import RunIncompleteError, Runner
-from clipneuron.stage import Resources
-from clipneuron.storage.store import Run, Store
+from clipneuron.engine.stage import Resources
+from clipneuron.store.store import Run, Store
 from tests.engine.fakes import Fake
-from tests.stages.attack_world import (
+from tests.samples.attack_world import (
     captions_stage,
     classifier_stage,
     pictures_stage,
@@ -23,7 +23,7 @@ from tests.stages.attack_world import (
     screening_stage,
     verdicts_stage,
 )
-from tests.stages.world import finished, quiet_runner, reproduction_of, sweep_of
+from tests.samples.world import finished, quiet_runner, reproduction_of, sweep_of
 
 pytestmark = pytest.mark.slow
 OPTIONS = ClusterOptions(actors=1, actor_cpus=1)

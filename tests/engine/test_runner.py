@@ -7,11 +7,11 @@ import pytest
 from rich.console import Console
 
 from clipneuron.engine.in_process import InProcess
-from clipneuron.engine.progress import meter
+from clipneuron.engine.meters import meter
 from clipneuron.engine.runner import RunIncompleteError, Runner
-from clipneuron.storage.errors import StoreError
-from clipneuron.storage.local import LocalObjects
-from clipneuron.storage.store import Store
+from clipneuron.store.errors import StoreError
+from clipneuron.store.objects.local import LocalObjects
+from clipneuron.store.store import Store
 from tests.engine.fakes import Fake
 
 
@@ -113,7 +113,7 @@ def test_too_many_bad_rows_stop_the_run_after_committing_them(run):
 
 def test_progress_counts_only_what_was_done(run, monkeypatch):
     counted = []
-    advance = "clipneuron.engine.progress._Lines.advance"
+    advance = "clipneuron.engine.meters._Lines.advance"
     monkeypatch.setattr(advance, lambda self, rows: counted.append(rows))
     with pytest.raises(RunIncompleteError):
         runner().run_stage(Fake(breaks={"b": 99}), run)
@@ -121,7 +121,7 @@ def test_progress_counts_only_what_was_done(run, monkeypatch):
 
 
 def test_progress_is_lines_off_a_terminal_and_a_bar_on_one(monkeypatch):
-    monkeypatch.setattr("clipneuron.engine.progress.SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr("clipneuron.engine.meters.SECONDS_BETWEEN_LINES", 0.0)
     out = io.StringIO()
     with meter(Console(file=out, width=100), "effects", 100, 20, "images") as bar:
         bar.advance(30)

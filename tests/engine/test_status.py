@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from clipneuron.engine.status import ACTIVITY, ALIVE, RunStatus, StageStatus
-from clipneuron.storage.announcements import Cut
-from clipneuron.storage.progress import Progress
+from clipneuron.store.outlines import Cut
+from clipneuron.store.progress import Progress
 
 CUT = Cut.of("effects", "images", [(f"{n:02d}", 10) for n in range(9)] + [("09", 5)], 3)
 EMPTY = Progress("effects", CUT, {}, (), {}, 0, 0)

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from clipneuron.stage import Loader, Output, Shard, Stage, Worker
-from clipneuron.storage.local import LocalObjects
-from clipneuron.storage.store import Run
+from clipneuron.engine.stage import Loader, Output, Shard, Stage, Worker
+from clipneuron.store.objects.local import LocalObjects
+from clipneuron.store.store import Run
 
 Hook = Callable[[str, str], None]
 """Called with a step and its shard: build (without a shard), load, process, marker (about to be made), committed."""

@@ -10,9 +10,9 @@ import pyarrow as pa
 from rich.console import Console
 
 from clipneuron.engine.runner import Runner
-from clipneuron.stage import Advance, Output, Resources, Shard
-from clipneuron.storage import tables
-from clipneuron.storage.store import Run, Store
+from clipneuron.engine.stage import Advance, Output, Resources, Shard
+from clipneuron.store.store import Run, Store
+from clipneuron.tables import registry as tables
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from clipneuron.cli import main
-from clipneuron.storage.store import Run, Store
+from clipneuron.store.store import Run, Store
 from tests.faults.hooks import wait_for
 from tests.faults.worlds import attempts, check_same
 

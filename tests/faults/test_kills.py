@@ -14,12 +14,12 @@ import pytest
 from ray._private.node import Node
 from ray.cluster_utils import Cluster
 
-from clipneuron.stage import Resources
-from clipneuron.storage.store import Store
+from clipneuron.engine.stage import Resources
+from clipneuron.store.store import Store
 from tests.faults.hooks import Deadly, HookedStage, Slow, hooked, wait_for
 from tests.faults.light import Light, light_run
 from tests.faults.worlds import carry_out, check_same, on_cluster
-from tests.stages.world import finished, sweep_of
+from tests.samples.world import finished, sweep_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 STEPS = ("load", "process", "marker", "committed")

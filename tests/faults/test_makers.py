@@ -11,11 +11,11 @@ from ray.cluster_utils import Cluster
 
 from clipneuron.demo.grammar import GrammarCaptioner
 from clipneuron.demo.painter import ScenePainter
-from clipneuron.models.language import Prompt
-from clipneuron.models.text_to_image import Order, Painted
+from clipneuron.models.language.captioner import Prompt
+from clipneuron.models.painting.painter import Order, Painted
 from tests.faults.worlds import check_same, on_cluster
-from tests.stages.attack_world import captions_stage, pictures_stage, run_with_words
-from tests.stages.world import quiet_runner
+from tests.samples.attack_world import captions_stage, pictures_stage, run_with_words
+from tests.samples.world import quiet_runner
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 

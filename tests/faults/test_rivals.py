@@ -10,12 +10,12 @@ from ray.cluster_utils import Cluster
 
 from clipneuron.cli import main
 from clipneuron.engine.runner import Runner
-from clipneuron.stages.effects import EffectsStage
-from clipneuron.storage.store import Run, Store
+from clipneuron.store.store import Run, Store
+from clipneuron.sweep.stages.effects import EffectsStage
 from tests.faults.hooks import Deadly, Held, Hook, HookedStage, Log, Slow, hooked, wait_for
 from tests.faults.light import Light, light_run
 from tests.faults.worlds import attempts, carry_out, check_same, on_cluster
-from tests.stages.world import finished, quiet_runner, sweep_of, write_pictures
+from tests.samples.world import finished, quiet_runner, sweep_of, write_pictures
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 SHAPE = {"shard_size": 2}
@@ -137,7 +137,7 @@ def test_a_shard_that_kills_its_process_is_set_aside_and_harms_no_other(
     assert main([*here, "--until", "calibrate"]) == 0
     with monkeypatch.context() as patch:
         patch.setattr(
-            "clipneuron.sweep.EffectsStage", lambda *a: poisoned(EffectsStage(*a), deadly)
+            "clipneuron.sweep.pipeline.EffectsStage", lambda *a: poisoned(EffectsStage(*a), deadly)
         )
         assert main(words) == 1
         error = capsys.readouterr().err

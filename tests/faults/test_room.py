@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from clipneuron.engine.cluster import ClusterOptions, placement
-from clipneuron.stage import Resources
+from clipneuron.engine.stage import Resources
 
 CLIP = Resources(pool="clip")
 Nodes = list[dict[str, float]]

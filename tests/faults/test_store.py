@@ -11,14 +11,14 @@ import pyarrow as pa
 import pytest
 from fsspec.config import conf
 
-from clipneuron.storage import s3_objects
-from clipneuron.storage.errors import StoreError
-from clipneuron.storage.objects import open_objects
-from clipneuron.storage.s3_objects import S3Objects
-from clipneuron.storage.store import Run, Store
+from clipneuron.store.errors import StoreError
+from clipneuron.store.objects import s3 as s3_objects
+from clipneuron.store.objects.opening import open_objects
+from clipneuron.store.objects.s3 import S3Objects
+from clipneuron.store.store import Run, Store
 from tests.faults.proxy import Proxy, running
-from tests.servers import new_bucket, use_server
-from tests.storage.samples import IDENTITY, data_keys, means, new_run, values
+from tests.samples.servers import new_bucket, use_server
+from tests.samples.tables import IDENTITY, data_keys, means, new_run, values
 
 SHARDS = ("00000", "00001", "00002")
 

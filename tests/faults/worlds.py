@@ -10,10 +10,10 @@ from rich.console import Console
 from clipneuron.engine.cluster import ClusterOptions
 from clipneuron.engine.ray_data import RayData
 from clipneuron.engine.runner import Runner, StageReport
-from clipneuron.storage.store import Run
-from clipneuron.sweep import Sweep
+from clipneuron.store.store import Run
+from clipneuron.sweep.pipeline import Sweep
 from tests.faults.hooks import Hook, HookedStage, hooked
-from tests.stages.world import quiet_runner
+from tests.samples.world import quiet_runner
 
 
 def carry_out(

@@ -17,13 +17,13 @@ import pyarrow as pa
 import torch
 from rich.console import Console
 
-from clipneuron.attacks import AttackLine
+from clipneuron.attack.pipeline import AttackLine
+from clipneuron.config.named import named_recipe
 from clipneuron.engine.runner import Runner
-from clipneuron.recipes import named_recipe
-from clipneuron.reproduction import Reproduction
-from clipneuron.stage import Stage
-from clipneuron.storage.store import Run, Store
-from clipneuron.sweep import Sweep
+from clipneuron.engine.stage import Stage
+from clipneuron.evidence.pipeline import Reproduction
+from clipneuron.store.store import Run, Store
+from clipneuron.sweep.pipeline import Sweep
 
 FILE = Path(__file__).with_name("frozen.json")
 SMALL = {"limit": 48, "top": 6, "layers": (0, 4)}

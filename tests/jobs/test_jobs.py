@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from ray.job_submission import JobStatus, JobSubmissionClient
 
-from clipneuron.storage.store import Run, Store
+from clipneuron.store.store import Run, Store
 from tests.faults.hooks import wait_for
 from tests.faults.worlds import attempts
 

@@ -23,7 +23,7 @@ from clipneuron.lens.paths import centre
 from clipneuron.lens.pursuit import prepare
 from clipneuron.lens.summaries import Moments
 from tests.lens.literal import literal_effects, plain_trace, plain_weights
-from tests.towers import authors_tower, random_pixels, tiny_tower
+from tests.samples.towers import authors_tower, random_pixels, tiny_tower
 
 NEURONS, EMBED = 32, 12
 SETTINGS = [(split, normalize) for split in ("equal", "centered") for normalize in (False, True)]

@@ -11,7 +11,7 @@ from clipneuron.lens.directions import dominant, first_directions
 from clipneuron.lens.effects import SecondOrderLens
 from clipneuron.lens.summaries import Collector, Moments
 from tests.lens.literal import plain_trace, plain_weights
-from tests.towers import authors_tower, random_pixels, tiny_tower
+from tests.samples.towers import authors_tower, random_pixels, tiny_tower
 
 
 @pytest.mark.parametrize("images", [4, 30])

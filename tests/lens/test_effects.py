@@ -13,10 +13,10 @@ from torch.testing import assert_close
 from clipneuron.lens.effects import SecondOrderLens
 from clipneuron.lens.paths import centre
 from clipneuron.lens.trace import TowerWeights, Trace
-from clipneuron.models.capture import capture
-from clipneuron.models.towers import tower_weights
+from clipneuron.models.clip.capture import capture
+from clipneuron.models.clip.towers import tower_weights
 from tests.lens.literal import literal_effects, plain_trace, plain_weights
-from tests.towers import authors_tower, random_pixels, tiny_tower
+from tests.samples.towers import authors_tower, random_pixels, tiny_tower
 
 SPLITS = ("equal", "centered")
 TOWERS = {

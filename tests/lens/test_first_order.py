@@ -16,10 +16,10 @@ from clipneuron.lens.first_order import (
     stem_effects,
     token_effects,
 )
-from clipneuron.lens.paths import Split
+from clipneuron.lens.options import Split
 from clipneuron.lens.trace import TowerWeights, Trace
 from tests.lens.literal import plain_trace, plain_weights
-from tests.towers import authors_tower, random_pixels, tiny_tower
+from tests.samples.towers import authors_tower, random_pixels, tiny_tower
 
 
 @pytest.fixture(scope="module", params=["plain", "layer scale", "no ln_pre"])

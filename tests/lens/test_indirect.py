@@ -8,9 +8,9 @@ from torch.testing import assert_close
 
 from clipneuron.lens.directions import first_directions
 from clipneuron.lens.indirect import ActivationSums, indirect_effects, layer_indirect_effect
-from clipneuron.models.interventions import halts, resume
+from clipneuron.models.clip.interventions import halts, resume
 from tests.lens.literal import plain_weights
-from tests.towers import random_pixels, tiny_tower
+from tests.samples.towers import random_pixels, tiny_tower
 
 TOWERS = {
     "quick gelu": {},

@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 from open_clip.transformer import VisionTransformer
 
 from tests.lens.literal import literal_effects, literal_path_effects, plain_trace, plain_weights
-from tests.towers import authors_tower
+from tests.samples.towers import authors_tower
 
 
 @pytest.fixture(scope="module")

@@ -10,15 +10,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from clipneuron.lens import spurious
+from clipneuron.lens.options import Scoring
 from clipneuron.lens.pursuit import STOPPED
-from clipneuron.lens.spurious import (
-    Scoring,
-    contributions,
-    cosines,
-    ranked,
-    strongest_neurons,
-    text_scores,
-)
+from clipneuron.lens.spurious import contributions, cosines, ranked, strongest_neurons, text_scores
 
 
 def problem(

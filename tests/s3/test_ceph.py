@@ -5,12 +5,12 @@ from typing import Any
 import pyarrow.compute as pc
 import pytest
 
-from clipneuron.storage import s3_objects
-from clipneuron.storage.errors import ObjectMissingError, StoreError
-from clipneuron.storage.objects import open_objects, probe
-from clipneuron.storage.store import Store
-from tests.storage.processes import barrier, run_together
-from tests.storage.samples import data_keys, means, new_run, values
+from clipneuron.store.errors import ObjectMissingError, StoreError
+from clipneuron.store.objects import s3 as s3_objects
+from clipneuron.store.objects.opening import open_objects, probe
+from clipneuron.store.store import Store
+from tests.samples.processes import barrier, run_together
+from tests.samples.tables import data_keys, means, new_run, values
 
 pytestmark = pytest.mark.slow
 

@@ -1,0 +1,111 @@
+"""What an attack names, found: its pairs of classes, who writes, who paints, and who knows synonyms.
+
+Captioners and painters are small until they are first asked; they travel to the workers that load them.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from clipneuron.attack.witness import OtherClip, Witness
+from clipneuron.config.attack import PAIRS, Attack
+from clipneuron.data.text_pools import open_pool
+from clipneuron.demo.grammar import GrammarCaptioner
+from clipneuron.demo.painter import ScenePainter, SceneTruth
+from clipneuron.demo.things import CLASSES
+from clipneuron.models.clip.model import IMAGENET_TEMPLATES, load_clip
+from clipneuron.models.language.captioner import AnswersFile, Captioner
+from clipneuron.models.language.http import HttpCaptioner
+from clipneuron.models.language.transformers import TransformersCaptioner
+from clipneuron.models.painting.diffusion import DEEPFLOYD, FLUX, DiffusersPainter
+from clipneuron.models.painting.painter import Painter
+from clipneuron.models.painting.pipelines import PipelineSource
+from clipneuron.sweep.inputs import class_names_in
+from clipneuron.tables.experiments import Pair
+
+
+def classes_of(asked: Attack) -> tuple[str, ...]:
+    """All classes of the attack; raises ValueError."""
+    return CLASSES if asked.classes == "cifar10" else class_names_in(asked.classes)
+
+
+def pairs_of(asked: Attack, seed: int) -> tuple[Pair, ...]:
+    """The pairs in the order they are named, each once.
+
+    `all` gives every class one other class, along a random order that the seed draws. Raises ValueError.
+    """
+    named = [pair for spec in asked.pairs for pair in _named(spec, asked, seed)]
+    if not named:
+        raise ValueError("there is no pair to attack: give --pairs, such as horse:automobile")
+    return tuple(dict.fromkeys(named))
+
+
+def captioner_of(asked: Attack) -> Captioner:
+    """Who writes the captions; raises ValueError."""
+    kind, _, rest = asked.captioner.partition(":")
+    if asked.captioner == "demo":
+        return GrammarCaptioner()
+    if kind == "answers":
+        return AnswersFile(rest)
+    if kind in ("http", "https"):
+        url, _, model = asked.captioner.partition("#")
+        if not model:
+            raise ValueError(
+                f"which model answers at {url}? Give it behind a #, such as {url}#llama-3-8b-instruct"
+            )
+        return HttpCaptioner(url, model)
+    return TransformersCaptioner(asked.captioner)
+
+
+def painter_of(asked: Attack) -> Painter:
+    """Who paints the pictures."""
+    if asked.painter == "demo":
+        return ScenePainter()
+    if asked.painter == "deepfloyd":
+        return DiffusersPainter(*DEEPFLOYD, batch_size=asked.each, offload=asked.offload)
+    source = FLUX if asked.painter == "flux" else PipelineSource(model=asked.painter)
+    return DiffusersPainter(source, batch_size=asked.each, offload=asked.offload)
+
+
+def witness_of(asked: Attack, classes: Sequence[str]) -> Callable[[], Witness] | None:
+    """Who suggests what the pictures show, as a loader; None for nobody."""
+    if asked.witness:
+        model, _, pretrained = asked.witness.partition(":")
+        loader = partial(load_clip, model, pretrained or None)
+        return partial(OtherClip.loaded, loader, tuple(classes), IMAGENET_TEMPLATES)
+    return SceneTruth if asked.painter == "demo" else None
+
+
+def blocked_of(asked: Attack) -> frozenset[str]:
+    """Words that no caption is asked for; raises ValueError."""
+    return frozenset(open_pool(asked.blocked).texts) if asked.blocked else frozenset()
+
+
+def _named(spec: str, asked: Attack, seed: int) -> Sequence[Pair]:
+    if spec == "all":
+        return _around(classes_of(asked), seed)
+    if spec in PAIRS:
+        return [_pair(pair) for pair in PAIRS[spec]]
+    if ":" not in spec and Path(spec).is_file():
+        return [_pair(line) for line in open_pool(spec).texts]
+    return [_pair(spec)]
+
+
+def _pair(text: str) -> Pair:
+    first, colon, second = (part.strip() for part in text.partition(":"))
+    if not (colon and first and second) or first == second or ":" in second:
+        raise ValueError(
+            f"{text!r} is no pair of classes: expected c1:c2 such as horse:automobile, one of "
+            f"{', '.join(PAIRS)}, all, or a file with a pair per line"
+        )
+    return first, second
+
+
+def _around(classes: Sequence[str], seed: int) -> Sequence[Pair]:
+    if len(classes) < 2:
+        raise ValueError(f"pairs need at least 2 classes, not {len(classes)}")
+    order = torch.randperm(len(classes), generator=torch.Generator().manual_seed(seed)).tolist()
+    taken_for = dict(zip(order, [*order[1:], order[0]], strict=True))
+    return [(name, classes[taken_for[place]]) for place, name in enumerate(classes)]

@@ -1,0 +1,243 @@
+"""What people said of pictures: one object per decision, so that no reviewer and no window overwrites another.
+
+    {run}/reviews/{stage}/{reviewer}/{picture}-{digest}/{number}.json
+
+`stage` is the one that painted the picture: another one of the same run may paint other pictures under the same ids.
+Numbers of a picture count up from 0, and the highest one is what its reviewer thinks now. Taking a decision back is
+a row as well ("undone"), so the history is whole.
+"""
+
+import csv
+import hashlib
+import io
+import re
+from collections.abc import Iterable
+from datetime import datetime
+from itertools import combinations
+from pathlib import Path
+from typing import Literal, NamedTuple, get_args
+
+import pyarrow as pa
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from clipneuron.store import markers, parquet
+from clipneuron.store import records as commits
+from clipneuron.store.run import Run
+from clipneuron.tables import registry as tables
+from clipneuron.tables.columns import described
+
+Verdict = Literal["keep", "shows-c2", "lacks-c1", "undone"]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+UNDONE = "undone"
+_FOLDER = "reviews/"
+
+
+class Decision(BaseModel):
+    """One decision of one reviewer on one picture; `time` is to the millisecond."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    stage: str
+    picture: str
+    decision: Verdict
+    reviewer: str
+    time: AwareDatetime
+    note: str = ""
+    number: int
+
+
+class Agreement(NamedTuple):
+    """How two reviewers compare on the pictures that both have decided; keeping or removing is what counts.
+
+    kappa: Cohen's, (agreement - chance) / (1 - chance); None where chance alone makes them agree.
+    """
+
+    first: str
+    second: str
+    pictures: int
+    same: int
+    kappa: float | None
+
+
+def schema() -> pa.Schema:
+    """The table of decisions, a row per decision."""
+    return described(
+        "decisions",
+        {
+            "stage": (pa.string(), "the stage that painted the picture"),
+            "picture": (pa.string(), "id of the picture"),
+            "decision": (pa.string(), "keep, shows-c2, lacks-c1, or undone"),
+            "reviewer": (pa.string(), "who decided"),
+            "time": (pa.timestamp("ms", "UTC"), "when"),
+            "note": (pa.string(), "what the reviewer wrote beside it"),
+            "number": (pa.int32(), "how many decisions of this reviewer on it came before"),
+        },
+    )
+
+
+def decide(
+    run: Run, stage: str, reviewer: str, picture: str, decision: Verdict, note: str = ""
+) -> Decision:
+    """The decision, now on record after all earlier ones of this reviewer on this picture of the stage.
+
+    Raises ValueError for a name that cannot be part of a key or a word that is no decision, StoreError.
+    """
+    folder = f"{_folder(stage, reviewer)}{_slug(picture)}/"
+    if decision not in VERDICTS:
+        raise ValueError(f"{decision!r} is no decision; there are {', '.join(VERDICTS)}")
+    number = len(list(run.objects.list(folder)))
+    while True:
+        said = Decision(
+            stage=stage,
+            picture=picture,
+            decision=decision,
+            reviewer=reviewer,
+            time=datetime.fromisoformat(commits.now()),
+            note=note,
+            number=number,
+        )
+        if _record(run, said):
+            return said
+        number += 1  # another window of this reviewer was quicker
+
+
+def history(run: Run, stage: str, reviewer: str | None = None) -> pa.Table:
+    """Every decision (of one reviewer) on a stage's pictures, undone ones too: by reviewer, picture and number.
+
+    Raises ValueError for a name that cannot be part of a key, StoreError.
+    """
+    keys = list(run.objects.list(_folder(stage, reviewer)))
+    return _table(markers.load_many(run.objects, Decision, keys))
+
+
+def decisions(run: Run, stage: str, reviewer: str | None = None) -> pa.Table:
+    """What each reviewer thinks now of each picture: the latest decision, none where that is "undone".
+
+    Raises as `history`.
+    """
+    return standing(history(run, stage, reviewer))
+
+
+def standing(said: pa.Table) -> pa.Table:
+    """The latest decision of each reviewer on each picture, without those that were undone."""
+    rows = said.sort_by("number").to_pylist()
+    latest = {(row["stage"], row["reviewer"], row["picture"]): row for row in rows}
+    kept = [latest[key] for key in sorted(latest) if latest[key]["decision"] != UNDONE]
+    return pa.Table.from_pylist(kept, schema=schema())
+
+
+def merged(said: pa.Table) -> dict[str, str]:
+    """What the reviewers say together of each picture: "kept" or "removed" if all agree, else "disputed".
+
+    Why a picture is removed may differ. `said` is of `decisions`, or `standing` of one stage.
+    """
+    found: dict[str, set[str]] = {}
+    for picture, decision in zip(
+        said["picture"].to_pylist(), said["decision"].to_pylist(), strict=True
+    ):
+        found.setdefault(picture, set()).add("kept" if decision == "keep" else "removed")
+    return {
+        picture: words.pop() if len(words) == 1 else "disputed" for picture, words in found.items()
+    }
+
+
+def agreements(said: pa.Table) -> list[Agreement]:
+    """Every two reviewers who have decided on a picture in common; `said` as in `merged`."""
+    kept: dict[str, dict[str, bool]] = {}
+    columns = (said[name].to_pylist() for name in ("reviewer", "picture", "decision"))
+    for reviewer, picture, decision in zip(*columns, strict=True):
+        kept.setdefault(reviewer, {})[picture] = decision == "keep"
+    pairs = ((a, b, sorted(kept[a].keys() & kept[b].keys())) for a, b in combinations(kept, 2))
+    return [
+        _agreement(a, b, [(kept[a][picture], kept[b][picture]) for picture in pictures])
+        for a, b, pictures in pairs
+        if pictures
+    ]
+
+
+def adopt(run: Run, said: pa.Table) -> int:
+    """How many of these decisions, made on another copy of the run, are new to this one and now on record.
+
+    Raises ValueError for a table that is no table of decisions, or where this run has another decision under the
+    same number: then one reviewer worked on both copies, and nobody knows which came later. Nothing is written then.
+    """
+    rows = [Decision.model_validate(row) for row in tables.check(said, schema()).to_pylist()]
+    there = {
+        _place(known): known
+        for stage in sorted({row.stage for row in rows})
+        for known in map(Decision.model_validate, history(run, stage).to_pylist())
+    }
+    for row in rows:
+        known = there.get(_place(row), row)
+        if known != row:
+            raise ValueError(
+                f"{row.reviewer} decided on {row.picture} in both copies ({known.decision} here, "
+                f"{row.decision} there): let this reviewer have another name in one of them"
+            )
+    return sum(_record(run, row) for row in rows if _place(row) not in there)
+
+
+def as_csv(said: pa.Table) -> bytes:
+    """The decisions as CSV with a heading; times in UTC, ISO 8601."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, said.schema.names, lineterminator="\n")
+    writer.writeheader()
+    rows = said.to_pylist()
+    writer.writerows(row | {"time": row["time"].isoformat(timespec="milliseconds")} for row in rows)
+    return text.getvalue().encode()
+
+
+def as_parquet(said: pa.Table) -> bytes:
+    """The decisions as Parquet."""
+    return parquet.encode(said)
+
+
+def load(path: Path) -> pa.Table:
+    """The decisions in a file that `as_csv` or `as_parquet` made; raises ValueError for any other file."""
+    data = path.read_bytes()
+    try:
+        if path.suffix == ".parquet":
+            return tables.check(parquet.decode(data), schema())
+        lines = csv.DictReader(io.StringIO(data.decode()))
+        return _table(map(Decision.model_validate, lines))
+    except (pa.ArrowException, ValueError) as error:
+        raise ValueError(
+            f"{path} holds no decisions: expected an export of a review, .csv or .parquet"
+        ) from error
+
+
+def _record(run: Run, said: Decision) -> bool:
+    folder = f"{_folder(said.stage, said.reviewer)}{_slug(said.picture)}"
+    return run.objects.create(f"{folder}/{said.number:06d}.json", commits.dump(said))
+
+
+def _place(said: Decision) -> tuple[str, str, str, int]:
+    return said.stage, said.reviewer, said.picture, said.number
+
+
+def _folder(stage: str, reviewer: str | None) -> str:
+    """Of a reviewer, or of all that a stage has."""
+    folder = f"{_FOLDER}{markers.checked_name('stage', stage)}/"
+    return folder if reviewer is None else f"{folder}{markers.checked_name('reviewer', reviewer)}/"
+
+
+def _slug(picture: str) -> str:
+    """A part of a key that people can read; the digest tells apart what reads alike."""
+    if not picture:
+        raise ValueError("a picture without an id cannot be decided on")
+    readable = re.sub(r"[^A-Za-z0-9]+", "-", picture).strip("-")[:80]
+    digest = hashlib.sha256(picture.encode()).hexdigest()[:16]
+    return f"{readable}-{digest}".lstrip("-")
+
+
+def _table(said: Iterable[Decision]) -> pa.Table:
+    ordered = sorted(said, key=_place)
+    return pa.Table.from_pylist([row.model_dump() for row in ordered], schema=schema())
+
+
+def _agreement(first: str, second: str, kept: list[tuple[bool, bool]]) -> Agreement:
+    count, same = len(kept), sum(a == b for a, b in kept)
+    ours, theirs = (sum(pair[n] for pair in kept) / count for n in range(2))
+    chance = ours * theirs + (1 - ours) * (1 - theirs)
+    kappa = None if chance == 1 else (same / count - chance) / (1 - chance)
+    return Agreement(first, second, count, same, kappa)

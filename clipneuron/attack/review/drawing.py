@@ -1,0 +1,65 @@
+"""What the page shows as pictures: painted ones without their metadata, and heatmaps to lay over them."""
+
+import io
+from math import isqrt
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from clipneuron.reports.drawing import png
+
+# Orange and blue of Okabe and Ito, which colour-blind readers tell apart.
+TOWARDS, AGAINST = (213, 94, 0), (0, 114, 178)
+_SIDE = 384
+_OPACITY = 0.8
+
+
+def bare(data: bytes) -> bytes:
+    """The picture as PNG, pixels only: its metadata names the method, which a reviewer must not know.
+
+    Raises ValueError for bytes that are no picture.
+    """
+    painted = _opened(data).convert("RGB")
+    pixels = Image.new("RGB", painted.size)
+    pixels.paste(painted)
+    return png(pixels)
+
+
+def overlay(heatmap: NDArray[np.float32], data: bytes) -> bytes:
+    """A transparent PNG in the picture's shape: orange where a patch speaks for c2, blue where it speaks for c1.
+
+    The model sees the centre square, so that is where the heatmap lies. The strongest patch has full colour; raises
+    ValueError for a heatmap that is no square of patches, and as `bare`.
+    """
+    patches = isqrt(len(heatmap))
+    if not patches or patches**2 != len(heatmap):
+        raise ValueError(f"a heatmap of {len(heatmap)} patches is no square: it cannot be drawn")
+    width, height = _opened(data).size
+    scale = _SIDE / min(width, height)
+    size = round(width * scale), round(height * scale)
+    sheet = Image.new("RGBA", size)
+    sheet.paste(_coloured(heatmap.reshape(patches, patches)), _centred(size))
+    return png(sheet)
+
+
+def _opened(data: bytes) -> Image.Image:
+    try:
+        picture = Image.open(io.BytesIO(data))
+        picture.load()
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f"these bytes are no picture that can be shown: {error}") from error
+    return picture
+
+
+def _coloured(grid: NDArray[np.float32]) -> Image.Image:
+    strongest = np.abs(grid).max() or 1.0
+    field = Image.fromarray((grid / strongest).astype(np.float32))
+    smooth = np.asarray(field.resize((_SIDE, _SIDE), Image.Resampling.BILINEAR))
+    colours = np.where(smooth[..., None] > 0, TOWARDS, AGAINST)
+    opacity = np.abs(smooth)[..., None] * 255 * _OPACITY
+    return Image.fromarray(np.concatenate([colours, opacity], axis=-1).round().astype(np.uint8))
+
+
+def _centred(size: tuple[int, int]) -> tuple[int, int]:
+    return (size[0] - _SIDE) // 2, (size[1] - _SIDE) // 2

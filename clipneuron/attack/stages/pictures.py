@@ -1,0 +1,200 @@
+"""pictures: what a text-to-image model paints of the chosen captions (Sec. 5.1), each with its history inside."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import UInt8
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from clipneuron.engine.stage import Advance, Output, Resources, Shard
+from clipneuron.models.painting.painter import Order, Painted, Painter
+from clipneuron.store.store import Failure, Run
+from clipneuron.tables import registry as tables
+from clipneuron.tables.experiments import METHODS, Experiment, Pair, experiments, pair_key, seed_of
+from clipneuron.version import __version__
+
+PainterLoader = Callable[[], Painter]
+
+PURPOSE = "made by clipneuron to find weaknesses of a model"
+"""What every picture says of itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PicturesStage:
+    """Paints the chosen captions of one experiment per shard, each several times."""
+
+    painter: PainterLoader
+    pairs: tuple[Pair, ...]
+    methods: tuple[str, ...] = METHODS
+    repeats: int = 3
+    captions: str = "captions"
+    """The stage whose captions are painted."""
+    chosen: int = 10
+    """Captions of an experiment; there may be fewer."""
+    each: int = 10
+    """Pictures of each caption."""
+    group: int = 10
+    """Orders that the painter is given at once."""
+    seed: int = 0
+    name: str = "pictures"
+    resources: Resources = Resources(pool="gen")
+
+    writes = ("pictures",)
+    unit = "pictures"
+
+    def __post_init__(self) -> None:
+        if min(self.chosen, self.each, self.group) < 1:
+            raise ValueError(
+                "expected at least one caption, one picture of each and one order at once, got "
+                f"{self.chosen}, {self.each} and {self.group}"
+            )
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The captions."""
+        return (self.captions,)
+
+    def shards(self, run: Run) -> Sequence[Shard]:
+        """A shard per experiment, of as many pictures as are wanted."""
+        rows = self.chosen * self.each
+        found = experiments(self.pairs, self.methods, self.repeats)
+        return [Shard(one.key, rows, one) for one in found]
+
+    def loader(self, run: Run) -> "ChosenCaptions":
+        """Reads captions."""
+        return ChosenCaptions(self, run)
+
+    def share(self, run: Run) -> None:
+        """Nothing but the painter, which the stage brings along."""
+
+    def build(self, shared: None) -> "PicturesWorker":
+        """A worker with the painter."""
+        return PicturesWorker(self)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A picture that is to be painted."""
+
+    experiment: Experiment
+    number: int
+    """Of its caption."""
+    copy: int
+    """Of the pictures of that caption."""
+    caption: str
+    words: tuple[str, ...]
+    captioner: str
+    seed: int
+
+    @property
+    def picture(self) -> str:
+        """Its id."""
+        return self.experiment.picture(self.number, self.copy)
+
+
+@dataclass(frozen=True)
+class ChosenCaptions:
+    """Reads which pictures of an experiment are wanted."""
+
+    stage: PicturesStage
+    run: Run
+
+    def load(self, shard: Shard) -> list[Wanted]:
+        """The pictures, caption after caption."""
+        one: Experiment = shard.payload
+        chosen = [*one.filters, ("chosen", "==", True)]
+        source = [pair_key(one.pair)]
+        rows = self.run.read(self.stage.captions, "captions", shards=source, filters=chosen)
+        captions = rows.sort_by("number").slice(0, self.stage.chosen).to_pylist()
+        copies = range(self.stage.each)
+        return [self._wanted(one, caption, copy) for caption in captions for copy in copies]
+
+    def _wanted(self, one: Experiment, row: dict[str, Any], copy: int) -> Wanted:
+        number, words = row["number"], tuple(row["words"])
+        seed = seed_of(one.picture(number, copy), self.stage.seed)
+        return Wanted(one, number, copy, row["caption"], words, row["captioner"], seed)
+
+
+class PicturesWorker:
+    """Paints one experiment after another."""
+
+    def __init__(self, stage: PicturesStage) -> None:
+        self.stage, self.painter = stage, stage.painter()
+
+    def process(self, loaded: list[Wanted], advance: Advance) -> Output:
+        """The table `pictures`; those that could not be painted are failures too."""
+        rows: list[dict[str, Any]] = []
+        for start in range(0, len(loaded), self.stage.group):
+            wanted = loaded[start : start + self.stage.group]
+            rows += map(self._row, wanted, self._painted(wanted))
+            advance(len(wanted))
+        advance(self.stage.chosen * self.stage.each - len(rows))
+        failed = [
+            Failure(row["picture"], row["status"], row["reason"])
+            for row in rows
+            if row["status"] != "ok"
+        ]
+        table = pa.Table.from_pylist(rows, schema=tables.schema("pictures"))
+        return Output({"pictures": table}, failed)
+
+    def _painted(self, wanted: Sequence[Wanted]) -> list[Painted]:
+        painted = self.painter.paint([Order(each.caption, each.seed) for each in wanted])
+        if len(painted) != len(wanted):
+            raise ValueError(
+                f"{self.painter.name} returned {len(painted)} pictures or reasons for {len(wanted)} orders: "
+                "expected one for each"
+            )
+        return painted
+
+    def _row(self, wanted: Wanted, painted: Painted) -> dict[str, Any]:
+        status, reason = _status(painted)
+        image = None if painted.pixels is None else _png(painted.pixels, self._history(wanted))
+        return {
+            "picture": wanted.picture,
+            **wanted.experiment.columns,
+            "number": wanted.number,
+            "caption": wanted.caption,
+            "seed": wanted.seed,
+            "painter": self.painter.name,
+            "image": image,
+            "unsafe": painted.unsafe,
+            "watermarked": painted.watermarked,
+            "status": status,
+            "reason": reason or None,
+        }
+
+    def _history(self, wanted: Wanted) -> dict[str, str]:
+        """What the file says of itself, under names of the PNG standard where it has one."""
+        return {
+            "Title": wanted.picture,
+            "Description": wanted.caption,
+            "Words": "; ".join(wanted.words),
+            "Captioner": wanted.captioner,
+            "Painter": self.painter.name,
+            "Seed": str(wanted.seed),
+            "Software": f"clipneuron {__version__}",
+            "Comment": PURPOSE,
+        }
+
+
+def _status(painted: Painted) -> tuple[str, str]:
+    """One word to count by and the reason."""
+    if painted.pixels is not None:
+        return "ok", ""
+    flagged = "unsafe" if painted.unsafe else "watermarked" if painted.watermarked else "failed"
+    return flagged, painted.reason or "the painter gave neither a picture nor a reason"
+
+
+def _png(pixels: UInt8[np.ndarray, "height width 3"], history: Mapping[str, str]) -> bytes:
+    """The picture as a PNG file with texts inside."""
+    texts = PngInfo()
+    for name, text in history.items():
+        texts.add_text(name, text)
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, "png", pnginfo=texts)
+    return file.getvalue()

@@ -1,0 +1,128 @@
+"""`clipneuron plan`: what a run would do and leave, before it does."""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from clipneuron.cli.flags import add_command, add_recipe, positive, recipe_of
+from clipneuron.cli.units import duration, headed, show_table, size
+
+if TYPE_CHECKING:  # torch takes seconds to import, which --help and the other commands are spared
+    import pyarrow as pa
+
+    from clipneuron.store.store import Store
+    from clipneuron.sweep.forecast import Expected, Sample
+    from clipneuron.sweep.pipeline import Sweep
+
+EXAMPLES = """\
+examples:
+  clipneuron plan --recipe vit_b_32 --images s3://imagenet/train
+      list and cut the collection, and try 32 of its pictures: shards, tables, hours and bytes to come
+  clipneuron plan --recipe vit_b_32 --images s3://imagenet/train --store s3://runs --no-sample
+      commit the plan as well; `clipneuron run` with the same options goes on from it
+  clipneuron plan --recipe demo --limit 3000 --store demo-run --extend demo
+      the collection has grown: plan what is new as a part of its own
+"""
+
+
+def add_commands(commands: Any) -> None:
+    """plan."""
+    does = "list and cut a collection into shards, and estimate time and storage"
+    parser = add_command(commands, "plan", does, plan, epilog=EXAMPLES)
+    parser.add_argument(
+        "--store", default="", help="commit the plan there (default: only print it)"
+    )
+    parser.add_argument(
+        "--sample", type=positive, default=32, metavar="N", help="pictures to try (default: 32)"
+    )
+    parser.add_argument(
+        "--no-sample", dest="sample", action="store_const", const=0, help="read no picture"
+    )
+    add_recipe(parser)
+
+
+def plan(chosen: argparse.Namespace) -> int:
+    """`clipneuron plan`."""
+    from rich.console import Console
+
+    from clipneuron.engine.runner import Runner
+    from clipneuron.sweep.forecast import sample_of
+    from clipneuron.sweep.inputs import check_device
+    from clipneuron.sweep.pipeline import Sweep
+
+    if chosen.extend and not chosen.store:
+        raise ValueError("--extend names a run: give the --store that it is in")
+    recipe = recipe_of(chosen)
+    check_device(recipe.device)
+    with _place(chosen.store) as store:
+        sweep = Sweep.of(recipe, store, extends=chosen.extend)
+        print(sweep.describe())
+        part = sweep.planned_next()
+        _print_part(part, sweep)
+        if part.num_rows:
+            _print_forecast(sweep, part, sample_of(sweep, chosen.sample) if chosen.sample else None)
+        if chosen.store:
+            run, report = sweep.plan_only(Runner(console=Console(file=sys.stderr)))
+            print(f"planned: {run.url}, {report.shards} parts; `clipneuron run` goes on from there")
+    return 0
+
+
+@contextmanager
+def _place(asked: str) -> "Iterator[Store]":
+    """The store, or one for the time of the block, for the demo's pictures."""
+    from clipneuron.store.store import Store
+
+    if asked:
+        yield Store(asked)
+        return
+    with tempfile.TemporaryDirectory(prefix="clipneuron-") as folder:
+        yield Store(folder)
+
+
+def _print_part(part: "pa.Table", sweep: "Sweep") -> None:
+    import pyarrow.compute as pc
+
+    if not part.num_rows:
+        print("nothing new: all of these pictures are planned already")
+        return
+    known = pc.sum(part["size"]).as_py()
+    classes = pc.count_distinct(part["label"]).as_py()
+    shards = pc.count_distinct(part["shard"]).as_py()
+    print(f"to plan   {part.num_rows:,} images in {shards:,} shards of {sweep.recipe.shard_size:,}")
+    print(f"bytes     {size(known) if known else 'not known before Parquet files are read'}")
+    print(f"classes   {classes:,}" if classes else "classes   none known")
+
+
+def _print_forecast(sweep: "Sweep", part: "pa.Table", sample: "Sample | None") -> None:
+    import pyarrow.compute as pc
+
+    from clipneuron.sweep.forecast import expected
+
+    tables = expected(sweep, part.num_rows, pc.count_distinct(part["shard"]).as_py(), sample)
+    show_table(_tables(tables))
+    if sample:
+        print(_estimate(sample, part.num_rows, tables))
+
+
+def _tables(tables: "list[Expected]") -> Any:
+    table = headed("Tables to come", ("stage", "table"), ("rows", "about"))
+    for item in tables:
+        about = "-" if item.size is None else size(item.size)
+        table.add_row(item.stage, item.table, f"{item.rows:,}", about)
+    return table
+
+
+def _estimate(sample: "Sample", pictures: int, tables: "list[Expected]") -> str:
+    passes = ", ".join(f"{name} {1000 * sample.process(name):,.1f} ms" for name in sample.passes)
+    total = sum(item.size or 0.0 for item in tables)
+    return (
+        f"a picture takes {1000 * sample.load:,.1f} ms to read and decode, {passes} "
+        f"(measured on {sample.pictures} pictures, in one process here)\n"
+        f"both passes over {pictures:,} pictures take about {duration(sample.seconds(pictures))} that way, "
+        f"and all tables about {size(total)}\n"
+        "texts, directions and descriptions come on top; they do not grow with the pictures. Model actors share the\n"
+        "passes between them as long as decoding keeps up"
+    )

@@ -1,0 +1,119 @@
+"""The commands that compute: run, and the single stages that jobs submit."""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from clipneuron.cli.flags import add_command, add_engine, add_recipe, add_store, positive, recipe_of
+from clipneuron.cli.units import show_table
+
+# torch and Ray take seconds to import, which --help and the other commands are spared.
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from clipneuron.engine.runner import Runner
+    from clipneuron.store.store import Run
+    from clipneuron.sweep.pipeline import Sweep
+
+RUN_EXAMPLES = """\
+examples:
+  clipneuron run --recipe demo --store demo-run
+      the whole demo, on a Ray cluster that is started for it; --engine in-process does without Ray
+  clipneuron run --model ViT-B-16 --pretrained openai --images photos/ --layers 8,9,10 --pool words-10k --store runs
+      any open_clip ViT on your own pictures
+  clipneuron run --recipe vit_b_32 --images s3://imagenet/train --store s3://runs --address auto --actor-gpus 0.5
+      on a cluster with GPUs, two models on each
+  clipneuron run --recipe demo --limit 3000 --store demo-run --extend demo
+      the collection has grown: only what is new is swept, and all neurons are described anew
+"""
+
+
+def add_commands(commands: Any) -> None:
+    """run."""
+    parser = add_command(
+        commands,
+        "run",
+        "describe every neuron of a model on a picture collection",
+        run,
+        epilog=RUN_EXAMPLES,
+    )
+    add_store(parser)
+    parser.add_argument(
+        "--until",
+        choices=STAGES,
+        help="stop after this stage; the same command without it goes on from there",
+    )
+    parser.add_argument(
+        "--show", type=positive, default=3, metavar="N", help="neurons per layer in the final table"
+    )
+    add_recipe(parser)
+    add_engine(parser)
+
+
+STAGES = ("plan", "calibrate", "effects", "directions", "descriptions")
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """`clipneuron run`."""
+    from rich.console import Console
+
+    from clipneuron.engine.runner import stages_table
+    from clipneuron.readers.sweep import unusable
+    from clipneuron.store.store import Store
+    from clipneuron.sweep.inputs import check_device
+    from clipneuron.sweep.pipeline import Sweep
+
+    recipe = recipe_of(chosen)
+    if chosen.engine == "in-process":  # the devices of a cluster are those of its nodes
+        check_device(recipe.device)
+    progress = Console(file=sys.stderr)
+    store = Store(chosen.store)
+    sweep = Sweep.of(recipe, store, extends=chosen.extend)
+    progress.print(sweep.describe(), highlight=False)
+    with engine(chosen, progress) as runner:
+        done, reports = sweep.run(runner, until=chosen.until)
+    show_table(stages_table(reports))
+    for failure in islice(unusable(done).values(), 5):
+        print(f"not usable, {failure.status}: {failure.reason}")
+    if chosen.until:
+        print(f"tables: {done.url}")
+    else:
+        conclude(sweep, done, chosen.show)
+    return 0
+
+
+def conclude(sweep: "Sweep", done: "Run", per_layer: int) -> None:
+    """Print what a complete run says, and write its report."""
+    findings = sweep.findings(done, per_layer)
+    for table in findings.tables():
+        show_table(table)
+    for name, path in sweep.write_report(done, findings).items():
+        print(f"{name}: {path}")
+
+
+@contextmanager
+def engine(
+    chosen: argparse.Namespace, console: "Console", pools: Sequence[str] = ("clip",)
+) -> "Iterator[Runner]":
+    """The runner that the options ask for, with its cluster for the time of the block; raises ValueError."""
+    from clipneuron.engine.runner import Runner
+
+    limits: dict[str, Any] = {
+        "attempts": chosen.attempts,
+        "max_failed_share": chosen.max_failed_share,
+        "console": console,
+    }
+    if chosen.engine == "in-process":
+        yield Runner(**limits)
+        return
+    from clipneuron.engine.cluster import ClusterOptions, connected
+    from clipneuron.engine.ray_data import RayData
+
+    options = ClusterOptions(
+        **{name: getattr(chosen, name) for name in ClusterOptions.model_fields if name in chosen}
+    )
+    with connected(options, pools=pools):
+        yield Runner(RayData(options, console), **limits)

@@ -1,0 +1,1 @@
+"""What can be asked for: typed, named and free of torch."""

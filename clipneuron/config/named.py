@@ -1,0 +1,96 @@
+"""The recipes that have a name, and recipes read from files."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from clipneuron.config.recipe import Recipe
+
+RECIPES: dict[str, dict[str, Any]] = {
+    # The embedded world: a small CLIP trained on rendered scenes; needs no download.
+    "demo": {
+        "name": "demo",
+        "model": "demo",
+        "images": "demo",
+        "limit": 2000,
+        "top": 40,  # 2 % of the pictures, as the paper's 100 are of its 5,000
+        "pool": "demo",
+        "atoms": 32,
+        "batch_size": 64,
+        "evaluation": {
+            "images": "demo",
+            "limit": 1000,
+            "templates": "demo",
+            "pools": ("demo", "words-10k", "class-descriptions"),
+            "detail_layers": (0, 3),
+            "sizes": (4, 8, 16, 32, 64),
+            "indirect_images": 128,
+        },
+        "attack": {"sentences": "clip", "captioner": "demo", "painter": "demo"},
+    },
+    # The paper's main setting: OpenAI's ViT-B-32 on every 250th ImageNet training image.
+    # A shard stores the top effects of every neuron (1 GB over all layers), hence few, large shards.
+    "vit_b_32": {
+        "name": "vit_b_32",
+        "model": "ViT-B-32",
+        "pretrained": "openai",
+        "every": 250,
+        "shard_size": 2048,
+        "evaluation": {
+            "every": 10,
+            "classes": "imagenet",
+            "neurons": tuple((9, n) for n in (4, 391, 2137, 2914, 600, 974, 1517, 2002)),
+        },
+        "attack": {"layers": (8, 9, 10)},
+    },
+    # The paper's appendix A.1: ViT-L-14 of LAION-2B. Its last seven layers with paths: the Gram matrices of all 23
+    # would take 18 GB. Earlier ones run by --layers, a few at a time.
+    "vit_l_14": {
+        "name": "vit_l_14",
+        "model": "ViT-L-14",
+        "pretrained": "laion2b_s32b_b82k",
+        "every": 250,
+        "layers": tuple(range(16, 23)),
+        "shard_size": 2048,
+        "batch_size": 16,
+        "evaluation": {"every": 10, "classes": "imagenet"},
+    },
+}
+"""The named recipes; those for downloaded weights leave `images` to the caller."""
+
+
+def named_recipe(name: str | None, options: Mapping[str, Any]) -> Recipe:
+    """The recipe of this name or JSON file with some fields replaced; without a name, from the fields alone.
+
+    Raises ValueError for an unknown name, a file that is no recipe, and fields that are missing or misspelt.
+    """
+    if name is None:
+        return Recipe(**{"name": "run", **options})
+    if name.endswith(".json"):
+        return Recipe(**over({"name": Path(name).stem, **_from_file(Path(name))}, options))
+    if name not in RECIPES:
+        raise ValueError(
+            f"there is no recipe {name!r}: expected {', '.join(RECIPES)} or a file ending in .json"
+        )
+    return Recipe(**over(RECIPES[name], options))
+
+
+def over(fields: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields with the options in their place; those of the evaluation and of the attack one by one."""
+    nested = {
+        name: {**fields.get(name, {}), **options.get(name, {})} for name in ("evaluation", "attack")
+    }
+    return {**fields, **options, **nested}
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        fields = json.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"the recipe {path} cannot be read as JSON: {error}") from error
+    if not isinstance(fields, dict):
+        raise ValueError(
+            f"the recipe {path} holds no object: expected fields such as model and images"
+        )
+    return fields

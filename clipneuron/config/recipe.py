@@ -1,0 +1,61 @@
+"""Named configurations of a whole run. A recipe says what to compute; `clipneuron.sweep` carries it out."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from clipneuron.config.attack import Attack
+from clipneuron.config.base import Config
+from clipneuron.config.evaluation import Evaluation
+from clipneuron.lens.options import Preparation, Split
+
+
+class Recipe(Config):
+    """Everything that decides what a run computes. Defaults are the paper's where it has one."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description="short name; the run is stored as name-fingerprint",
+    )
+    model: str = Field(description="open_clip architecture, local model folder, or 'demo'")
+    pretrained: str | None = Field(default=None, description="open_clip tag or checkpoint file")
+    images: str = Field(
+        description="folder, picture or Parquet of pictures; 'demo' renders scenes of the demo world"
+    )
+    every: int = Field(default=1, ge=1, description="use every n-th picture (the authors: 250)")
+    limit: int = Field(default=0, ge=0, description="use at most this many pictures; 0 means all")
+    layers: tuple[int, ...] = Field(
+        default=(), description="MLP layers, 0-based; empty means all but the last"
+    )
+    split: Split = Field(
+        default="equal", description="layer-norm split: equal (Eq. 8-11) or centered"
+    )
+    normalize: bool = Field(default=True, description="divide effects by |M_image(I)|")
+    top: int = Field(
+        default=100, ge=2, description="top effects per neuron that give its direction (Sec. 3.3)"
+    )
+    pool: str = Field(
+        default="words-30k",
+        description="text pool: 'demo', words-N, a text file or URL (Sec. 4: 30k common words)",
+    )
+    preparation: Preparation = Field(
+        default="unit", description="unit, centered, or authors (per-dimension norm, see docs)"
+    )
+    atoms: int = Field(default=128, ge=1, description="texts per neuron, m (Sec. 4: up to 128)")
+    shard_size: int = Field(default=256, ge=1, description="pictures per shard")
+    block: int = Field(default=256, ge=1, description="neurons per shard of the per-neuron stages")
+    batch_size: int = Field(default=32, ge=1, description="pictures per forward pass")
+    dtype: Literal["float32", "bfloat16"] = Field(default="float32", description="of the model")
+    device: str = Field(default="auto", description="auto takes a GPU if there is one")
+    words: int = Field(default=4, ge=1, description="top words that an explanation is scored by")
+    seed: int = Field(default=0, ge=0, description="seed of the demo world's scenes")
+    text_activation: Literal["trained", "gelu"] = Field(
+        default="trained",
+        description="of the text tower; gelu is what the authors' program runs OpenAI's QuickGELU weights with",
+    )
+    evaluation: Evaluation = Field(
+        default_factory=Evaluation, description="how the paper's evidence is gathered"
+    )
+    attack: Attack = Field(
+        default_factory=Attack, description="how semantic adversarial images are produced"
+    )

@@ -1,0 +1,1 @@
+"""Collections of pictures and pools of texts, wherever they lie."""

@@ -1,0 +1,201 @@
+"""The files below a place, seen alike on a local disk and on S3: listed page by page, read whole or in part."""
+
+import io
+import os
+import stat
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import pyarrow as pa
+
+from clipneuron.store.objects.concurrency import in_order
+from clipneuron.store.objects.local import PARTIAL
+
+PAGE = pa.schema([("path", pa.string()), ("size", pa.int64()), ("etag", pa.string())])
+"""A page of a listing: paths relative to the place, sizes in bytes, and S3's mark of the content."""
+
+_PAGE_ROWS = 10_000
+
+
+class Status(NamedTuple):
+    """Tells a file from one that replaced it."""
+
+    size: int
+    """Bytes."""
+    etag: str | None
+    modified: int
+    """Nanoseconds; 0 where the etag tells."""
+
+
+class Span(NamedTuple):
+    """Some bytes of a file; by default all of them."""
+
+    path: str
+    start: int = 0
+    length: int | None = None
+
+
+class Files(Protocol):
+    """The files below a place; small and picklable, without the listing."""
+
+    @property
+    def url(self) -> str:
+        """The place, for people."""
+        ...
+
+    @property
+    def lanes(self) -> int:
+        """How many files are best read at a time."""
+        ...
+
+    def location(self, path: str) -> str:
+        """Where a file is, for people."""
+        ...
+
+    def pages(self, skipped: Counter[str]) -> Iterator[pa.Table]:
+        """All files in pages of the schema PAGE, in any order; counts in `skipped` what was passed over.
+
+        Hidden files are passed over. Raises ValueError or StoreError for a place that can't be listed.
+        """
+        ...
+
+    def status(self, path: str) -> Status | None:
+        """What tells this version of the file from others, None if there is no such file; raises OSError."""
+        ...
+
+    def read(self, span: Span) -> bytes:
+        """The bytes, fewer where the file ends before; raises OSError."""
+        ...
+
+    def open(self, path: str, size: int) -> io.RawIOBase:
+        """The file of this size, to seek and read in; raises OSError, then and when it is read."""
+        ...
+
+
+def read_many(files: Files, spans: Iterable[Span]) -> Iterator[bytes | OSError]:
+    """The bytes of each span in turn, or the error that reading it gave."""
+    return in_order(partial(_outcome, files), spans, files.lanes)
+
+
+def page(paths: Sequence[str], sizes: Sequence[int], etags: Sequence[str | None]) -> pa.Table:
+    """One page of a listing."""
+    return pa.table([paths, sizes, etags], schema=PAGE)
+
+
+@dataclass(frozen=True)
+class LocalFiles:
+    """The files below a directory."""
+
+    root: Path
+
+    lanes = 1
+
+    @property
+    def url(self) -> str:
+        """The directory."""
+        return str(self.root)
+
+    def location(self, path: str) -> str:
+        """The file's own path."""
+        return str(self.root / path)
+
+    def pages(self, skipped: Counter[str]) -> Iterator[pa.Table]:
+        """All files that are not hidden, links followed; raises ValueError for a directory that can't be read."""
+        paths: list[str] = []
+        sizes: list[int] = []
+        for path, size in self._walk("", set(), skipped):
+            paths.append(path)
+            sizes.append(size)
+            if len(paths) == _PAGE_ROWS:
+                yield page(paths, sizes, [None] * len(paths))
+                paths, sizes = [], []
+        yield page(paths, sizes, [None] * len(paths))
+
+    def status(self, path: str) -> Status | None:
+        """The file's length and time, None if there is no such file; raises OSError."""
+        try:
+            found = (self.root / path).stat()
+        except FileNotFoundError:
+            return None
+        return Status(found.st_size, None, found.st_mtime_ns) if _is_file(found) else None
+
+    def read(self, span: Span) -> bytes:
+        """The bytes; raises OSError."""
+        with open(self.root / span.path, "rb", buffering=0) as file:
+            file.seek(span.start)
+            return file.read(-1 if span.length is None else span.length)
+
+    def open(self, path: str, size: int) -> io.RawIOBase:
+        """The file; raises OSError."""
+        return open(self.root / path, "rb", buffering=0)
+
+    def _walk(
+        self, folder: str, seen: set[str], skipped: Counter[str]
+    ) -> Iterator[tuple[str, int]]:
+        real = os.path.realpath(self.root / folder)
+        if real in seen:
+            # A link back up would otherwise list the same files for ever.
+            skipped["folder already listed"] += 1
+            return
+        seen.add(real)
+        folders: list[str] = []
+        for entry in _entries(self.root / folder):
+            if entry.name.startswith("."):
+                skipped["hidden"] += entry.name != PARTIAL
+            elif entry.is_dir():
+                folders.append(entry.name)
+            elif (size := _size(entry, folder, skipped)) is not None:
+                yield f"{folder}{entry.name}", size
+        for name in sorted(folders):
+            yield from self._walk(f"{folder}{name}/", seen, skipped)
+
+
+def _outcome(files: Files, span: Span) -> bytes | OSError:
+    try:
+        return files.read(span)
+    except OSError as error:
+        return error
+
+
+def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            yield from entries
+    except OSError as error:
+        raise ValueError(
+            f"can't list {error.filename}: {error.strerror}; a collection must be readable as a whole: give "
+            "permission, or name a folder that leaves it out"
+        ) from error
+
+
+def _size(entry: os.DirEntry[str], folder: str, skipped: Counter[str]) -> int | None:
+    """The size of a file that can be listed; else None, and why is counted."""
+    try:
+        status = entry.stat()
+    except OSError:
+        skipped["broken link"] += 1
+        return None
+    if not _is_file(status):
+        skipped["not a file"] += 1
+    elif not is_text(folder + entry.name):
+        skipped["name is not UTF-8"] += 1
+    else:
+        return status.st_size
+    return None
+
+
+def _is_file(status: os.stat_result) -> bool:
+    return stat.S_ISREG(status.st_mode)
+
+
+def is_text(name: str) -> bool:
+    """Whether the name can be written as UTF-8: names of bytes that are no text can't be stored."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

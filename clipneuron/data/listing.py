@@ -1,0 +1,117 @@
+"""What a folder or prefix holds: its pictures, Parquet files and tars in natural order, as Arrow columns."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from clipneuron.data.files import PAGE, Files
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+CONTENTS = "contents.jsonl"
+
+_COMPRESSED = r"(?i)\.(tar\.(gz|bz2|xz|zst)|tgz|tbz2?|txz)$"
+_LONGEST_RUN = 255
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files below a place: pages of paths, sizes and etags in natural order, and what was passed over."""
+
+    pictures: pa.Table
+    tables: pa.Table
+    tars: pa.Table
+    has_contents: bool
+    others: Counter[str]
+    """Files that are none of these, by suffix."""
+    skipped: Counter[str]
+
+
+def list_files(files: Files) -> Listing:
+    """What is below the place; raises ValueError or StoreError for one that can't be listed."""
+    skipped: Counter[str] = Counter()
+    others: Counter[str] = Counter()
+    pages: dict[str, list[pa.Table]] = {"picture": [], "table": [], "tar": [], "contents": []}
+    for page in files.pages(skipped):
+        suffixes = _suffixes(page["path"])
+        kinds = _kinds(page["path"], suffixes)
+        for kind, found in pages.items():
+            found.append(page.filter(pc.equal(kinds, kind)))
+        others.update(_counts(suffixes.filter(pc.equal(kinds, "other"))))
+        skipped["compressed tar"] += pc.sum(pc.equal(kinds, "compressed")).as_py() or 0
+    sorted_pages = {kind: _in_natural_order(found) for kind, found in pages.items()}
+    return Listing(
+        sorted_pages["picture"],
+        sorted_pages["table"],
+        sorted_pages["tar"],
+        bool(sorted_pages["contents"].num_rows),
+        others,
+        +skipped,
+    )
+
+
+def is_compressed(name: str) -> bool:
+    """Whether a file's name is that of a compressed tar."""
+    return re.search(_COMPRESSED, name) is not None
+
+
+def natural_order(paths: pa.ChunkedArray) -> pa.Array:
+    """The places of the paths in natural order: img2 before img10, folder by folder, the same everywhere.
+
+    >>> order = natural_order(pa.chunked_array([["b/1.png", "img10.png", "img2.png", "a.png"]]))
+    >>> order.to_pylist()
+    [3, 0, 2, 1]
+    """
+    keys = _natural_keys(paths)
+    both = pa.table({"key": keys, "path": paths})
+    return pc.sort_indices(both, [("key", "ascending"), ("path", "ascending")])
+
+
+def _natural_keys(paths: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Texts whose order, byte by byte, is the natural order of the paths.
+
+    Runs of digits are padded to one width. They sort before other characters, and the end of a folder's name
+    before both. Of a run longer than 255 digits the last ones count.
+    """
+    width = 4
+    while width < _LONGEST_RUN and pc.any(_has_run(paths, width + 1)).as_py():
+        width = min(2 * width, _LONGEST_RUN)
+    padded = pc.replace_substring_regex(paths, "([0-9]+)", "\x01" + "0" * width + r"\1")
+    aligned = pc.replace_substring_regex(padded, f"[0-9]*([0-9]{{{width}}})", r"\1")
+    return pc.replace_substring(aligned, "/", "\x00")
+
+
+def _has_run(paths: pa.ChunkedArray, digits: int) -> pa.ChunkedArray:
+    return pc.match_substring_regex(paths, f"[0-9]{{{digits}}}")
+
+
+def _in_natural_order(pages: list[pa.Table]) -> pa.Table:
+    table = pa.concat_tables([PAGE.empty_table(), *pages])
+    return table.take(natural_order(table["path"])).combine_chunks()
+
+
+def _suffixes(paths: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The end of each path from its last dot on, in lower case; empty where there is none."""
+    found = pc.struct_field(pc.extract_regex(paths, r"(?P<suffix>\.[^./]*)$"), "suffix")
+    return pc.fill_null(pc.utf8_lower(found), "")
+
+
+def _kinds(paths: pa.ChunkedArray, suffixes: pa.ChunkedArray) -> pa.ChunkedArray:
+    tests = [
+        pc.is_in(suffixes, value_set=pa.array(sorted(SUFFIXES))),
+        pc.equal(suffixes, ".parquet"),
+        pc.equal(suffixes, ".tar"),
+        pc.equal(paths, CONTENTS),
+        pc.match_substring_regex(paths, _COMPRESSED),
+    ]
+    cases = pa.StructArray.from_arrays(
+        [test.combine_chunks() for test in tests], names=["0", "1", "2", "3", "4"]
+    )
+    return pc.case_when(cases, "picture", "table", "tar", "contents", "compressed", "other")
+
+
+def _counts(suffixes: pa.ChunkedArray) -> dict[str, int]:
+    pairs = pc.value_counts(suffixes).to_pylist()
+    return {pair["values"] or "no suffix": pair["counts"] for pair in pairs}

@@ -1,0 +1,123 @@
+"""Picture collections, on a local disk or on S3: folders, single pictures, Parquet files and tars.
+
+A picture that can't be read is no exception here but a ReadError with a status: `missing` (gone since it was
+listed), `unreadable` (the system or the file's format says no), `empty` (no bytes) or `unreachable` (the store
+is in trouble: the same picture may be read later).
+"""
+
+import os
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+
+from clipneuron.data.collections import Collection, Picture
+from clipneuron.data.files import Files, LocalFiles, page
+from clipneuron.data.folders import open_file, open_folder
+from clipneuron.data.listing import SUFFIXES, Listing, is_compressed, list_files
+from clipneuron.data.parquet import Columns, open_tables
+from clipneuron.data.s3_files import S3Files
+from clipneuron.data.tars import open_tars
+from clipneuron.store.errors import ReadError, StoreError
+from clipneuron.store.objects.opening import local_path
+from clipneuron.store.objects.s3_client import split_url
+
+__all__ = ["Collection", "Columns", "Picture", "ReadError", "open_collection"]
+
+_EXPECTED = (
+    "a folder of pictures, one picture, a Parquet file, a tar or a folder of Parquet files or tars"
+)
+_ONE_FILE = (*sorted(SUFFIXES), ".parquet", ".tar")
+
+
+def open_collection(where: str | os.PathLike[str], *, columns: Columns | None = None) -> Collection:
+    """The pictures at a path, a file:// URL or an s3:// URL; `columns` says how Parquet files name theirs.
+
+    Raises ValueError that says what was found, what was expected and what to do, and StoreError where S3
+    can't be asked.
+    """
+    files, name = _place(os.fspath(where))
+    return _open_one(files, name, columns or Columns()) if name else _open_all(files, columns)
+
+
+def _place(where: str) -> tuple[Files, str]:
+    """The files and, for a single file, its name."""
+    if where.startswith("s3://"):
+        return _place_on_s3(where)
+    path = local_path(where)
+    if path.is_dir():
+        return LocalFiles(path), ""
+    if not path.is_file():
+        raise ValueError(f"there is nothing at {path}: expected {_EXPECTED}; check the path")
+    return LocalFiles(path.parent), path.name
+
+
+def _place_on_s3(url: str) -> tuple[Files, str]:
+    bucket, prefix = split_url(url)
+    folder, _, name = prefix.rpartition("/")
+    if name and not url.endswith("/"):
+        files = S3Files(bucket, folder)
+        if (_is_one_file(name) or is_compressed(name)) and _is_there(files, name):
+            return files, name
+    return S3Files(bucket, prefix), ""
+
+
+def _is_there(files: Files, name: str) -> bool:
+    try:
+        return files.status(name) is not None
+    except OSError as error:
+        raise StoreError(error.strerror) from error
+
+
+def _is_one_file(name: str) -> bool:
+    return Path(name).suffix.lower() in _ONE_FILE
+
+
+def _open_one(files: Files, name: str, columns: Columns) -> Collection:
+    place = files.location(name)
+    if is_compressed(name):
+        raise ValueError(
+            f"{place} is compressed: pictures are read at their place in a tar; unpack it to a plain .tar"
+        )
+    status = files.status(name)
+    if not _is_one_file(name) or status is None:
+        suffixes = " ".join(sorted(SUFFIXES))
+        raise ValueError(
+            f"{place} is neither a picture ({suffixes}) nor .parquet nor .tar: expected {_EXPECTED}"
+        )
+    entry = page([name], [status.size], [status.etag])
+    suffix = Path(name).suffix.lower()
+    if suffix == ".parquet":
+        return open_tables(files, entry, columns)
+    return open_tars(files, entry) if suffix == ".tar" else open_file(files, name, status)
+
+
+def _open_all(files: Files, columns: Columns | None) -> Collection:
+    listing = list_files(files)
+    if listing.pictures.num_rows:
+        found = open_folder(files, listing)
+        return _passing_over(found, "pictures", Parquet=listing.tables, tar=listing.tars)
+    if listing.tars.num_rows:
+        # Makers of tars like to write a Parquet file of captions beside each.
+        found = _passing_over(open_tars(files, listing.tars), "tars", Parquet=listing.tables)
+    elif listing.tables.num_rows:
+        found = open_tables(files, listing.tables, columns or Columns())
+    else:
+        raise ValueError(_nothing(files, listing))
+    return replace(found, skipped=dict(Counter(found.skipped) + listing.skipped))
+
+
+def _passing_over(collection: Collection, taken: str, **others: pa.Table) -> Collection:
+    """The collection, with the files of other kinds counted as skipped."""
+    beside = Counter({f"{kind} files beside {taken}": t.num_rows for kind, t in others.items()})
+    return replace(collection, skipped=dict(Counter(collection.skipped) + beside))
+
+
+def _nothing(files: Files, listing: Listing) -> str:
+    other = ", ".join(f"{count} {suffix}" for suffix, count in listing.others.most_common(5))
+    passed = ", ".join(f"{count} {why}" for why, count in listing.skipped.items())
+    return (
+        f"there is no picture in {files.url} (found {other or 'nothing'}; passed over: {passed or 'nothing'}): "
+        f"expected files ending in {' '.join(_ONE_FILE)}; check the path"
+    )

@@ -1,0 +1,140 @@
+"""Rows of Parquet files: read a row group at a time, never a whole file."""
+
+import errno
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate, groupby
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from clipneuron.data.collections import Picture
+from clipneuron.data.files import Files, Status
+from clipneuron.store.errors import UNREACHABLE, ReadError
+
+_CACHED_GROUPS = 2
+_LARGE_GROUP = 256 * 2**20
+_BATCH = 16
+
+
+class RowFile(NamedTuple):
+    """One version of a Parquet file, so that nothing stale is served from memory."""
+
+    files: Files
+    source: str
+    status: Status
+
+    @contextmanager
+    def opened(self, **options: Any) -> Iterator[pq.ParquetFile]:
+        """The file, to read in; raises OSError and pyarrow's errors."""
+        raw = self.files.open(self.source, self.status.size)
+        with raw, pq.ParquetFile(raw, page_checksum_verification=True, **options) as file:
+            yield file
+
+
+@dataclass(frozen=True)
+class RowReader:
+    """Reads pictures that are rows of Parquet files below a place."""
+
+    files: Files
+    column: str
+
+    def read_many(self, pictures: Sequence[Picture]) -> Iterator[bytes | ReadError]:
+        """The bytes of each picture in turn, or why they can't be read; each row group is read once."""
+        for source, members in groupby(pictures, key=lambda picture: picture.source):
+            yield from self._read_file(source, [int(picture.offset or 0) for picture in members])
+
+    def _read_file(self, source: str, rows: Sequence[int]) -> Iterator[bytes | ReadError]:
+        try:
+            file = RowFile(self.files, source, _status(self.files, source))
+            starts = _starts(file)
+        except (OSError, pa.ArrowException) as error:
+            yield from (_trouble(error, source) for _ in rows)
+            return
+        for group, members in groupby(rows, key=lambda row: bisect_right(starts, row) - 1):
+            within = [row - starts[group] for row in members]
+            yield from self._read_group(file, group, within)
+
+    def _read_group(
+        self, file: RowFile, group: int, rows: Sequence[int]
+    ) -> Iterator[bytes | ReadError]:
+        place = f"{file.source}, row group {group}"
+        try:
+            values = _values(file, self.column, group, rows)
+        except (OSError, pa.ArrowException) as error:
+            yield from (_trouble(error, place) for _ in rows)
+            return
+        for row in rows:
+            yield values.get(row) or ReadError("empty", f"{place}, row {row} holds no bytes")
+
+
+def leaf(table: pa.Table, column: str) -> pa.ChunkedArray:
+    """The column of a table, also one inside a struct such as "image.bytes"."""
+    if column in table.column_names:
+        return table[column]
+    outer, inner = column.rsplit(".", 1)
+    return pc.struct_field(table[outer], inner)
+
+
+def _status(files: Files, source: str) -> Status:
+    found = files.status(source)
+    if found is None:
+        raise FileNotFoundError(errno.ENOENT, "the file is gone")
+    return found
+
+
+def _trouble(error: Exception, place: str) -> ReadError:
+    reason = f"{place}: {getattr(error, 'strerror', None) or error}"
+    if isinstance(error, FileNotFoundError):
+        return ReadError("missing", reason)
+    return ReadError(UNREACHABLE if isinstance(error, ConnectionError) else "unreadable", reason)
+
+
+@lru_cache(maxsize=64)
+def _starts(file: RowFile) -> tuple[int, ...]:
+    """The first row of each row group."""
+    with file.opened() as opened:
+        metadata = opened.metadata
+    counts = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+    return tuple(accumulate(counts[:-1], initial=0))
+
+
+def _values(file: RowFile, column: str, group: int, rows: Sequence[int]) -> dict[int, bytes | None]:
+    """The values of these rows of a row group; rows that it does not have are left out."""
+    values = _group(file, column, group)
+    if values is None:
+        return _streamed(file, column, group, set(rows))
+    return {row: values[row].as_py() for row in rows if row < len(values)}
+
+
+@lru_cache(maxsize=_CACHED_GROUPS)
+def _group(file: RowFile, column: str, group: int) -> pa.ChunkedArray | None:
+    """A row group, kept for its other rows: shards are read in order and rarely end with a row group.
+
+    None for one that is too large to hold.
+    """
+    with file.opened() as opened:
+        if opened.metadata.row_group(group).total_byte_size > _LARGE_GROUP:
+            return None
+        return leaf(opened.read_row_group(group, columns=[column]), column)
+
+
+def _streamed(file: RowFile, column: str, group: int, rows: set[int]) -> dict[int, bytes | None]:
+    """The values of these rows of a row group that is too large to hold."""
+    values: dict[int, bytes | None] = {}
+    start = 0
+    # pre_buffer would read the whole column of the row group ahead.
+    with file.opened(pre_buffer=False, buffer_size=2**20) as opened:
+        for batch in opened.iter_batches(_BATCH, row_groups=[group], columns=[column]):
+            values_here = leaf(pa.Table.from_batches([batch]), column)
+            here = rows.intersection(range(start, start + len(values_here)))
+            values |= {row: values_here[row - start].as_py() for row in here}
+            start += len(values_here)
+            if len(values) == len(rows):
+                break
+    return values

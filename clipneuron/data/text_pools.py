@@ -1,0 +1,150 @@
+"""Pools of texts to describe neurons with: the common English words, a file of lines or one from the web."""
+
+import hashlib
+import os
+import re
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from urllib.parse import urldefrag, urlsplit
+
+from clipneuron.store.objects.opening import local_path
+
+LONGEST = 300
+"""Characters; CLIP reads 77 tokens and cuts off the rest, so longer texts are not what they seem."""
+
+_WORDS = re.compile(r"words-([0-9]+)(k?)")
+_TIMEOUT = 30.0
+_LARGEST = 256 * 2**20
+_PIN = "sha256="
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Distinct texts in a fixed order."""
+
+    name: str
+    """Letters, digits, ".", "_" and "-" only, so that it can be a part of other names."""
+    texts: tuple[str, ...]
+    digest: str
+    """sha256 of the texts, one per line."""
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    """How many lines were left out, by reason."""
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+def open_pool(spec: str | os.PathLike[str]) -> Pool:
+    """The pool that is meant by "words-10k", by a text file's path or by an http(s) or file URL.
+
+    A URL may end in #sha256=..., the digest that the file must have. Raises ValueError.
+    """
+    text = os.fspath(spec)
+    words = _WORDS.fullmatch(text)
+    if words:
+        return _common_words(text, int(words[1]) * (1000 if words[2] else 1))
+    if "://" in text:
+        return _from_url(text)
+    return _from_bytes(local_path(text).stem, _read_file(local_path(text)), text)
+
+
+def pool_of(name: str, lines: Iterable[str], *, longest: int = LONGEST) -> Pool:
+    """The pool of the lines that are left without blank, repeated and over-long ones.
+
+    Raises ValueError when none is left.
+
+    >>> pool_of("pets", ["dog", " cat ", "", "dog"]).texts
+    ('dog', 'cat')
+    """
+    dropped: Counter[str] = Counter({"empty": 0, "duplicate": 0, "too long": 0})
+    texts: dict[str, None] = {}
+    for text in map(str.strip, lines):
+        reason = _unfit(text, texts, longest)
+        if reason:
+            dropped[reason] += 1
+        else:
+            texts[text] = None
+    if not texts:
+        counts = ", ".join(f"{count} {reason}" for reason, count in dropped.items())
+        raise ValueError(
+            f"the text pool {name!r} is empty (dropped: {counts}): give one text per line"
+        )
+    digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")
+    return Pool(plain or "texts", tuple(texts), digest, dict(dropped))
+
+
+def _unfit(text: str, kept: Mapping[str, None], longest: int) -> str:
+    if not text:
+        return "empty"
+    if text in kept:
+        return "duplicate"
+    return "too long" if len(text) > longest else ""
+
+
+def _common_words(name: str, count: int) -> Pool:
+    # Imported here: it takes a third of a second and most processes never need it.
+    from wordfreq import top_n_list
+
+    words = top_n_list("en", count) if count else []
+    if len(words) < count:
+        raise ValueError(f"{name!r} asks for {count} words, but only {len(words)} are known")
+    return pool_of(name, words)
+
+
+def _from_url(url: str) -> Pool:
+    address, fragment = urldefrag(url)
+    if fragment and not re.fullmatch(_PIN + "[0-9a-f]{64}", fragment):
+        raise ValueError(
+            f"{url}: after # comes sha256= and 64 hexadecimal digits, not {fragment!r}"
+        )
+    scheme = urlsplit(address).scheme
+    data = _download(address) if scheme in ("http", "https") else _read_file(local_path(address))
+    found = hashlib.sha256(data).hexdigest()
+    if fragment and fragment != _PIN + found:
+        raise ValueError(
+            f"{address} is not the file that was meant: its sha256 is {found}, asked was "
+            f"{fragment.removeprefix(_PIN)}; find the right file or correct the digest"
+        )
+    return _from_bytes(PurePosixPath(urlsplit(address).path).stem, data, address)
+
+
+def _from_bytes(name: str, data: bytes, where: str) -> Pool:
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"{where} is not UTF-8 text (line {line}, byte {error.start}): convert it, for example with "
+            "iconv -f latin1 -t utf-8"
+        ) from error
+    # Not splitlines(), which also cuts at rarer separators that may stand inside a text.
+    return pool_of(name, text.removesuffix("\n").split("\n"))
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise ValueError(
+            f'there is no text pool {str(path)!r}: expected a name such as "words-10k", a text file or a URL'
+        ) from None
+    except OSError as error:
+        raise ValueError(f"can't read the text pool {path}: {error.strerror}") from error
+
+
+def _download(url: str) -> bytes:
+    try:
+        with urllib.request.urlopen(url, timeout=_TIMEOUT) as response:
+            data: bytes = response.read(_LARGEST + 1)
+    except (urllib.error.URLError, OSError, ValueError) as error:
+        raise ValueError(
+            f"can't fetch the text pool {url}: {error}; try again, or save it and give its path"
+        ) from error
+    if len(data) > _LARGEST:
+        raise ValueError(f"{url} is larger than {_LARGEST} bytes: is it a list of texts?")
+    return data

@@ -1,0 +1,98 @@
+"""What an evaluation names, found: labelled pictures, class names, templates and pools."""
+
+from collections.abc import Sequence
+
+import pyarrow.compute as pc
+
+from clipneuron.config.evaluation import Evaluation
+from clipneuron.config.recipe import Recipe
+from clipneuron.data.opening import Collection
+from clipneuron.data.text_pools import Pool, open_pool, pool_of
+from clipneuron.demo.grammar import GrammarCaptioner
+from clipneuron.demo.training.evaluate import PROMPTS
+from clipneuron.evidence.class_descriptions import descriptions
+from clipneuron.models.clip.model import IMAGENET_TEMPLATES
+from clipneuron.models.language.captioner import AnswersFile
+from clipneuron.store.objects.protocol import Objects
+from clipneuron.sweep.inputs import DEMO_PICTURES, _pictures, class_names_in, texts_of, thinned
+
+CLASS_DESCRIPTIONS = "class-descriptions"
+"""The pool that a language model makes of the class names (Table 7)."""
+
+
+def labelled_pictures_of(recipe: Recipe, store: Objects) -> tuple[Collection, tuple[str, ...]]:
+    """The pictures of the recipe's evaluation and the names of their classes, in the order of their labels.
+
+    Those of the demo world show one thing each and are other scenes than those of the sweep. Raises ValueError for
+    pictures without labels and for class names that do not fit them.
+    """
+    asked = recipe.evaluation
+    if not asked.images:
+        raise ValueError(
+            "the evidence needs labelled pictures: give --evaluation-images, such as ImageNet's validation folder"
+        )
+    # The seed after the sweep's: the scenes of two seeds are never the same.
+    whole = _pictures(asked.images, store, recipe.seed + 1, asked.limit or DEMO_PICTURES, True)
+    return thinned(whole, asked.every, asked.limit), _class_names(asked, whole)
+
+
+def templates_of(recipe: Recipe) -> tuple[str, ...]:
+    """The sentences that a class name is put into; raises ValueError."""
+    spec = recipe.evaluation.templates
+    if spec == "imagenet":
+        return IMAGENET_TEMPLATES
+    return PROMPTS if spec == "demo" else open_pool(spec).texts
+
+
+def evaluation_pools_of(recipe: Recipe, classes: Sequence[str]) -> tuple[Pool, ...]:
+    """The pools of the evaluation; raises ValueError for what is not there and for two of one name."""
+    pools = tuple(_pool(spec, recipe, classes) for spec in recipe.evaluation.pools)
+    names = [pool.name for pool in pools]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise ValueError(
+            f"two pools are called {', '.join(sorted(twice))}: give their files different names"
+        )
+    return pools
+
+
+def _class_names(asked: Evaluation, pictures: Collection) -> tuple[str, ...]:
+    known = pc.unique(pictures.listing["label"]).drop_null().to_pylist()
+    if not known:
+        raise ValueError(
+            f"the pictures of {asked.images} have no labels: put each class into a folder of its own, or state them "
+            "in contents.jsonl or a Parquet column (docs/collections.md)"
+        )
+    if asked.classes == "labels":
+        return _names_of_labels(asked, pictures, max(known))
+    names = class_names_in(asked.classes)
+    if max(known) >= len(names) or (pictures.by_name and len(known) != len(names)):
+        raise ValueError(
+            f"{asked.images} has {len(known)} classes with labels up to {max(known)}, but --classes {asked.classes} "
+            f"names {len(names)}: give a file with one name per line in the order of the labels"
+        )
+    return names
+
+
+def _names_of_labels(asked: Evaluation, pictures: Collection, last: int) -> tuple[str, ...]:
+    missing = [label for label in range(last + 1) if label not in pictures.label_names]
+    if missing:
+        raise ValueError(
+            f"{asked.images} has no name for {len(missing)} of its labels, such as {missing[0]}: give --classes, a "
+            "file with one name per line in the order of the labels"
+        )
+    return tuple(pictures.label_names[label] for label in range(last + 1))
+
+
+def _pool(spec: str, recipe: Recipe, classes: Sequence[str]) -> Pool:
+    kind, _, answers = spec.partition(":")
+    if kind != CLASS_DESCRIPTIONS:
+        return texts_of(recipe.model_copy(update={"pool": spec}))
+    if not answers and recipe.evaluation.images != "demo":
+        raise ValueError(
+            f"who describes the classes? Give the pool as {CLASS_DESCRIPTIONS}:ANSWERS.jsonl; `clipneuron "
+            "class-prompts` writes the prompts that it answers"
+        )
+    captioner = AnswersFile(answers) if answers else GrammarCaptioner()
+    distinct = tuple(dict.fromkeys(classes))  # two of ImageNet's names stand for two classes each
+    return pool_of(CLASS_DESCRIPTIONS, descriptions(captioner, distinct).texts)

@@ -1,0 +1,371 @@
+"""The evidence report: every claim of the paper with its number beside ours, and the pictures and data behind it."""
+
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import pyarrow as pa
+import pyarrow.csv
+from rich.table import Table
+
+from clipneuron.evidence import plots
+from clipneuron.evidence.accuracies import Accuracies
+from clipneuron.evidence.claims.all import all_claims
+from clipneuron.evidence.claims.grounds import Evidence, Setting, sentence
+from clipneuron.evidence.distributions import Distributions, Variances
+from clipneuron.evidence.pipeline import Reproduction
+from clipneuron.readers.sweep import planned_pictures
+from clipneuron.reports.drawing import png
+from clipneuron.reports.verdicts import Claim, with_interval
+from clipneuron.store.store import Run
+from clipneuron.sweep.neurons import Keys, NeuronCard, neuron_cards, selective_neurons
+from clipneuron.sweep.pipeline import parts_of
+from clipneuron.sweep.sheet import contact_sheet
+from clipneuron.tables.ablations import Ablation
+from clipneuron.version import __version__
+
+TOP_TEXTS = 4
+NAMED_FAILURES = 10
+SHORT = {"all": "w/o all", "large": "w/o large", "small": "w/o small", "pc": "from PC 1"}
+
+
+@dataclass(frozen=True)
+class EvidenceKeys:
+    """The stages whose tables are read; what a stage has not committed is missing from the report, no error.
+
+    predictions: second order, first order, indirect. ablations: the one of them with the table `significance`.
+    descriptions: pool name -> stage with the descriptions of the detail layers.
+    """
+
+    predictions: tuple[str, ...]
+    ablations: str
+    first_order: str
+    indirect_directions: str
+    directions: str
+    descriptions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """The first texts of a neuron with their signs, by pool (Tables 2 and 5)."""
+
+    layer: int
+    neuron: int
+    texts: Mapping[str, tuple[tuple[str, float], ...]]
+
+
+@dataclass(frozen=True)
+class EvidenceReport:
+    """What a finished run says of the paper's claims, for a terminal, a page and programs."""
+
+    evidence: Evidence
+    claims: list[Claim]
+    cards: Sequence[NeuronCard]
+    spoken: Sequence[Spoken]
+    read_picture: Callable[[int], bytes]
+
+    @classmethod
+    def of(
+        cls,
+        run: Run,
+        keys: EvidenceKeys,
+        setting: Setting,
+        read_picture: Callable[[int], bytes],
+        cards: Sequence[NeuronCard],
+    ) -> "EvidenceReport":
+        """Read the tables of a run; `read_picture` gives a picture of D by its number, `cards` are shown with words.
+
+        Raises StoreError for tables that cannot be read.
+        """
+        accuracies = Accuracies.of(run, keys.predictions)
+        distributions = Distributions.of(
+            run, keys.directions, keys.ablations, keys.indirect_directions, keys.first_order
+        )
+        evidence = Evidence(setting, accuracies, distributions)
+        return cls(evidence, all_claims(evidence), cards, _spoken(run, keys, cards), read_picture)
+
+    def tables(self) -> list[Table]:
+        """The claims and the accuracies per layer, for a terminal."""
+        return [self._claims_table(), self._layers_table()]
+
+    def markdown(self) -> str:
+        """The page `report.md`; it shows the pictures that `files` puts beside it."""
+        blocks = [*self._head(), *self._claims(), *self._pictures(), *self._texts(), *self._data()]
+        return "\n\n".join(blocks) + "\n"
+
+    def files(self) -> dict[str, bytes]:
+        """The report's folder: name -> content. The same bytes for the same tables."""
+        claims = json.dumps([claim.as_json() for claim in self.claims], indent=1).encode()
+        return {
+            "report.md": self.markdown().encode(),
+            "claims.json": claims,
+            **{name: picture for name, (picture, _) in self._drawn.items()},
+            **{name: _csv(table) for name, table in self._tables().items()},
+        }
+
+    @cached_property
+    def _drawn(self) -> dict[str, tuple[bytes, str]]:
+        """File name -> PNG and the words below it."""
+        drawn = plots.drawn(self.evidence)
+        if self.cards:
+            setting = self.evidence.setting
+            title = f"{setting.model}; D: {setting.images}"
+            sheet = contact_sheet(self.cards, self.read_picture, title)
+            words = (
+                "Neurons with their top words and the pictures of largest effect (Fig. 5 and 12)"
+            )
+            drawn["neurons.png"] = png(sheet), words
+        return drawn
+
+    def _tables(self) -> dict[str, pa.Table]:
+        """File name -> the data behind the pictures."""
+        distributions = self.evidence.distributions
+        found = {
+            "accuracies.csv": self.evidence.accuracies.table(),
+            "neurons.csv": distributions.table(),
+            "heads.csv": _heads(distributions),
+            "indirect.csv": _indirect(distributions.indirect),
+        }
+        return {name: table for name, table in found.items() if table.num_rows}
+
+    def _claims_table(self) -> Table:
+        table = Table(title="The paper's claims", title_justify="left", show_lines=True)
+        for heading in ("where", "claim", "paper", "ours", "difference", "verdict"):
+            table.add_column(heading)
+        for claim in self.claims:
+            table.add_row(*_cells(claim))
+        return table
+
+    def _layers_table(self) -> Table:
+        found = self.evidence.accuracies
+        table = Table(title="Accuracy with a layer's effects replaced", title_justify="left")
+        for heading in ("layer", *SHORT.values()):
+            table.add_column(heading, justify="right")
+        for layer in found.layers("all"):
+            figures = (found.accuracy(Ablation(name, layer)) for name in SHORT)
+            table.add_row(str(layer), *(with_interval(f) if f else "-" for f in figures))
+        return table
+
+    def _head(self) -> Iterator[str]:
+        setting = self.evidence.setting
+        yield f"# The paper's evidence: {setting.model}"
+        if setting.caveat:
+            yield f"> **{sentence(setting.caveat)}**"
+        yield _page_table(("setting", ""), setting.rows())
+        yield self._pictures_counted()
+
+    def _pictures_counted(self) -> str:
+        found = self.evidence.accuracies
+        lines = [f"Accuracies are over {found.pictures:,} pictures; intervals are 95 % bootstrap."]
+        if found.unlabelled:
+            lines.append(f"{found.unlabelled:,} pictures have no label and are left out.")
+        if found.disagreements:
+            lines.append(
+                f"The stages' undisturbed predictions differ on {found.disagreements:,} pictures; "
+                "every drop is taken within one stage."
+            )
+        if found.failed:
+            lines.append(f"{len(found.failed):,} pictures failed and are left out:")
+        named = [f"`{p.image}` ({p.reason})" for _, p in sorted(found.failed.items())]
+        more = ["..."] if len(named) > NAMED_FAILURES else []
+        return " ".join([*lines, ", ".join(named[:NAMED_FAILURES] + more)]).strip()
+
+    def _claims(self) -> Iterator[str]:
+        yield "## Claims"
+        headings = ("#", "where", "claim", "paper", "ours", "difference", "verdict")
+        numbered = list(enumerate(self.claims, 1))
+        yield _page_table(headings, [(str(n), *_cells(claim)) for n, claim in numbered])
+        yield "### Criteria and reasons"
+        yield "\n".join(
+            f"{n}. **{claim.verdict}**: {claim.judgement.why}. *Criterion*: {claim.criterion}. "
+            f"*Setting*: {claim.setting}."
+            for n, claim in numbered
+        )
+
+    def _pictures(self) -> Iterator[str]:
+        yield "## Pictures"
+        for name, (_, words) in self._drawn.items():
+            yield f"![{words}]({name})"
+            yield f"*{words}.*"
+
+    def _texts(self) -> Iterator[str]:
+        if not self.spoken:
+            return
+        pools = list(self.spoken[0].texts)
+        yield "## Neurons in words (Tables 2 and 5)"
+        rows = [
+            (f"{s.layer}", f"#{s.neuron}", *("<br>".join(map(_signed, s.texts[p])) for p in pools))
+            for s in self.spoken
+        ]
+        yield _page_table(("layer", "neuron", *pools), rows)
+
+    def _data(self) -> Iterator[str]:
+        yield "## Data"
+        links = [f"[{name}]({name})" for name in ("claims.json", *self._tables())]
+        yield "The numbers behind every claim and picture: " + ", ".join(links) + "."
+
+
+def _cells(claim: Claim) -> tuple[str, ...]:
+    statement = claim.statement
+    return claim.where, statement, claim.paper, claim.ours, claim.difference, claim.verdict
+
+
+def _page_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _signed(spoken: tuple[str, float]) -> str:
+    text, weight = spoken
+    return f"{'+' if weight >= 0 else '-'}“{text}”"
+
+
+def _spoken(run: Run, keys: EvidenceKeys, cards: Sequence[NeuronCard]) -> list[Spoken]:
+    """The texts of the cards' neurons, pool by pool; a layer that a pool does not describe has none."""
+    pools = {pool: stage for pool, stage in keys.descriptions.items() if run.done(stage)}
+    texts: dict[tuple[int, int], dict[str, tuple[tuple[str, float], ...]]] = {
+        (card.layer, card.neuron): {} for card in cards
+    }
+    for pool, stage in pools.items():
+        for layer in sorted({card.layer for card in cards}):
+            neurons = [card.neuron for card in cards if card.layer == layer]
+            described = Keys(keys.directions, stage, None)
+            for card in neuron_cards(run, described, layer, neurons, TOP_TEXTS):
+                texts[layer, card.neuron][pool] = card.words
+    return [Spoken(*place, words) for place, words in texts.items()] if pools else []
+
+
+def _csv(table: pa.Table) -> bytes:
+    buffer = io.BytesIO()
+    pyarrow.csv.write_csv(table, buffer)
+    return buffer.getvalue()
+
+
+def _heads(distributions: Distributions) -> pa.Table:
+    layers, heads = distributions.heads.shape
+    places = [(layer, head) for layer in range(layers) for head in range(heads)]
+    return pa.table(
+        {
+            "layer": pa.array([layer for layer, _ in places], pa.int16()),
+            "head": pa.array([head for _, head in places], pa.int16()),
+            "size": distributions.heads.ravel(),
+        }
+    )
+
+
+def _indirect(found: Mapping[int, Variances]) -> pa.Table:
+    parts = [
+        pa.table(
+            {
+                "layer": [layer] * len(own.neurons),
+                "neuron": own.neurons,
+                "indirect": own.indirect,
+                "indirect_all": own.indirect_all,
+                "second_order": own.second_order,
+                "second_order_all": own.second_order_all,
+            }
+        )
+        for layer, own in found.items()
+    ]
+    return pa.concat_tables(parts) if parts else pa.table({"layer": []})
+
+
+SHOWN = 8
+"""Neurons that are shown where none are asked for."""
+
+_OTHER_MODEL = "the paper's figures are of OpenAI's ViT-B-32 on ImageNet"
+_DEMO = "the demo model is a small CLIP of rendered scenes: its figures say nothing about CLIP"
+
+
+def evidence_report(
+    reproduction: Reproduction, run: Run, caveat: str = "", **more: str
+) -> EvidenceReport:
+    """The report of a finished run; `more` is written into the setting. Raises StoreError for damaged tables."""
+    listing = planned_pictures(run, parts_of(run))
+    return EvidenceReport.of(
+        run,
+        _keys(reproduction, run),
+        _setting(reproduction, caveat or _caveat(reproduction), more),
+        lambda index: reproduction.sweep.collection.read(listing[index]),
+        _cards(reproduction, run),
+    )
+
+
+def write_report(reproduction: Reproduction, run: Run, report: EvidenceReport) -> str:
+    """Put the report's files into the run; where its page is."""
+    folder = f"evidence-{reproduction.ablations(run).name}"
+    places = {name: run.put_file(f"{folder}/{name}", data) for name, data in report.files().items()}
+    return places["report.md"]
+
+
+def _keys(reproduction: Reproduction, run: Run) -> EvidenceKeys:
+    ablations, first_order = reproduction.ablations(run).name, reproduction.first_order(run).name
+    indirect = reproduction.indirect_ablations(run).name
+    return EvidenceKeys(
+        predictions=(ablations, first_order, indirect),
+        ablations=ablations,
+        first_order=first_order,
+        indirect_directions=reproduction.interventions(run).directions.name,
+        directions=reproduction.sweep.keys(run).directions,
+        descriptions={
+            pool.name: reproduction.descriptions(pool, run)[1].name for pool in reproduction.pools
+        },
+    )
+
+
+def _setting(reproduction: Reproduction, caveat: str, more: dict[str, str]) -> Setting:
+    sweep, asked, recipe = reproduction.sweep, reproduction.asked, reproduction.sweep.recipe
+    return Setting(
+        recipe=recipe.name,
+        model=" ".join(filter(None, (sweep.clip.name, recipe.pretrained))),
+        images=recipe.images,
+        images_count=len(sweep.collection),
+        evaluation=asked.images,
+        evaluation_count=len(reproduction.collection),
+        classes=len(reproduction.classes),
+        depth=sweep.clip.layers,
+        layers=sweep.layers,
+        detail_layers=reproduction.detail_layers,
+        split=recipe.split,
+        normalize=recipe.normalize,
+        top=recipe.top,
+        reconstruction=f"{asked.reconstruction}, texts prepared {recipe.preparation}",
+        sizes=reproduction.sizes,
+        neurons_drawn=asked.indirect_neurons,
+        indirect_images=min(asked.indirect_images, len(sweep.collection)),
+        is_paper_model=_is_paper_model(reproduction),
+        caveat=caveat,
+        more={"clipneuron": __version__, **more},
+    )
+
+
+def _is_paper_model(reproduction: Reproduction) -> bool:
+    recipe = reproduction.sweep.recipe
+    return (recipe.model, recipe.pretrained) == ("ViT-B-32", "openai")
+
+
+def _caveat(reproduction: Reproduction) -> str:
+    if reproduction.sweep.recipe.model == "demo":
+        return _DEMO
+    return "" if _is_paper_model(reproduction) else _OTHER_MODEL
+
+
+def _cards(reproduction: Reproduction, run: Run) -> list[NeuronCard]:
+    """The neurons that are asked for, else the most selective ones of the layers in detail."""
+    keys, asked = reproduction.sweep.keys(run), reproduction.asked.neurons
+    if not asked:
+        each = -(-SHOWN // len(reproduction.detail_layers))
+        layers = reproduction.detail_layers
+        return [card for layer in layers for card in selective_neurons(run, keys, layer, each)]
+    layers = tuple(sorted({layer for layer, _ in asked}))
+    return [
+        card
+        for layer in layers
+        for card in neuron_cards(run, keys, layer, [n for other, n in asked if other == layer])
+    ]

@@ -1,0 +1,176 @@
+"""ablations: what the zero-shot classifier says with second-order effects replaced (Fig. 3, 4, 9), in one pass."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from clipneuron.engine.stage import Advance, Output, Resources, Shard
+from clipneuron.lens.ablations import LayerAblation, Replacement, representations, text_replacement
+from clipneuron.lens.effects import SecondOrderLens
+from clipneuron.lens.options import Rule
+from clipneuron.models.clip.model import Clip
+from clipneuron.readers.arrow import neuron_columns, table_of, tensor, unchanging
+from clipneuron.readers.evidence import classifier_of
+from clipneuron.readers.lenses import ClipLoader, Lenses, trace_of
+from clipneuron.readers.pictures import Batch, PictureFeed
+from clipneuron.readers.predictions import Predictions
+from clipneuron.readers.sweep import MeanEffect, mean_effects
+from clipneuron.store.store import Run
+from clipneuron.tables import registry as tables
+from clipneuron.tables.ablations import NONE, Ablation, name_of_texts
+
+Array = Float[np.ndarray, "neuron embed"]
+
+
+@dataclass(frozen=True)
+class AblationsStage:
+    """One pass over labelled pictures: all layers, and at some of them all pools and sizes of texts."""
+
+    name: str
+    clip: ClipLoader
+    pictures: PictureFeed
+    lenses: Lenses
+    batch_size: int
+    classifier: str
+    directions: str
+    reconstructions: Mapping[str, str]
+    """Of each pool of texts, the stage with the sums of its texts."""
+    rule: Rule
+    resources: Resources = Resources(pool="clip")
+
+    writes = ("predictions", "significance")
+    unit = "images"
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The pictures, the classifier, and what effects are replaced by."""
+        stages = (self.pictures.planned, "calibrate", self.directions, self.classifier)
+        return (*stages, *self.reconstructions.values())
+
+    def shards(self, run: Run) -> Sequence[Shard]:
+        """The shards of the labelled pictures."""
+        return self.pictures.shards(run, parts=1)
+
+    def loader(self, run: Run) -> PictureFeed:
+        """Reads and decodes pictures."""
+        return self.pictures
+
+    def share(self, run: Run) -> "Substitutes":
+        """Means, thresholds, directions and sums of texts."""
+        columns = ["layer", "neuron", "direction", "threshold"]
+        known = run.read(self.directions, "directions", columns=columns)
+        return Substitutes(
+            classifier_of(run, self.classifier).matrix,
+            mean_effects(run, self.lenses.layers),
+            _by_layer(known, "direction"),
+            _by_layer(known, "threshold"),
+            {
+                name_of_texts(pool, size): found
+                for pool, stage in self.reconstructions.items()
+                for size, found in _sums(run, stage).items()
+            },
+        )
+
+    def build(self, shared: "Substitutes") -> "AblationsWorker":
+        """A worker with the model and the ablations of every layer."""
+        return AblationsWorker(self, self.clip(), shared)
+
+
+@dataclass(frozen=True)
+class Substitutes:
+    """What all workers replace effects by, as arrays; by layer."""
+
+    classifier: Float[np.ndarray, "class embed"]
+    means: dict[int, MeanEffect]
+    directions: dict[int, Array]
+    thresholds: dict[int, Float[np.ndarray, "neuron"]]
+    texts: dict[str, dict[int, Array]]
+    """By ablation, then by layer; not every layer has them."""
+
+    def of(self, lens: SecondOrderLens, rule: Rule) -> LayerAblation:
+        """The ablations of the lens's layer."""
+        layer, mean = lens.layer, self.means[lens.layer]
+        like = lens.weights.projection
+        directions = unchanging(self.directions[layer]).to(like)
+        replacements = {"pc": Replacement(directions, directions)}
+        for name, found in self.texts.items():
+            if layer in found:
+                sums = unchanging(found[layer]).to(like)
+                replacements[name] = text_replacement(directions, sums, rule)
+        thresholds = unchanging(self.thresholds[layer])
+        mean_effect = mean.coefficients, mean.remainder
+        return LayerAblation(lens, *mean_effect, thresholds, replacements, axes=mean.axes)
+
+
+class AblationsWorker:
+    """Ablates one shard after another."""
+
+    def __init__(self, stage: AblationsStage, clip: Clip, substitutes: Substitutes) -> None:
+        self.stage, self.clip = stage, clip
+        self.classifier = unchanging(substitutes.classifier).to(clip.device)
+        lenses = stage.lenses.on(clip)
+        with torch.inference_mode():
+            self.layers = [substitutes.of(lens, stage.rule) for lens in lenses.values()]
+
+    @torch.inference_mode()
+    def process(self, loaded: Batch, advance: Advance) -> Output:
+        """The tables `predictions` and `significance`."""
+        predictions = Predictions(self.classifier)
+        above = {item.lens.layer: torch.zeros(self.clip.neurons) for item in self.layers}
+        for pictures, pixels in loaded.slices(self.stage.batch_size):
+            trace = trace_of(self.clip, pixels, self.stage.lenses.layers, writes=True)
+            before = representations(trace, normalize=self.stage.lenses.normalize)
+            predictions.add({NONE: before})
+            for item in self.layers:
+                layer, found = item.lens.layer, item.ablated(trace)
+                above[layer] += found.large.sum(0).cpu()
+                ablated = {name: before + change for name, change in found.changes.items()}
+                predictions.add({Ablation(name, layer): rows for name, rows in ablated.items()})
+            advance(len(pictures))
+        advance(len(loaded.failures))
+        tables_of_shard = {
+            "predictions": predictions.table(loaded),
+            "significance": _significance(above, len(loaded.good)),
+        }
+        return Output(tables_of_shard, loaded.failures)
+
+
+def _significance(above: Mapping[int, Tensor], count: int) -> pa.Table:
+    schema = tables.schema("significance")
+    parts = [
+        table_of(
+            {
+                **neuron_columns(layer, 0, len(counts)),
+                "count": pa.array([count] * len(counts), pa.int64()),
+                "above": counts.long().numpy(),
+            },
+            schema,
+        )
+        for layer, counts in above.items()
+    ]
+    return pa.concat_tables(parts)
+
+
+def _sums(run: Run, stage: str) -> dict[int, dict[int, Array]]:
+    """The sums of texts by size, then by layer."""
+    table = run.read(stage, "reconstructions")
+    sizes = np.unique(table["atoms"].to_numpy())
+    return {int(size): _by_layer(_where(table, "atoms", size), "reconstruction") for size in sizes}
+
+
+def _by_layer(table: pa.Table, column: str) -> dict[int, Array]:
+    layers = np.unique(table["layer"].to_numpy())
+    return {
+        int(layer): tensor(_where(table, "layer", layer).sort_by("neuron")[column]).numpy()
+        for layer in layers.tolist()
+    }
+
+
+def _where(table: pa.Table, column: str, value: int) -> pa.Table:
+    return table.filter(pc.equal(table[column], value))

@@ -1,0 +1,1 @@
+"""CLIP models of open_clip, opened up: weights, traces and interventions."""

@@ -1,0 +1,221 @@
+"""One forward pass through an open_clip image tower, and what it leaves behind."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.hooks import RemovableHandle
+
+from clipneuron.lens.trace import LayerNormScale, Trace
+from clipneuron.models.clip.towers import check_tower, tower_weights
+
+__all__ = ["capture", "check_tower", "class_token_attention", "tower_weights"]
+
+
+# no_grad, not inference_mode: inference tensors could never enter autograd or be changed in place later.
+@torch.no_grad()
+def capture(
+    visual: Any,
+    pixels: Float[Tensor, "image 3 height width"],
+    layers: Sequence[int],
+    first_order: bool = False,
+    writes: bool = False,
+) -> Trace:
+    """The trace of one forward pass, which computes the same bits as `visual(pixels)` alone.
+
+    Kept are the activations of `layers` and, for every block after the first of them, the class
+    token's attention and the statistics of ln_1. Activations are the forward pass's own tensors, not
+    copies, in the model's type; attention and statistics are in float32 or better. `writes` keeps what
+    the MLPs of `layers` add to every token, for `SecondOrderLens.layer_effect`.
+
+    Memory per image, in bytes, for T tokens, N neurons, H heads, L blocks of width W and numbers of
+    s bytes: s T N for every layer of `layers`, 4 T (H + 2) for every block after the first of them.
+    In float32 that is 614 kB a layer for ViT-B-32 (6.8 MB for all but the last), 4.2 MB a layer for
+    ViT-L-14 (97 MB for all but the last). `writes` adds s T W for every layer of `layers`, a quarter of
+    its activations: 154 kB a layer for ViT-B-32, 1.1 MB for ViT-L-14. `first_order` adds s W (T + 1) and
+    attention for every block: 1.9 MB for ViT-B-32, 25.4 MB for ViT-L-14.
+    """
+    _check_call(visual, pixels, layers)
+    notes = _Notes()
+    with _hooks(_plan(visual, frozenset(layers), first_order, writes, notes)):
+        output = visual(pixels)
+    return notes.trace(output[0] if isinstance(output, tuple) else output)
+
+
+def class_token_attention(
+    attention: nn.MultiheadAttention, tokens: Float[Tensor, "image token width"]
+) -> Float[Tensor, "image head token"]:
+    """a_i^{l,h}: the row of the attention matrix with which the class token reads, per head.
+
+    The query is folded into the key weights, (W_k^T q_0) x_i, so that no key of any token is ever
+    computed: T times fewer multiplications than the key projection. The key's bias adds the same
+    q_0 b_k to all scores of a head, which softmax drops.
+    """
+    heads = attention.num_heads
+    query_weight, key_weight, _ = attention.in_proj_weight.chunk(3)
+    query = functional.linear(tokens[:, 0], query_weight, attention.in_proj_bias.chunk(3)[0])
+    query = rearrange(query * attention.head_dim**-0.5, "i (h c) -> h i c", h=heads)
+    folded = torch.bmm(query, rearrange(key_weight, "(h c) w -> h c w", h=heads))
+    scores = torch.bmm(folded.transpose(0, 1), tokens.transpose(1, 2))
+    return scores.softmax(dim=-1, dtype=_at_least_float32(tokens))
+
+
+@dataclass
+class _Notes:
+    """What the hooks of one forward pass write down; the fields are those of `Trace`."""
+
+    activations: dict[int, Tensor] = field(default_factory=dict)
+    attention: dict[int, Tensor] = field(default_factory=dict)
+    ln_1: dict[int, LayerNormScale] = field(default_factory=dict)
+    mlp_writes: dict[int, Tensor] = field(default_factory=dict)
+    normalized: dict[int, Tensor] = field(default_factory=dict)
+    mlp_outputs: dict[int, Tensor] = field(default_factory=dict)
+    ln_post: list[LayerNormScale] = field(default_factory=list)
+    stem: list[Tensor] = field(default_factory=list)
+
+    def trace(self, embeddings: Tensor) -> Trace:
+        return Trace(
+            embeddings=embeddings,
+            ln_post=self.ln_post[0],
+            activations=self.activations,
+            attention=self.attention,
+            ln_1=self.ln_1,
+            mlp_writes=self.mlp_writes,
+            normalized=self.normalized,
+            mlp_outputs=self.mlp_outputs,
+            stem=self.stem[0] if self.stem else None,
+        )
+
+
+Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]
+
+
+@contextmanager
+def _hooks(plan: Iterable[tuple[nn.Module, Hook]]) -> Iterator[None]:
+    """Attach the hooks that fill notes; they are gone afterwards, also after an exception."""
+    handles: list[RemovableHandle] = []
+    try:
+        for module, hook in plan:
+            handles.append(module.register_forward_hook(hook))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _plan(
+    visual: Any, layers: frozenset[int], first_order: bool, writes: bool, notes: _Notes
+) -> Iterator[tuple[nn.Module, Hook]]:
+    """Which module gets which hook."""
+    batch_first = visual.transformer.batch_first
+    first = min(layers, default=len(visual.transformer.resblocks))
+    for layer, block in enumerate(visual.transformer.resblocks):
+        if layer in layers:
+            yield block.mlp.gelu, _note_activations(layer, notes, batch_first)
+            if writes:
+                yield block.ls_2, _note_mlp_writes(layer, notes, batch_first)
+        if layer > first:
+            yield block.ln_1, _note_statistics(layer, notes, batch_first)
+        if layer > first or first_order:
+            yield block.ln_1, _note_attention(layer, block.attn, notes, batch_first)
+        if first_order:
+            yield block.ln_1, _note_normalized(layer, notes, batch_first)
+            yield block.ls_2, _note_mlp_output(layer, notes, batch_first)
+    yield visual.ln_post, _note_ln_post(notes)
+
+
+def _note_activations(layer: int, notes: _Notes, batch_first: bool) -> Hook:
+    def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        notes.activations[layer] = _image_first(output, batch_first)
+
+    return hook
+
+
+def _note_mlp_writes(layer: int, notes: _Notes, batch_first: bool) -> Hook:
+    def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        notes.mlp_writes[layer] = _image_first(output, batch_first)
+
+    return hook
+
+
+def _note_statistics(layer: int, notes: _Notes, batch_first: bool) -> Hook:
+    def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        notes.ln_1[layer] = _statistics(module, _image_first(inputs[0], batch_first))
+
+    return hook
+
+
+def _note_attention(
+    layer: int, attention: nn.MultiheadAttention, notes: _Notes, batch_first: bool
+) -> Hook:
+    def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        tokens = _image_first(output, batch_first)
+        notes.attention[layer] = class_token_attention(attention, tokens)
+
+    return hook
+
+
+def _note_normalized(layer: int, notes: _Notes, batch_first: bool) -> Hook:
+    def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        notes.normalized[layer] = _image_first(output, batch_first)
+        if layer == 0:
+            notes.stem.append(_class_token(inputs[0], batch_first))
+
+    return hook
+
+
+def _note_mlp_output(layer: int, notes: _Notes, batch_first: bool) -> Hook:
+    def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        notes.mlp_outputs[layer] = _class_token(output, batch_first)
+
+    return hook
+
+
+def _note_ln_post(notes: _Notes) -> Hook:
+    def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        # [image, width] when the tower pools first, [image, token, width] otherwise
+        tokens = inputs[0]
+        notes.ln_post.append(_statistics(module, tokens if tokens.ndim == 2 else tokens[:, 0]))
+
+    return hook
+
+
+def _statistics(norm: Any, tokens: Float[Tensor, "*tokens width"]) -> LayerNormScale:
+    # the kernel behind layer_norm hands out its statistics: on CPU seven times faster than var_mean
+    _, mean, inverse = torch.native_layer_norm(
+        tokens.to(_at_least_float32(tokens)), norm.normalized_shape, None, None, norm.eps
+    )
+    return LayerNormScale(mean=mean.squeeze(-1), sigma=inverse.squeeze(-1).reciprocal())
+
+
+def _at_least_float32(tensor: Tensor) -> torch.dtype:
+    return torch.promote_types(tensor.dtype, torch.float32)
+
+
+def _image_first(tokens: Tensor, batch_first: bool) -> Float[Tensor, "image token width"]:
+    return tokens if batch_first else tokens.transpose(0, 1)
+
+
+def _class_token(tokens: Tensor, batch_first: bool) -> Float[Tensor, "image width"]:
+    # copied, because a view would keep every token's row alive
+    return _image_first(tokens, batch_first)[:, 0].clone()
+
+
+def _check_call(visual: Any, pixels: Tensor, layers: Sequence[int]) -> None:
+    check_tower(visual)
+    if not len(pixels):
+        raise ValueError("no images: open_clip's towers cannot run on an empty batch; skip it")
+    if visual.training:
+        raise ValueError("the tower is in training mode, which drops patches: call .eval() first")
+    blocks = len(visual.transformer.resblocks)
+    wrong = [layer for layer in layers if not 0 <= layer < blocks]
+    if wrong:
+        raise ValueError(
+            f"layers {wrong} do not exist: this tower has layers 0 to {blocks - 1} (0-based)"
+        )

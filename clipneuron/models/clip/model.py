@@ -1,0 +1,250 @@
+"""A CLIP model behind the few calls that the rest of the house makes."""
+
+import os
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from functools import cached_property, partial
+from typing import Any
+
+import torch
+from einops import reduce
+from jaxtyping import Float
+from open_clip.transformer import VisionTransformer
+from torch import Tensor
+from torch.nn import functional
+
+from clipneuron.lens.trace import TowerWeights, Trace
+from clipneuron.models.clip.capture import capture
+from clipneuron.models.clip.checkpoints import Source, Tokenizer, open_source
+from clipneuron.models.clip.identity import Fact, describe, digest
+from clipneuron.models.clip.preprocess import Preprocess
+from clipneuron.models.clip.tokens import (
+    IMAGENET_CLASSES,
+    IMAGENET_TEMPLATES,
+    default_tokenizer,
+    fill_templates,
+    tokenize,
+)
+from clipneuron.models.clip.towers import tower_weights
+
+__all__ = ["IMAGENET_CLASSES", "IMAGENET_TEMPLATES", "Clip", "load_clip"]
+
+
+def load_clip(
+    model: Any,
+    pretrained: str | os.PathLike[str] | None = None,
+    *,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+    force_quick_gelu: bool | None = None,
+    tokenizer: Tokenizer | None = None,
+    cache_dir: str | None = None,
+) -> "Clip":
+    """A CLIP model in eval mode, ready to be traced.
+
+    `model` is one of
+      * an open_clip architecture, with a tag or a checkpoint file as `pretrained`:
+        load_clip("ViT-B-32", "openai"), load_clip("ViT-L-14", "/path/to/weights.safetensors");
+      * a folder with open_clip_config.json, its weights and perhaps bpe_vocab.txt.gz, or "hf-hub:...";
+      * "demo", the small model shipped with this package;
+      * a model in memory: open_clip's CLIP or CustomTextCLIP, or anything whose `.visual` is an
+        open_clip VisionTransformer. It is used as it is, not copied, and put in eval mode.
+
+    Named models come as float32, on the GPU if there is one; models in memory stay where and what they
+    are; `device` and `dtype` say otherwise. `force_quick_gelu` overrides the activation of both towers;
+    left out, it is what the weights were trained with, as far as the tag, an original OpenAI file or
+    the architecture's name tells. Raises ValueError for what does not exist or what the method does not
+    cover, ConnectionError where a download fails.
+    """
+    if isinstance(model, str | os.PathLike):
+        source = open_source(model, pretrained, force_quick_gelu, cache_dir)
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        dtype = dtype or torch.float32
+    elif pretrained is not None or force_quick_gelu is not None:
+        raise ValueError("a model in memory has its weights and its activation: pass it alone")
+    else:
+        source = Source(type(model).__name__, model, partial(default_tokenizer, model))
+    _prepare(source.network, device, dtype)
+    return Clip(source.network, source.name, (lambda: tokenizer) if tokenizer else source.tokenizer)
+
+
+class Clip:
+    """One CLIP model: traces of its image tower, embeddings of images and texts, its identity.
+
+    Made by `load_clip`. The model must not be changed or moved afterwards: `weights` and `digest` are
+    taken once. Embeddings are raw, as the model puts them out, unless said otherwise.
+    """
+
+    def __init__(self, network: Any, name: str, make_tokenizer: Callable[[], Tokenizer]):
+        self.network = network
+        self.name = name
+        self.visual = _image_tower(network)
+        self.weights: TowerWeights = tower_weights(self.visual)
+        self.preprocess = Preprocess.of_tower(self.visual)
+        self._make_tokenizer = make_tokenizer
+
+    def __repr__(self) -> str:
+        return f"Clip({self.name!r}, {self.layers} layers of {self.neurons} neurons)"
+
+    @property
+    def layers(self) -> int:
+        """Residual blocks of the image tower."""
+        return self.weights.layers
+
+    @property
+    def neurons(self) -> int:
+        """Neurons per layer of the image tower."""
+        return self.weights.neurons
+
+    @property
+    def embed(self) -> int:
+        """The joint space's width."""
+        return self.weights.embed
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the pixels that the image tower reads."""
+        height, width = self.visual.image_size
+        return height, width
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.weights.projection.device
+
+    def on(self, device: torch.device) -> "Clip":
+        """This model on another device, as a copy; itself where it is there already."""
+        if self.device.type == device.type and device.index in (None, self.device.index):
+            return self
+        network = deepcopy(self.network)
+        _prepare(network, device, None)
+        return Clip(network, self.name, self._make_tokenizer)
+
+    def with_gelu_texts(self) -> "Clip":
+        """This model with exact GELU in its text tower, whatever that was trained with, as a copy.
+
+        What the authors' program encodes pools and classifiers with: it leaves out the flag for OpenAI's QuickGELU.
+        Raises ValueError for a model whose text tower is not open_clip's.
+        """
+        network = deepcopy(self.network)
+        tower = getattr(network, "text", network)
+        blocks = getattr(getattr(tower, "transformer", None), "resblocks", None)
+        # An image tower alone has such blocks too, and they are not meant.
+        if blocks is None or not hasattr(network, "encode_text"):
+            raise ValueError(
+                f"{self.name} has no text tower of open_clip's kind, whose activation could be changed"
+            )
+        for block in blocks:
+            block.mlp.gelu = torch.nn.GELU()
+        return Clip(network, self.name, self._make_tokenizer)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type the model computes in."""
+        return self.weights.projection.dtype
+
+    @property
+    def logit_scale(self) -> float:
+        """What cosines are multiplied by before a softmax over texts."""
+        scale = getattr(self.network, "logit_scale", None)
+        if scale is None:
+            raise ValueError(f"{self.name} has no logit_scale: it was given without a text tower")
+        return float(scale.detach().exp())
+
+    @cached_property
+    def architecture(self) -> dict[str, dict[str, Fact]]:
+        """Both towers' shapes, activations and options, as JSON would hold them."""
+        return describe(self.visual, self.network)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the architecture and all weights: equal for models that compute the same."""
+        whole = isinstance(self.network, torch.nn.Module)
+        return digest(self.architecture, (self.network if whole else self.visual).state_dict())
+
+    def trace(
+        self,
+        pixels: Tensor,
+        layers: Sequence[int] | None = None,
+        first_order: bool = False,
+        writes: bool = False,
+    ) -> Trace:
+        """What one forward pass over normalised pixels [image, 3, height, width] leaves behind.
+
+        Kept is what `layers` need: all but the last, if none are named. `writes` and `first_order` keep more, as
+        `capture` says.
+        """
+        chosen = range(self.layers - 1) if layers is None else layers
+        return capture(self.visual, self._readable(pixels), chosen, first_order, writes)
+
+    @torch.no_grad()
+    def encode_images(self, pixels: Tensor) -> Float[Tensor, "image embed"]:
+        """M_image of normalised pixels [image, 3, height, width]."""
+        readable = self._readable(pixels)
+        if not len(readable):  # on which open_clip's towers fail
+            return readable.new_empty(0, self.embed)
+        output = self.visual(readable)
+        embeddings: Tensor = output[0] if isinstance(output, tuple) else output
+        return embeddings
+
+    @torch.no_grad()
+    def encode_texts(
+        self, texts: Sequence[str], batch_size: int = 256
+    ) -> Float[Tensor, "text embed"]:
+        """M_text of each text."""
+        if isinstance(texts, str):
+            raise ValueError("expected a list of texts, got one string: wrap it in a list")
+        if not hasattr(self.network, "encode_text"):
+            raise ValueError(f"{self.name} has no text tower (encode_text): it only reads images")
+        starts = range(0, len(texts), batch_size)
+        parts = [self._encode_batch(texts[start : start + batch_size]) for start in starts]
+        return torch.cat([self.weights.projection.new_empty(0, self.embed), *parts])
+
+    def classifier(
+        self, class_names: Sequence[str], templates: Sequence[str] | None = None
+    ) -> Float[Tensor, "class embed"]:
+        """One unit row per class: the normalised mean of its normalised texts (CLIP, section 3.1.4).
+
+        Templates hold {} where the class name goes; the default are OpenAI's 80 for ImageNet.
+        """
+        chosen = IMAGENET_TEMPLATES if templates is None else templates
+        embeddings = self.encode_texts(fill_templates(class_names, chosen))
+        units = functional.normalize(embeddings, dim=-1)
+        means = reduce(units, "(c t) d -> c d", "mean", t=len(chosen))
+        return functional.normalize(means, dim=-1)
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        return self._make_tokenizer()
+
+    def _encode_batch(self, texts: Sequence[str]) -> Float[Tensor, "text embed"]:
+        tokens = tokenize(self._tokenizer, texts, self.network).to(self.device)
+        embeddings: Tensor = self.network.encode_text(tokens)
+        return embeddings
+
+    def _readable(self, pixels: Tensor) -> Float[Tensor, "image 3 height width"]:
+        """The pixels in the model's type and place; ValueError where it could not read them."""
+        if not pixels.is_floating_point():
+            raise ValueError(
+                f"expected normalised pixels, got {pixels.dtype}: call preprocess.normalize first"
+            )
+        expected = (3, *self.image_size)
+        if pixels.ndim != 4 or tuple(pixels.shape[1:]) != expected:
+            raise ValueError(
+                f"expected pixels of shape [image, {', '.join(map(str, expected))}], got "
+                f"{list(pixels.shape)}: preprocess.decode makes them, torch.stack joins them"
+            )
+        return pixels.to(self.device, self.dtype)
+
+
+def _image_tower(network: Any) -> Any:
+    return (
+        network if isinstance(network, VisionTransformer) else getattr(network, "visual", network)
+    )
+
+
+def _prepare(network: Any, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
+    """Put the network into eval mode, and where and how it is wanted."""
+    for module in (network, _image_tower(network)):
+        if isinstance(module, torch.nn.Module):
+            module.eval().to(device=device, dtype=dtype)

@@ -1,0 +1,1 @@
+"""Language models: chat, and which words mean the same."""

@@ -1,0 +1,1 @@
+"""What stages read: pictures as pixels, stored tables as tensors."""

@@ -1,0 +1,124 @@
+"""Where stages get models and pixels from: by description, so that a stage can travel to another process."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from jaxtyping import UInt8
+from numpy.typing import NDArray
+from torch import Tensor
+
+from clipneuron.data.collections import Picture, Pictures, Reader
+from clipneuron.engine.stage import Shard
+from clipneuron.models.clip.preprocess import PictureError, Preprocess
+from clipneuron.store.errors import UNREACHABLE, ReadError, StoreError
+from clipneuron.store.store import Failure, Run
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The pictures of a shard: `pixels` of those that could be read, in order; failures of the others."""
+
+    pictures: tuple[Picture, ...]
+    good: tuple[Picture, ...]
+    pixels: UInt8[Tensor, "image 3 height width"]
+    failures: tuple[Failure, ...]
+
+    def slices(self, size: int) -> Iterator[tuple[tuple[Picture, ...], Tensor]]:
+        """The good pictures and their pixels, `size` at a time."""
+        for start in range(0, len(self.good), size):
+            yield self.good[start : start + size], self.pixels[start : start + size]
+
+    def rows(self) -> dict[str, pa.Array]:
+        """The columns that say which picture each row is and what became of it."""
+        reasons = {failure.image: failure for failure in self.failures}
+        failed = [reasons.get(picture.image) for picture in self.pictures]
+        return {
+            "index": pa.array([picture.index for picture in self.pictures], pa.int64()),
+            "image": pa.array([picture.image for picture in self.pictures], pa.string()),
+            "label": pa.array([picture.label for picture in self.pictures], pa.int32()),
+            "status": pa.array([item.status if item else "ok" for item in failed], pa.string()),
+            "reason": pa.array([item.reason if item else None for item in failed], pa.string()),
+        }
+
+
+@dataclass(frozen=True)
+class PictureFeed:
+    """A collection seen through a model's preprocessing: shards of pictures in, uint8 pixels out.
+
+    Holds no listing, so that it travels to workers; which pictures a shard has is in the table `plan` of the stage
+    `planned`.
+    """
+
+    reader: Reader
+    preprocess: Preprocess
+    threads: int = 2
+    planned: str = "plan"
+
+    def shards(self, run: Run, parts: int) -> list[Shard]:
+        """The shards in the first `parts` parts of the plan, each with its rows of the plan."""
+        everything = run.read(self.planned, "plan")
+        wanted = everything.filter(pc.less(everything["part"], parts)).combine_chunks()
+        plan = wanted.sort_by([("shard", "ascending"), ("index", "ascending")])
+        encoded = pc.run_end_encode(plan["shard"].combine_chunks())
+        starts = [0, *encoded.run_ends.to_pylist()]
+        rows, repeated = plan.drop_columns("shard"), _repeated(plan)
+        return [
+            Shard(
+                name,
+                stop - start,
+                rows.slice(start, stop - start),
+                int(np.count_nonzero(repeated[start:stop])),
+            )
+            for name, start, stop in zip(
+                encoded.values.to_pylist(), starts, starts[1:], strict=False
+            )
+        ]
+
+    def load(self, shard: Shard) -> Batch:
+        """Read and decode one shard; a picture that cannot be used becomes a failure with its reason.
+
+        Raises StoreError where the place of the pictures does not answer: that says nothing about a picture, and
+        the shard is tried again.
+        """
+        pictures = tuple(Pictures(shard.payload))
+        results: list[Tensor | Failure] = []
+        encoded = self.reader.read_many(pictures)
+        window = (
+            4 * self.threads
+        )  # encoded pictures in memory at a time: map() reads all it is given
+        with ThreadPoolExecutor(self.threads) as pool:
+            for start in range(0, len(pictures), window):
+                some = pictures[start : start + window]
+                results += pool.map(self._decode, some, islice(encoded, len(some)))
+        pairs = list(zip(pictures, results, strict=True))
+        pixels = [result for result in results if isinstance(result, Tensor)]
+        return Batch(
+            pictures,
+            tuple(picture for picture, result in pairs if isinstance(result, Tensor)),
+            torch.stack(pixels) if pixels else torch.empty(0, 3, 1, 1, dtype=torch.uint8),
+            tuple(result for result in results if isinstance(result, Failure)),
+        )
+
+    def _decode(self, picture: Picture, data: bytes | ReadError) -> Tensor | Failure:
+        try:
+            if isinstance(data, ReadError):
+                raise data
+            return self.preprocess.decode(data, picture.image)
+        except (ReadError, PictureError) as error:
+            if error.status == UNREACHABLE:
+                raise StoreError(f"the pictures' place does not answer: {error.reason}") from error
+            return Failure(picture.image, error.status, error.reason)
+
+
+def _repeated(plan: pa.Table) -> NDArray[np.bool_]:
+    """Which rows of a plan, in the order of its shards, are of pictures that stand in an earlier row too."""
+    index = plan["index"].to_numpy()
+    repeated = np.ones(len(index), bool)
+    repeated[np.unique(index, return_index=True)[1]] = False
+    return repeated

@@ -1,0 +1,201 @@
+"""Tables read back as the lens's objects: mean effects, summaries and remainders of a run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from clipneuron.data.collections import Pictures
+from clipneuron.data.plans import latest, to_retry
+from clipneuron.lens.options import Preparation
+from clipneuron.lens.pursuit import prepare
+from clipneuron.lens.summaries import Moments, Summary, merge, top_keys
+from clipneuron.readers.arrow import list_column, neuron_columns, table_of, tensor
+from clipneuron.store.store import Failure, Run
+from clipneuron.tables import registry as tables
+
+
+@dataclass(frozen=True)
+class MeanEffect:
+    """The mean effect b_n of a layer over D, in coefficient space."""
+
+    coefficients: Float[Tensor, "neuron path"]
+    remainder: Float[Tensor, "coordinate"]
+    axes: Float[Tensor, "coordinate axis"]
+    """The axes along which the remainders differ between images."""
+
+
+@dataclass(frozen=True)
+class NeuronBlock:
+    """Neurons first..first+size-1 of one layer: the unit of work of the per-neuron stages."""
+
+    layer: int
+    first: int
+    size: int
+
+    @property
+    def name(self) -> str:
+        """A stable name for the block's shard."""
+        return f"layer-{self.layer:02d}-neurons-{self.first:05d}"
+
+    @property
+    def neurons(self) -> slice:
+        """The block's neurons."""
+        return slice(self.first, self.first + self.size)
+
+    @property
+    def filters(self) -> list[tuple[str, str, int]]:
+        """The block as a filter on tables with the columns layer and neuron."""
+        return [
+            ("layer", "==", self.layer),
+            ("neuron", ">=", self.first),
+            ("neuron", "<", self.first + self.size),
+        ]
+
+
+def neuron_blocks(layers: Sequence[int], neurons: int, size: int) -> list[NeuronBlock]:
+    """All neurons of the layers, at most `size` at a time."""
+    return [
+        NeuronBlock(layer, first, min(size, neurons - first))
+        for layer in layers
+        for first in range(0, neurons, size)
+    ]
+
+
+def mean_effects(run: Run, layers: Sequence[int]) -> dict[int, MeanEffect]:
+    """The mean effects that `calibrate` left, merged over its shards in shard order.
+
+    Raises ValueError when no picture was counted.
+    """
+    sums: dict[int, Moments] = {}
+    for shard in run.committed("calibrate"):
+        means = run.read("calibrate", "means", shards=[shard])
+        remainders = run.read("calibrate", "remainder_means", shards=[shard])
+        for layer in layers:
+            moments = _moments(_of_layer(means, layer), _of_layer(remainders, layer))
+            sums[layer] = sums[layer] + moments if layer in sums else moments
+    return {layer: MeanEffect(*moments.mean, moments.axes) for layer, moments in sums.items()}
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some shards of a stage, as the place to read a table from."""
+
+    stage: str
+    shards: tuple[str, ...]
+
+
+def merged(run: Run, block: NeuronBlock, source: Part) -> Summary:
+    """What the shards know together of a block of neurons; one of them is in memory at a time."""
+    return merge(
+        _summary(run.read(source.stage, "summaries", shards=[shard], filters=block.filters))
+        for shard in source.shards
+    ).ranked()
+
+
+def summary_table(layer: int, first: int, summary: Summary) -> pa.Table:
+    """The table `summaries` for the neurons of a layer from `first` on, a row per neuron."""
+    floats, neurons = pa.list_(pa.float32()), len(summary.keys)
+    columns = {
+        **neuron_columns(layer, first, neurons),
+        "count": pa.array([summary.count] * neurons, pa.int64()),
+        "norm_sum": summary.norm_sum.cpu().numpy(),
+        "square_sum": summary.square_sum.cpu().numpy(),
+        "fourth_sum": summary.fourth_sum.cpu().numpy(),
+        "histogram": list_column(summary.histogram, pa.list_(pa.int64())),
+        "top_norms": list_column(summary.top_norms, floats),
+        "top_images": list_column(summary.top_images, pa.list_(pa.int64())),
+        "top_coefficients": list_column(summary.coefficients, floats),
+    }
+    return table_of(columns, tables.schema("summaries"))
+
+
+def remainders(
+    run: Run, layer: int, swept: Sequence[str]
+) -> tuple[Int[Tensor, "image"], Float[Tensor, "image coordinate"]]:
+    """Numbers and centred remainder coordinates of the pictures of the swept shards, by rising number."""
+    own = [("layer", "==", layer)]
+    table = run.read("effects", "remainders", shards=swept, filters=own).sort_by("index")
+    return tensor(table["index"]), tensor(table["coordinates"])
+
+
+@dataclass(frozen=True)
+class PreparedTexts:
+    """A pool's texts with their prepared embeddings, as an array that processes of a node can share."""
+
+    words: tuple[str, ...]
+    matrix: Float[np.ndarray, "text embed"]
+
+
+def prepared_texts(run: Run, stage: str, preparation: Preparation) -> PreparedTexts:
+    """The pool that a stage has encoded, as the pursuit sees it."""
+    pool = run.read(stage, "text_embeddings").sort_by("text_index")
+    matrix = prepare(tensor(pool["embedding"]), preparation)
+    return PreparedTexts(tuple(pool["text"].to_pylist()), matrix.numpy())
+
+
+def planned_shards(run: Run, parts: int) -> tuple[str, ...]:
+    """Names of the picture shards in the first `parts` parts of the plan, in order."""
+    table = run.read("plan", "plan", columns=["shard", "part"])
+    return tuple(
+        sorted(pc.unique(table.filter(pc.less(table["part"], parts))["shard"]).to_pylist())
+    )
+
+
+def planned_pictures(run: Run, parts: int) -> Pictures:
+    """The pictures in the first `parts` parts of the plan; each stands at its number."""
+    table = run.read("plan", "plan")
+    return Pictures(latest(table.filter(pc.less(table["part"], parts))))
+
+
+def unusable(run: Run) -> dict[tuple[str, str], Failure]:
+    """The pictures whose last try failed, each with the shard of that try, and why; shard by shard."""
+    commits = run.committed("effects").values()
+    failures = {(item.image, commit.shard): item for commit in commits for item in commit.failures}
+    failed: dict[str, set[str]] = {}
+    for image, shard in failures:
+        failed.setdefault(shard, set()).add(image)
+    last = to_retry(run.read("plan", "plan"), failed) if failed else ()
+    return {key: failures[key] for key in sorted(last, key=lambda key: (key[1], key[0]))}
+
+
+def _of_layer(table: pa.Table, layer: int) -> pa.Table:
+    return table.filter(pc.equal(table["layer"], layer))
+
+
+def _moments(means: pa.Table, remainders: pa.Table) -> Moments:
+    coordinates = tensor(remainders["coordinates"])[0]
+    size = len(coordinates)
+    return Moments(
+        int(means["count"][0].as_py()),
+        tensor(means["coefficients"]),
+        coordinates,
+        tensor(remainders["products"])[0].reshape(size, size),
+    )
+
+
+def _summary(table: pa.Table) -> Summary:
+    norms, images = tensor(table["top_norms"]), tensor(table["top_images"])
+    keys = torch.where(images < 0, -1, top_keys(norms, images.clamp(min=0)))
+    return Summary(
+        int(table["count"][0].as_py()),
+        tensor(table["norm_sum"]),
+        tensor(table["square_sum"]),
+        tensor(table["fourth_sum"]),
+        tensor(table["histogram"]),
+        keys,
+        tensor(table["top_coefficients"]).reshape(len(norms), norms.shape[1], -1),
+    )
+
+
+def positions(
+    numbers: Int[Tensor, "image"], wanted: Int[Tensor, "*batch"]
+) -> Int[Tensor, "*batch"]:
+    """Where each wanted picture number stands in the sorted `numbers`; unused places (-1) give 0."""
+    found = np.searchsorted(numbers.numpy(), wanted.clamp(min=0).numpy())
+    return torch.from_numpy(found).clamp(max=max(len(numbers) - 1, 0))

@@ -1,0 +1,90 @@
+"""What no commit names: objects of attempts that came second or died, and writes that never ended."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from clipneuron.store import manifests
+from clipneuron.store.objects.concurrency import in_order
+from clipneuron.store.objects.protocol import Entry, Objects
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """Something that may be removed, for no reader can see it."""
+
+    key: str
+    """Relative to the run."""
+    size: int
+    """Bytes."""
+    age: float
+    """Seconds by the store's clock."""
+    unfinished: Entry | None = None
+    """Of a write that never ended and is no object yet."""
+
+
+def find(objects: Objects, stages: Sequence[str], older_than: float) -> list[Garbage]:
+    """Everything older than so many seconds, by the store's clock, that no marker needs, sorted by key.
+
+    Raises StoreError, also for a marker that can't be read: nobody knows then what it names.
+    """
+    # Listed before the markers are read: what is committed meanwhile is seen to be named.
+    found = [
+        *(entry for prefix in ("attempts/", "data/", "probe-") for entry in objects.entries(prefix))
+    ]
+    unfinished = list(objects.leftovers())
+    limit = (present := objects.present()) - older_than
+    needed = _Needed.by(objects, stages)
+    garbage = [
+        *(Garbage(e.key, e.size, present - e.modified) for e in found if e.modified <= limit),
+        *(
+            Garbage(e.key, e.size, present - e.modified, e)
+            for e in unfinished
+            if e.modified <= limit
+        ),
+    ]
+    return sorted((item for item in garbage if not needed.has(item)), key=lambda item: item.key)
+
+
+def remove(objects: Objects, stages: Sequence[str], garbage: Iterable[Garbage]) -> int:
+    """How many were removed: all but what a marker has come to need meanwhile; raises StoreError.
+
+    An attempt that is neither done nor over could still commit an object between this look and its removal:
+    what is passed here should be older than any attempt lives.
+    """
+    needed = _Needed.by(objects, stages)
+    todo = [item for item in garbage if not needed.has(item)]
+    return sum(in_order(lambda item: _remove(objects, item), todo))
+
+
+@dataclass(frozen=True)
+class _Needed:
+    """What the markers need: the objects that they name, and the records of attempts at other shards."""
+
+    keys: frozenset[str]
+    shards: frozenset[tuple[str, str]]
+
+    @classmethod
+    def by(cls, objects: Objects, stages: Sequence[str]) -> "_Needed":
+        found = [
+            commit for stage in stages for _, commit in manifests.committed(objects, stage).values()
+        ]
+        return cls(
+            frozenset(stored.key for commit in found for stored in commit.objects),
+            frozenset((commit.stage, commit.shard) for commit in found),
+        )
+
+    def has(self, item: Garbage) -> bool:
+        if item.unfinished:
+            return False
+        if item.key.startswith("attempts/"):
+            _, stage, shard, _ = item.key.split("/")
+            return (stage, shard) not in self.shards
+        return item.key in self.keys
+
+
+def _remove(objects: Objects, item: Garbage) -> int:
+    if item.unfinished:
+        objects.discard(item.unfinished)
+    else:
+        objects.delete(item.key)
+    return 1

@@ -1,0 +1,61 @@
+"""Commit markers: where they are, what they say, and what a listing alone tells of them."""
+
+import re
+from collections.abc import Iterator
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+from clipneuron.store import records as commits
+from clipneuron.store.errors import ObjectMissingError
+from clipneuron.store.objects.protocol import Objects
+from clipneuron.store.records import Commit
+
+FOLDER = "commits/"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_Record = TypeVar("_Record", bound=BaseModel)
+
+
+def checked_name(what: str, name: str) -> str:
+    """The name, if it can be a part of a key; raises ValueError."""
+    if _NAME.fullmatch(name):
+        return name
+    raise ValueError(
+        f"the name of a {what} is made of letters, digits, '.', '_' and '-' and starts with a letter or "
+        f"digit, unlike {name!r}"
+    )
+
+
+def folder(stage: str) -> str:
+    """The prefix of a stage's markers; raises ValueError."""
+    return f"{FOLDER}{checked_name('stage', stage)}/"
+
+
+def key(stage: str, shard: str) -> str:
+    """The key of a shard's marker; raises ValueError."""
+    return f"{folder(stage)}{checked_name('shard', shard)}.json"
+
+
+def done(objects: Objects, stage: str) -> set[str]:
+    """The shards that have a marker, by listing alone; raises StoreError."""
+    start = len(folder(stage))
+    return {name[start:].removesuffix(".json") for name in objects.list(folder(stage))}
+
+
+def find(objects: Objects, stage: str, shard: str) -> Commit | None:
+    """The shard's commit, None if there is none; raises StoreError."""
+    try:
+        return load(objects, Commit, key(stage, shard))
+    except ObjectMissingError:
+        return None
+
+
+def load(objects: Objects, kind: type[_Record], name: str) -> _Record:
+    """The record under this key; raises ObjectMissingError, StoreError."""
+    return commits.load(kind, objects.get(name), objects.location(name))
+
+
+def load_many(objects: Objects, kind: type[_Record], names: list[str]) -> Iterator[_Record]:
+    """The records under these keys, in their order, fetched several at a time; raises as `load`."""
+    for name, data in zip(names, objects.get_many(names), strict=True):
+        yield commits.load(kind, data, objects.location(name))

@@ -1,0 +1,235 @@
+"""Objects in a directory: each appears under its key complete or not at all, whatever is killed and whenever.
+
+Bytes are written and synced under `.partial/` first, then linked (create) or renamed (put). Leftovers of
+killed writers stay under `.partial/`, where no listing looks.
+"""
+
+import errno
+import os
+import stat
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.fs as pafs
+
+from clipneuron.store.errors import ObjectMissingError, StoreError
+from clipneuron.store.objects.concurrency import in_order
+from clipneuron.store.objects.keys import parts
+from clipneuron.store.objects.protocol import Entry
+
+PARTIAL = ".partial"
+"""Folder of objects that are being written."""
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV, errno.EMLINK}
+
+
+@dataclass(frozen=True)
+class LocalObjects:
+    """Objects in a directory, which is made with the first write."""
+
+    root: Path
+
+    @property
+    def url(self) -> str:
+        """The directory."""
+        return str(self.root)
+
+    def create(self, key: str, data: bytes) -> bool:
+        """True if created, False if there already; raises StoreError."""
+        path = self._path(key)
+        with _explained("write", path), self._partial(data) as partial:
+            _make_folder(path.parent)
+            if not _link(partial, path):
+                return False
+            _sync_directory(path.parent)
+        return True
+
+    def put(self, key: str, data: bytes) -> None:
+        """Writes or replaces the whole object; raises StoreError."""
+        path = self._path(key)
+        with _explained("write", path), self._partial(data) as partial:
+            _make_folder(path.parent)
+            partial.replace(path)
+            _sync_directory(path.parent)
+
+    def get(self, key: str) -> bytes:
+        """The object's bytes; raises ObjectMissingError, StoreError."""
+        path = self._path(key)
+        with _explained("read", path):
+            return path.read_bytes()
+
+    def size(self, key: str) -> int | None:
+        """The object's length in bytes, None if there is none; raises StoreError."""
+        path = self._path(key)
+        try:
+            with _explained("look at", path):
+                status = path.stat()
+        except ObjectMissingError:
+            return None
+        return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+    def get_many(self, keys: Iterable[str]) -> Iterator[bytes]:
+        """The bytes of each object, in the order of the keys; raises as `get`."""
+        return in_order(self.get, keys)
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """The keys that start with the prefix, sorted; raises StoreError."""
+        yield from sorted(key for key, _ in self._files(prefix))
+
+    def entries(self, prefix: str) -> Iterator[Entry]:
+        """Key, inode-time-size, size and time of each object, sorted by key; raises StoreError."""
+        found = (_entry(key, file) for key, file in self._files(prefix))
+        yield from sorted(entry for entry in found if entry is not None)
+
+    def leftovers(self) -> Iterator[Entry]:
+        """The files that killed or living writers have under `.partial/`."""
+        folder = self.root / PARTIAL
+        with _explained("list", folder):
+            files = list(os.scandir(folder)) if folder.is_dir() else []
+        found = (_entry(f"{PARTIAL}/{file.name}", file) for file in files)
+        yield from (entry for entry in found if entry is not None)
+
+    def discard(self, leftover: Entry) -> None:
+        """Removes a file under `.partial/` if it is there; raises StoreError."""
+        path = self.root / PARTIAL / Path(leftover.key).name
+        with _explained("delete", path):
+            path.unlink(missing_ok=True)
+
+    def present(self) -> float:
+        """The time that the file system gives a file which is written now, be it another host's."""
+        with _explained("write", self.root), self._partial(b"") as partial:
+            return partial.stat().st_mtime
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """The names of the folders directly under the prefix, sorted; raises StoreError."""
+        folder = self.root / prefix
+        with _explained("list", folder):
+            entries = list(os.scandir(folder)) if folder.is_dir() else []
+        yield from sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+
+    def delete(self, key: str) -> None:
+        """Removes the object if it is there; raises StoreError."""
+        path = self._path(key)
+        with _explained("delete", path):
+            path.unlink(missing_ok=True)
+
+    def under(self, folder: str) -> "LocalObjects":
+        """The objects in a sub-directory."""
+        return LocalObjects(self._path(folder))
+
+    def location(self, key: str) -> str:
+        """The object's absolute path."""
+        return str(self._path(key))
+
+    def filesystem(self) -> pafs.FileSystem:
+        """The directory as an Arrow file system."""
+        return pafs.SubTreeFileSystem(str(self.root), pafs.LocalFileSystem())
+
+    def _path(self, key: str) -> Path:
+        return self.root.joinpath(*parts(key))
+
+    def _files(self, prefix: str) -> Iterator[tuple[str, "os.DirEntry[str]"]]:
+        """Every file whose key starts with the prefix, in no order."""
+        folder = prefix.rpartition("/")[0]
+        with _explained("list", self.root / folder):
+            for key, file in _walk(str(self.root / folder), f"{folder}/" if folder else ""):
+                if key.startswith(prefix):
+                    yield key, file
+
+    @contextmanager
+    def _partial(self, data: bytes) -> Iterator[Path]:
+        partial = self.root / PARTIAL / uuid.uuid4().hex
+        _make_folder(partial.parent)
+        try:
+            _write_synced(partial, data)
+            yield partial
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def _link(partial: Path, path: Path) -> bool:
+    """True if the finished file now also has the name `path`, False if that name was taken."""
+    try:
+        os.link(partial, path)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        raise StoreError(
+            f"can't commit {path}: this file system has no hard links ({error.strerror}), and without "
+            "them two attempts at a shard could both commit: keep runs on another file system"
+        ) from error
+    return True
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _make_folder(path: Path) -> None:
+    if path.is_dir():
+        return
+    _make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    _sync_directory(path.parent)
+
+
+def _sync_directory(path: Path) -> None:
+    """Makes a new name survive a power cut, so that no marker can outlive the data it points to."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _walk(folder: str, base: str) -> Iterator[tuple[str, "os.DirEntry[str]"]]:
+    """Files below a folder with their keys; what vanishes meanwhile, or is hidden, is passed over."""
+    try:
+        found = list(os.scandir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for entry in found:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from _walk(entry.path, f"{base}{entry.name}/")
+        else:
+            yield base + entry.name, entry
+
+
+def _entry(key: str, file: "os.DirEntry[str]") -> Entry | None:
+    try:
+        status = file.stat()
+    except FileNotFoundError:
+        return None
+    stamp = f"{status.st_ino}-{status.st_mtime_ns}-{status.st_size}"
+    return Entry(key, stamp, status.st_size, status.st_mtime)
+
+
+@contextmanager
+def _explained(action: str, path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, FileNotFoundError | NotADirectoryError) and action != "write":
+            raise ObjectMissingError(str(path)) from error
+        raise StoreError(
+            f"can't {action} {path}: {error.strerror}{_advice(error.errno)}"
+        ) from error
+
+
+def _advice(number: int | None) -> str:
+    if number in _DISK_FULL:
+        return ". Nothing was left half-written: free some space and run the same command again"
+    if number in _NO_PERMISSION:
+        return ": check who owns it and whether the disk is mounted read-only"
+    return ""

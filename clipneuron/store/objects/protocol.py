@@ -1,0 +1,91 @@
+"""Objects under keys: the few operations that a run needs of the place that keeps it.
+
+The protocol asks for no more than S3 offers: whole objects, never changed in place, and a create that
+refuses to replace. `local.py` keeps them on a disk, `s3_objects.py` in a bucket.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple, Protocol
+
+import pyarrow.fs as pafs
+
+
+class Entry(NamedTuple):
+    """An object as a listing shows it."""
+
+    key: str
+    stamp: str
+    """Changes whenever the object is written again; of an unfinished write, its name."""
+    size: int
+    """Bytes."""
+    modified: float
+    """When it was written, in seconds since 1970 by the store's clock."""
+
+
+class Objects(Protocol):
+    """What a run needs of the place that keeps it; keys are relative paths such as "run/run.json"."""
+
+    @property
+    def url(self) -> str:
+        """Where the objects are, for people."""
+        ...
+
+    def create(self, key: str, data: bytes) -> bool:
+        """True if the object was created, False if one existed already, which then stays untouched."""
+        ...
+
+    def put(self, key: str, data: bytes) -> None:
+        """Writes the whole object or nothing; replaces one that exists."""
+        ...
+
+    def get(self, key: str) -> bytes:
+        """The object's bytes; raises ObjectMissingError."""
+        ...
+
+    def size(self, key: str) -> int | None:
+        """The object's length in bytes, None if there is no such object."""
+        ...
+
+    def get_many(self, keys: Iterable[str]) -> Iterator[bytes]:
+        """The bytes of each object, in the order of the keys, fetched several at a time; raises as `get`."""
+        ...
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """The keys that start with the prefix, in sorted order."""
+        ...
+
+    def entries(self, prefix: str) -> Iterator[Entry]:
+        """What a listing says of each object whose key starts with the prefix, sorted by key."""
+        ...
+
+    def leftovers(self) -> Iterator[Entry]:
+        """Writes that began and never ended; no key reads what they hold."""
+        ...
+
+    def discard(self, leftover: Entry) -> None:
+        """Frees what an unfinished write holds; one that is gone is no error."""
+        ...
+
+    def present(self) -> float:
+        """The store's own time in seconds since 1970, as `Entry.modified` counts it."""
+        ...
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """The names one level below a prefix that ends with "/" (or is empty), in sorted order."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Removes the object; one that does not exist is no error."""
+        ...
+
+    def under(self, folder: str) -> "Objects":
+        """The objects below a folder, with keys relative to it."""
+        ...
+
+    def location(self, key: str) -> str:
+        """The object's address for other programs (DuckDB, pandas, a person)."""
+        ...
+
+    def filesystem(self) -> pafs.FileSystem:
+        """The same objects as an Arrow file system on which keys are paths, to read parts of objects."""
+        ...

@@ -1,0 +1,291 @@
+"""Objects in a bucket: whole objects by single PUTs (large ones in parts), created with If-None-Match.
+
+Every operation asks again while the trouble may pass, for CLIPNEURON_S3_PATIENCE seconds (20) and a last
+try, then says in words what was wrong. A marker is created by one small conditional PUT: the only kind of
+conditional write that S3 stores agree on.
+"""
+
+import asyncio
+import os
+import random
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import pyarrow.fs as pafs
+from fsspec.asyn import sync
+
+from clipneuron.store.errors import StoreError
+from clipneuron.store.objects import s3_errors
+from clipneuron.store.objects.concurrency import in_order
+from clipneuron.store.objects.keys import parts
+from clipneuron.store.objects.protocol import Entry
+from clipneuron.store.objects.s3_client import endpoint, s3_filesystem, split_url
+
+_Answer = TypeVar("_Answer")
+_Call = Callable[[Any], Awaitable[_Answer]]
+_PART = 32 * 2**20
+"""Bytes; objects of at most two parts are sent whole."""
+_PARTS_AT_ONCE = 4
+_LONGEST_PAUSE = 5.0
+
+
+@dataclass(frozen=True)
+class S3Objects:
+    """Objects below a prefix of a bucket; plain data: each process has its own connection."""
+
+    bucket: str
+    prefix: str = ""
+    """Without slashes at its ends; "" is the whole bucket."""
+
+    @property
+    def url(self) -> str:
+        """s3://bucket/prefix."""
+        return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+
+    def create(self, key: str, data: bytes) -> bool:
+        """True if created, False if there already; raises StoreError.
+
+        When the answer to a write got lost, the write sent again meets its own object. Whoever finds the
+        very bytes that it wanted to write has created it: no two attempts write the same.
+        """
+        request = {**self._place(key), "Body": data, "IfNoneMatch": "*"}
+        try:
+            self._ask("write", key, lambda client: client.put_object(**request), explain=False)
+        except s3_errors.TROUBLE as error:
+            if s3_errors.exists_already(error):
+                return self.get(key) == data
+            raise self._explained(error, "write", key) from error
+        return True
+
+    def put(self, key: str, data: bytes) -> None:
+        """Writes or replaces the whole object; raises StoreError."""
+        place = self._place(key)
+        if len(data) > 2 * _PART:
+            self._ask("write", key, lambda client: _put_parts(client, place, data))
+        else:
+            self._ask("write", key, lambda client: client.put_object(**place, Body=data))
+
+    def get(self, key: str) -> bytes:
+        """The object's bytes, as many as the store said; raises ObjectMissingError, StoreError."""
+        place = self._place(key)
+        return self._ask("read", key, lambda client: _get(client, place))
+
+    def size(self, key: str) -> int | None:
+        """The object's length in bytes, None if there is none; raises StoreError."""
+        status = self._status(key)
+        return None if status is None else int(status["ContentLength"])
+
+    def get_many(self, keys: Iterable[str]) -> Iterator[bytes]:
+        """The bytes of each object, in the order of the keys; raises as `get`."""
+        return in_order(self.get, keys)
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """The keys that start with the prefix, in sorted order, a page at a time; raises StoreError."""
+        yield from (entry.key for entry in self.entries(prefix))
+
+    def entries(self, prefix: str) -> Iterator[Entry]:
+        """Key, ETag, size and time of each object, sorted by key, a page at a time; raises StoreError."""
+        for page in self._pages(prefix):
+            for found in page.get("Contents", ()):
+                modified = found["LastModified"].timestamp()
+                yield Entry(self._key(found["Key"]), found["ETag"], found["Size"], modified)
+
+    def leftovers(self) -> Iterator[Entry]:
+        """The multipart uploads that were begun and never ended, in the order of their keys."""
+        request = {"Bucket": self.bucket, "Prefix": self._full("")}
+        for upload in self._ask("list", "", lambda client: _uploads(client, request)):
+            key, name = self._key(upload["Key"]), upload["UploadId"]
+            yield Entry(key, name, self._uploaded(key, name), upload["Initiated"].timestamp())
+
+    def discard(self, leftover: Entry) -> None:
+        """Aborts a multipart upload if it is there; raises StoreError."""
+        request = self._place(leftover.key) | {"UploadId": leftover.stamp}
+        self._ask("delete", leftover.key, lambda client: _abort(client, request))
+
+    def present(self) -> float:
+        """The time, in whole seconds, that the store gives an object which is written now."""
+        key = f"probe-{uuid.uuid4().hex}"
+        try:
+            self.put(key, b"")
+            return float((self._status(key) or {})["LastModified"].timestamp())
+        finally:
+            self.delete(key)
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """The names one level below the prefix, in sorted order; raises StoreError."""
+        for page in self._pages(prefix, Delimiter="/"):
+            for found in page.get("CommonPrefixes", ()):
+                yield self._key(found["Prefix"]).removeprefix(prefix).rstrip("/")
+
+    def delete(self, key: str) -> None:
+        """Removes the object if it is there; raises StoreError."""
+        place = self._place(key)
+        self._ask("delete", key, lambda client: client.delete_object(**place))
+
+    def under(self, folder: str) -> "S3Objects":
+        """The objects below a folder."""
+        return S3Objects(self.bucket, self._full("/".join(parts(folder))))
+
+    def location(self, key: str) -> str:
+        """s3://bucket/prefix/key."""
+        return f"s3://{self.bucket}/{self._full(key)}"
+
+    def filesystem(self) -> pafs.FileSystem:
+        """The prefix as an Arrow file system over the same connection."""
+        whole = pafs.PyFileSystem(pafs.FSSpecHandler(s3_filesystem()))
+        return pafs.SubTreeFileSystem(self.url.removeprefix("s3://"), whole)
+
+    def check(self) -> None:
+        """Raises StoreError if the bucket is not there, or can't be listed with these credentials."""
+        request = {"Bucket": self.bucket, "Prefix": self._full(""), "MaxKeys": 1}
+        self._ask("list", "", lambda client: client.list_objects_v2(**request))
+
+    def _full(self, key: str) -> str:
+        return f"{self.prefix}/{key}" if self.prefix else key
+
+    def _key(self, full: str) -> str:
+        return full.removeprefix(self._full(""))
+
+    def _place(self, key: str) -> dict[str, Any]:
+        return {"Bucket": self.bucket, "Key": self._full("/".join(parts(key)))}
+
+    def _status(self, key: str) -> dict[str, Any] | None:
+        place = self._place(key)
+        try:
+            status: dict[str, Any] = self._ask(
+                "look at", key, lambda client: client.head_object(**place), explain=False
+            )
+        except s3_errors.TROUBLE as error:
+            if s3_errors.missing(error):
+                return None
+            raise self._explained(error, "look at", key) from error
+        return status
+
+    def _pages(self, prefix: str, **options: Any) -> Iterator[dict[str, Any]]:
+        request = {"Bucket": self.bucket, "Prefix": self._full(prefix), **options}
+        while True:
+            page = self._ask("list", prefix, lambda client: client.list_objects_v2(**request))
+            yield page
+            if not page.get("IsTruncated"):
+                return
+            request["ContinuationToken"] = page["NextContinuationToken"]
+
+    def _uploaded(self, key: str, upload: str) -> int:
+        """Bytes that an unfinished upload holds (of its first thousand parts)."""
+        request = self._place(key) | {"UploadId": upload}
+        return self._ask("list", key, lambda client: _uploaded(client, request))
+
+    def _ask(self, action: str, key: str, call: _Call[_Answer], *, explain: bool = True) -> _Answer:
+        filesystem = s3_filesystem()
+        try:
+            answer: _Answer = sync(filesystem.loop, _patiently, filesystem, call)
+        except s3_errors.TROUBLE as error:
+            if not explain:
+                raise
+            raise self._explained(error, action, key) from error
+        return answer
+
+    def _explained(self, error: BaseException, action: str, key: str) -> StoreError:
+        return s3_errors.explained(error, action, self.location(key), endpoint())
+
+
+def open_s3(url: str) -> S3Objects:
+    """The objects at s3://bucket/prefix.
+
+    Raises ValueError for a URL of another shape, StoreError for a bucket that is not there or not ours.
+    """
+    objects = S3Objects(*split_url(url))
+    objects.check()
+    return objects
+
+
+def _patience() -> float:
+    return float(os.environ.get("CLIPNEURON_S3_PATIENCE", 20))
+
+
+async def _patiently(filesystem: Any, call: _Call[_Answer]) -> _Answer:
+    """The answer, asked for again as long as the trouble may pass and patience lasts."""
+    client = await _client(filesystem)
+    clock = asyncio.get_running_loop().time
+    deadline, pause = clock() + _patience(), 0.2
+    while True:
+        try:
+            return await call(client)
+        except s3_errors.TROUBLE as error:
+            if not s3_errors.passing(error) or clock() + pause > deadline:
+                raise
+        await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+        pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+async def _client(filesystem: Any) -> Any:
+    try:
+        return await filesystem.set_session()
+    except ValueError as error:  # an address that is none
+        raise OSError(str(error)) from error
+
+
+async def _get(client: Any, place: dict[str, Any]) -> bytes:
+    answer = await client.get_object(**place)
+    async with answer["Body"] as body:
+        data: bytes = await body.read()
+    if len(data) != answer["ContentLength"]:
+        raise ConnectionError(f"{len(data)} of {answer['ContentLength']} bytes arrived")
+    return data
+
+
+async def _put_parts(client: Any, place: dict[str, Any], data: bytes) -> None:
+    async with _upload(client, place) as upload:
+        limit = asyncio.Semaphore(_PARTS_AT_ONCE)
+
+        async def send(number: int) -> dict[str, Any]:
+            async with limit:
+                body = memoryview(data)[(number - 1) * _PART : number * _PART]
+                sent = await client.upload_part(**upload, PartNumber=number, Body=bytes(body))
+                return {"PartNumber": number, "ETag": sent["ETag"]}
+
+        async with asyncio.TaskGroup() as group:
+            sends = [
+                group.create_task(send(1 + start // _PART)) for start in range(0, len(data), _PART)
+            ]
+        sent = {"Parts": [each.result() for each in sends]}
+        await client.complete_multipart_upload(**upload, MultipartUpload=sent)
+
+
+@asynccontextmanager
+async def _upload(client: Any, place: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+    """A multipart upload, aborted if it does not come to its end; raises the first error of its parts."""
+    begun = await client.create_multipart_upload(**place)
+    upload = place | {"UploadId": begun["UploadId"]}
+    try:
+        yield upload
+    except BaseException as error:
+        with suppress(*s3_errors.TROUBLE):  # what stays is garbage, and must not hide this error
+            await client.abort_multipart_upload(**upload)
+        raise error.exceptions[0] if isinstance(error, ExceptionGroup) else error from None
+
+
+async def _abort(client: Any, upload: dict[str, Any]) -> None:
+    try:
+        await client.abort_multipart_upload(**upload)
+    except s3_errors.TROUBLE as error:
+        if s3_errors.code(error) != "NoSuchUpload":
+            raise
+
+
+async def _uploads(client: Any, request: dict[str, Any]) -> list[dict[str, Any]]:
+    pages = client.get_paginator("list_multipart_uploads").paginate(**request)
+    return [upload async for page in pages for upload in page.get("Uploads", ())]
+
+
+async def _uploaded(client: Any, upload: dict[str, Any]) -> int:
+    try:
+        answer = await client.list_parts(**upload)
+    except s3_errors.TROUBLE as error:
+        if s3_errors.code(error) == "NoSuchUpload":
+            return 0
+        raise
+    return sum(part["Size"] for part in answer.get("Parts", ()))

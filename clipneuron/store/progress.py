@@ -1,0 +1,80 @@
+"""How far a stage is, from listings and its manifest; few markers are read, however many there are."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from clipneuron.store import attempts, manifests, markers
+from clipneuron.store import outlines as announcements
+from clipneuron.store.errors import ObjectMissingError
+from clipneuron.store.objects.concurrency import in_order
+from clipneuron.store.objects.protocol import Objects
+from clipneuron.store.outlines import Cut
+from clipneuron.store.records import Commit
+
+_MOST_READ = 256
+"""Markers that no manifest knows; of more than that a sample is read."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a store knows of the work on one stage, without having read all of its markers."""
+
+    stage: str
+    cut: Cut | None
+    """What it consists of, None where no driver has said so yet."""
+    done: Mapping[str, float]
+    """When each committed shard was committed, in seconds since 1970 by the store's clock."""
+    begun: tuple[str, ...]
+    """Shards with an attempt that began lately and has not ended."""
+    failed_attempts: Mapping[str, int]
+    """Failed attempts at each shard that is not committed."""
+    failed_rows: int
+    """Failed rows of the commits that were looked at."""
+    unseen: int
+    """Commits that were not looked at."""
+
+
+def look(objects: Objects, stage: str, within: float) -> Progress:
+    """How far the stage is; attempts count as alive for `within` seconds. Raises StoreError."""
+    questions: list[Callable[[], Any]] = [
+        partial(announcements.cut, objects, stage),
+        partial(_markers, objects, stage),
+        partial(attempts.in_flight, objects, stage, within),
+        partial(attempts.failed_counts, objects, stage),
+        partial(manifests.failed_rows, objects, stage),
+    ]
+    cut, found, begun, failed, known = in_order(lambda ask: ask(), questions, len(questions))
+    stamps = {shard: stamp for shard, (stamp, _) in found.items()}
+    seen = {shard: rows for shard, (stamp, rows) in known.items() if stamps.get(shard) == stamp}
+    seen |= _read(objects, stage, [shard for shard in found if shard not in seen])
+    return Progress(
+        stage,
+        cut,
+        {shard: time for shard, (_, time) in found.items()},
+        tuple(begun),
+        {shard: count for shard, count in failed.items() if shard not in found},
+        sum(seen.values()),
+        len(found) - len(seen),
+    )
+
+
+def _markers(objects: Objects, stage: str) -> dict[str, tuple[str, float]]:
+    """Stamp and time of each marker, by shard."""
+    start = len(markers.folder(stage))
+    return {
+        entry.key[start:].removesuffix(".json"): (entry.stamp, entry.modified)
+        for entry in objects.entries(markers.folder(stage))
+    }
+
+
+def _read(objects: Objects, stage: str, shards: list[str]) -> dict[str, int]:
+    """Failed rows of these shards or, where they are many, of some that are spread over them."""
+    some = shards[:: -(-len(shards) // _MOST_READ) or 1]
+    keys = [markers.key(stage, shard) for shard in some]
+    try:
+        found = list(markers.load_many(objects, Commit, keys))
+    except ObjectMissingError:  # deleted since it was listed: the next look tells
+        return {}
+    return {commit.shard: len(commit.failures) for commit in found}

@@ -1,0 +1,170 @@
+"""What a run writes about itself as JSON: the run's record, commit markers and failed attempts."""
+
+import json
+import os
+import platform
+import socket
+import traceback
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
+
+from clipneuron.store.errors import StoreError
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class _Record(BaseModel):
+    # Unknown fields are passed over, so that a run written by a later version can still be read.
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class RunRecord(_Record):
+    """run.json: what the run is; written once."""
+
+    name: str
+    fingerprint: str
+    identity: dict[str, Any]
+    """Everything that changes the run's numbers."""
+    details: dict[str, Any]
+    """What is good to know but changes no number: versions, host, the configuration as written."""
+    created_at: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A picture (or another row) of a committed shard that could not be processed, and why."""
+
+    image: str
+    status: str
+    reason: str
+
+
+class Stored(_Record):
+    """One object of a commit: a table's rows of one shard."""
+
+    table: str
+    key: str
+    """Relative to the run."""
+    size: int
+    sha256: str
+    footer: int
+    """Bytes at its end that say where the columns are."""
+    footer_sha256: str
+    rows: int
+
+
+class Commit(_Record):
+    """commits/{stage}/{shard}.json: the shard is done, and these are its objects."""
+
+    stage: str
+    shard: str
+    attempt: str
+    objects: tuple[Stored, ...]
+    failures: tuple[Failure, ...] = ()
+    timings: dict[str, FiniteFloat] = {}
+    host: str
+    pid: int
+    versions: dict[str, str]
+    committed_at: str
+
+    @property
+    def seconds(self) -> float:
+        """The timing called "total", or the sum of the timings where there is none."""
+        return self.timings.get("total", sum(self.timings.values()))
+
+    def stored(self, table: str) -> Stored:
+        """The object that holds a table; raises ValueError that names the tables there are."""
+        for stored in self.objects:
+            if stored.table == table:
+                return stored
+        names = ", ".join(stored.table for stored in self.objects) or "none"
+        raise ValueError(f"stage {self.stage!r} wrote no table {table!r}; it wrote {names}")
+
+
+class Attempt(_Record):
+    """attempts/{stage}/{shard}/{attempt}.json: an attempt at a shard began here."""
+
+    stage: str
+    shard: str
+    attempt: str
+    host: str
+    pid: int
+    started_at: str
+
+
+class FailedAttempt(_Record):
+    """failures/{stage}/{shard}/{attempt}.json: an attempt at a whole shard that ended in an error."""
+
+    stage: str
+    shard: str
+    attempt: int
+    error: str
+    traceback: str
+    host: str
+    pid: int
+    failed_at: str
+
+
+def new_attempt() -> str:
+    """A name that no other attempt has."""
+    return uuid.uuid4().hex[:16]
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def whereabouts() -> dict[str, Any]:
+    """The host and process that this runs in."""
+    return {"host": socket.gethostname(), "pid": os.getpid()}
+
+
+@cache
+def versions() -> Mapping[str, str]:
+    """The versions of what can change a stored number or byte."""
+    found = {"python": platform.python_version()}
+    for package in ("clipneuron", "numpy", "pyarrow", "torch"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def failed_attempt(stage: str, shard: str, attempt: int, error: BaseException) -> FailedAttempt:
+    """The record of an attempt that ended in this error."""
+    return FailedAttempt(
+        stage=stage,
+        shard=shard,
+        attempt=attempt,
+        error=f"{type(error).__name__}: {error}",
+        traceback="".join(traceback.format_exception(error)),
+        failed_at=now(),
+        **whereabouts(),
+    )
+
+
+def dump(record: BaseModel) -> bytes:
+    """The record as indented JSON, for programs and for people."""
+    text = json.dumps(record.model_dump(mode="json"), indent=1, ensure_ascii=False)
+    # Names of files may hold what is no Unicode; a message about one must not stop its own recording.
+    return (text + "\n").encode("utf-8", "replace")
+
+
+def load(kind: type[_Model], data: bytes, location: str) -> _Model:
+    """The record in these bytes; raises StoreError that names the object and the repair."""
+    try:
+        return kind.model_validate_json(data)
+    except ValidationError as error:
+        raise StoreError(
+            f"{location} is damaged ({error.error_count()} problems, first: {error.errors()[0]['msg']}): "
+            "delete it and run the same command again"
+        ) from error

@@ -1,0 +1,95 @@
+"""One object that a commit names: read it, or say in words what is wrong with it."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from clipneuron.store import parquet
+from clipneuron.store.errors import ObjectMissingError, StoreError
+from clipneuron.store.objects.protocol import Objects
+from clipneuron.store.records import Stored
+
+
+def put(objects: Objects, key: str, name: str, table: pa.Table) -> Stored:
+    """The record of a table that was put under this key; built in memory, so it is there whole or not."""
+    data = parquet.encode(table)
+    objects.put(key, data)
+    footer = parquet.footer(data)
+    return Stored(
+        table=name,
+        key=key,
+        size=len(data),
+        sha256=_sha256(data),
+        footer=len(footer),
+        footer_sha256=_sha256(footer),
+        rows=table.num_rows,
+    )
+
+
+def read(
+    objects: Objects, stored: Stored, columns: Sequence[str] | None = None, filters: Any = None
+) -> pa.Table:
+    """The rows of a stored table, or the columns and rows of it that were asked for.
+
+    The object's digest is compared when it is read whole; for a part of it, the digest of the footer and
+    the checksums of the pages. Raises StoreError when the object is missing, damaged or can't be read,
+    ValueError for an unknown column.
+    """
+    if columns is None and filters is None:
+        return parquet.decode(_intact(objects, stored))
+    try:
+        with objects.filesystem().open_input_file(stored.key) as source:
+            if (
+                _sha256(source.read_at(stored.footer, stored.size - stored.footer))
+                == stored.footer_sha256
+            ):
+                return parquet.decode(source, columns, filters)
+    except (pa.ArrowException, OSError):
+        pass  # whether the object, the way to it or the question is at fault is told below
+    data = _intact(objects, stored)
+    try:
+        return parquet.decode(data, columns, filters)
+    except pa.ArrowException as error:
+        raise ValueError(f"can't read table {stored.table!r} as asked: {error}") from error
+
+
+def wrong_bytes(objects: Objects, stored: Stored) -> str:
+    """What is wrong with the object, every byte of it considered, "" if nothing is."""
+    return _read(objects, stored)[1]
+
+
+def _intact(objects: Objects, stored: Stored) -> bytes:
+    data, problem = _read(objects, stored)
+    if problem:
+        raise StoreError(
+            f"{objects.location(stored.key)} {problem}: delete the marker of its shard under commits/ and "
+            "run the same command again; only this shard is computed again"
+        )
+    return data
+
+
+def _read(objects: Objects, stored: Stored) -> tuple[bytes, str]:
+    """The object's bytes and what is wrong with them; read twice before they are called damaged."""
+    data, problem = b"", ""
+    for _ in range(2):
+        try:
+            data = objects.get(stored.key)
+        except ObjectMissingError:
+            return b"", "is missing"
+        if not (problem := _wrong(data, stored)):
+            break
+    return data, problem
+
+
+def _wrong(data: bytes, stored: Stored) -> str:
+    if len(data) != stored.size:
+        return f"has {len(data)} bytes instead of {stored.size}"
+    if _sha256(data) != stored.sha256:
+        return "is damaged: its bytes are not those that were committed"
+    return ""
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,132 @@
+"""What a recipe names, found: its model, its pictures and its texts. The pictures of the demo world are rendered."""
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+
+from clipneuron.config.recipe import Recipe
+from clipneuron.data.opening import Collection, open_collection
+from clipneuron.data.text_pools import Pool, open_pool, pool_of
+from clipneuron.demo import pool as demo_pool
+from clipneuron.demo.collection import (
+    CONTENTS,
+    scene_seed,
+    write_collection,
+    write_things,
+)
+from clipneuron.demo.scenes import sample_scene
+from clipneuron.demo.training.batches import truth_table
+from clipneuron.models.clip.model import IMAGENET_CLASSES, Clip, load_clip
+from clipneuron.store.objects.opening import probe
+from clipneuron.store.objects.protocol import Objects
+
+DEMO_PICTURES = 2000
+_UPLOADS = 16
+
+
+def model_of(recipe: Recipe) -> Clip:
+    """The recipe's model on the CPU, from where workers take it to their devices.
+
+    Raises ValueError for a model that is not there or not of the right kind.
+    """
+    dtype = getattr(torch, recipe.dtype)
+    clip = load_clip(recipe.model, recipe.pretrained, device="cpu", dtype=dtype)
+    return clip.with_gelu_texts() if recipe.text_activation == "gelu" else clip
+
+
+def pictures_of(recipe: Recipe, store: Objects) -> Collection:
+    """Every n-th of the recipe's pictures, at most `limit`; those of the demo world are rendered into the store.
+
+    Raises ValueError when there is nothing to read, or not enough for a direction.
+    """
+    whole = _pictures(recipe.images, store, recipe.seed, recipe.limit or DEMO_PICTURES, False)
+    collection = thinned(whole, recipe.every, recipe.limit)
+    if len(collection) < 2:
+        raise ValueError(
+            "a neuron's direction takes at least 2 pictures, and only one is left of "
+            f"{recipe.images}; look at --images, --every and --limit"
+        )
+    return collection
+
+
+def class_names_in(spec: str) -> tuple[str, ...]:
+    """ImageNet's class names, or the lines of a file, all of which count; raises ValueError."""
+    if spec == "imagenet":
+        return IMAGENET_CLASSES
+    pool = open_pool(spec)
+    if any(pool.dropped.values()):
+        left = ", ".join(f"{count} {why}" for why, count in pool.dropped.items() if count)
+        raise ValueError(
+            f"{spec} cannot name classes, since lines would be left out ({left}): every line needs a name of its own"
+        )
+    return pool.texts
+
+
+def texts_of(recipe: Recipe) -> Pool:
+    """The recipe's pool of texts; raises ValueError."""
+    return pool_of("demo", demo_pool()) if recipe.pool == "demo" else open_pool(recipe.pool)
+
+
+def check_device(name: str) -> None:
+    """Raises ValueError when there is no such device here."""
+    if name == "auto":
+        return
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda", "mps") or (number and not number.isdigit()):
+        raise ValueError(f"there is no device {name!r}: expected auto, cpu, cuda, cuda:1 or mps")
+    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
+        found = torch.cuda.device_count()
+        raise ValueError(f"{name} is not here, torch finds {found} GPUs: use --device auto or cpu")
+
+
+def scene_truth(seed: int, images: Sequence[str], texts: Sequence[str]) -> NDArray[np.bool_]:
+    """Which texts are true of which pictures of the demo world, [text, image]; drawn again, not read."""
+    scenes = [
+        sample_scene(scene_seed(seed, int(image.partition(".")[0])), biased=True)
+        for image in images
+    ]
+    return truth_table(scenes, list(texts)).T
+
+
+def _pictures(images: str, store: Objects, seed: int, count: int, labelled: bool) -> Collection:
+    if images != "demo":
+        return open_collection(images)
+    kind = "demo-things" if labelled else "demo"
+    objects = store.under(f"pictures/{kind}-{seed}-{count}")
+    if objects.size(CONTENTS) is None:
+        probe(objects)  # before minutes of rendering
+        write = write_things if labelled else partial(write_collection, biased=True)
+        _render(objects, partial(write, count=count, seed=seed))
+    return open_collection(objects.url)
+
+
+def _render(objects: Objects, write: Callable[[Path], None]) -> None:
+    """Render the scenes into the store. Their records come last: with them, the collection is complete."""
+    with tempfile.TemporaryDirectory(prefix="clipneuron-") as folder:
+        write(Path(folder))
+        pictures = sorted(path for path in Path(folder).iterdir() if path.name != CONTENTS)
+        with ThreadPoolExecutor(_UPLOADS) as pool:
+            list(pool.map(lambda path: objects.put(path.name, path.read_bytes()), pictures))
+        objects.put(CONTENTS, (Path(folder) / CONTENTS).read_bytes())
+
+
+def thinned(collection: Collection, every: int, limit: int) -> Collection:
+    """Every n-th picture, at most `limit` of them, numbered anew."""
+    kept = range(0, len(collection), every)
+    kept = kept[:limit] if limit else kept
+    if len(kept) == len(collection):
+        return collection
+    listing = collection.listing.take(pa.array(kept, pa.int64()))
+    numbers = pa.array(range(len(kept)), pa.int64())
+    listing = listing.set_column(listing.schema.get_field_index("index"), "index", numbers)
+    exact = f"{collection.digest} {len(kept)} pictures, every {every if len(kept) > 1 else 1}"
+    return replace(collection, listing=listing, digest=hashlib.sha256(exact.encode()).hexdigest())

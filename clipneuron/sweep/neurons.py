@@ -1,0 +1,107 @@
+"""The neurons worth showing first, with their words and top pictures, read from a run's tables."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from clipneuron.store.store import Run
+
+
+@dataclass(frozen=True)
+class NeuronCard:
+    """What is shown of one neuron.
+
+    participation: effective share of pictures that carry its effect, (sum x^2)^2 / (n sum x^4) of centred norms x.
+    share: share of pictures at or above the significance threshold (the norm of its last top picture).
+    words: (text, weight), largest absolute weight first.
+    """
+
+    layer: int
+    neuron: int
+    participation: float
+    explained_variance: float
+    share: float
+    threshold: float
+    top_images: tuple[int, ...]
+    top_norms: tuple[float, ...]
+    top_projections: tuple[float, ...]
+    words: tuple[tuple[str, float], ...]
+
+    @property
+    def signed_words(self) -> str:
+        """The words with the signs of their weights, as in Table 2."""
+        return "  ".join(f"{'+' if weight >= 0 else '-'}{text}" for text, weight in self.words)
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The stages whose tables are shown; `explanations` is None where contents of pictures are unknown."""
+
+    directions: str
+    descriptions: str
+    explanations: str | None
+
+
+def selective_neurons(
+    run: Run, keys: Keys, layer: int, count: int, words: int = 4
+) -> list[NeuronCard]:
+    """The `count` neurons of a layer with the lowest participation among those whose effect is not small.
+
+    Small: a threshold below the layer's median, which leaves out neurons that are selective because they do nothing.
+    """
+    own = [("layer", "==", layer)]
+    table = run.read(keys.directions, "directions", filters=own).sort_by("neuron")
+    thresholds = table["threshold"].to_numpy()
+    participation = table["participation"].to_numpy()
+    candidates = np.where(thresholds >= np.median(thresholds), participation, np.inf)
+    chosen = np.argsort(candidates, kind="stable")[:count]
+    return neuron_cards(run, keys, layer, [int(neuron) for neuron in chosen], words, table)
+
+
+def neuron_cards(
+    run: Run,
+    keys: Keys,
+    layer: int,
+    neurons: Sequence[int],
+    words: int = 4,
+    directions: pa.Table | None = None,
+) -> list[NeuronCard]:
+    """Cards of chosen neurons of a layer, in the order asked for."""
+    own = [("layer", "==", layer), ("neuron", "in", list(neurons))]
+    table = directions or run.read(keys.directions, "directions", filters=own)
+    rows = {row: place for place, row in enumerate(table["neuron"].to_pylist())}
+    spoken = _words(run.read(keys.descriptions, "descriptions", filters=own), words)
+    return [
+        _card(table.slice(rows[neuron], 1).to_pylist()[0], spoken.get(neuron, ()))
+        for neuron in neurons
+    ]
+
+
+def _words(table: pa.Table, words: int) -> Mapping[int, tuple[tuple[str, float], ...]]:
+    found: dict[int, list[tuple[str, float]]] = {}
+    columns = (table[name].to_pylist() for name in ("neuron", "text", "weight"))
+    for neuron, text, weight in zip(*columns, strict=True):
+        found.setdefault(neuron, []).append((text, weight))
+    return {
+        neuron: tuple(sorted(spoken, key=lambda item: -abs(item[1]))[:words])
+        for neuron, spoken in found.items()
+    }
+
+
+def _card(row: Mapping[str, Any], words: Sequence[tuple[str, float]]) -> NeuronCard:
+    count = sum(image >= 0 for image in row["top_images"])
+    return NeuronCard(
+        layer=row["layer"],
+        neuron=row["neuron"],
+        participation=row["participation"],
+        explained_variance=row["explained_variance"],
+        share=row["share"],
+        threshold=row["threshold"],
+        top_images=tuple(row["top_images"][:count]),
+        top_norms=tuple(row["top_norms"][:count]),
+        top_projections=tuple(row["top_projections"][:count]),
+        words=tuple(words),
+    )

@@ -1,0 +1,150 @@
+"""The tables and the picture that end a run: what was done, what each layer is like, its most selective neurons."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from clipneuron.reports.drawing import png
+from clipneuron.store.store import Run
+from clipneuron.sweep.neurons import Keys, NeuronCard, selective_neurons
+from clipneuron.sweep.sheet import contact_sheet
+
+
+@dataclass(frozen=True)
+class LayerFigures:
+    """What one layer is like. Medians over neurons; AUCs are means, NaN where contents are unknown.
+
+    beats_shuffled: share of neurons whose words predict their pictures better than another neuron's words.
+    """
+
+    layer: int
+    neurons: int
+    explained_variance: float
+    participation: float
+    threshold: float
+    auc: float
+    shuffled_auc: float
+    beats_shuffled: float
+
+
+def layer_figures(run: Run, layer: int, keys: Keys) -> LayerFigures:
+    """The figures of one layer."""
+    own = [("layer", "==", layer)]
+    columns = ["explained_variance", "participation", "threshold"]
+    table = run.read(keys.directions, "directions", columns=columns, filters=own)
+    medians = {name: float(np.median(table[name].to_numpy())) for name in columns}
+    mine = others = better = float("nan")
+    if keys.explanations:
+        scores = run.read(keys.explanations, "explanations", filters=own)
+        auc, shuffled = scores["auc"].to_numpy(), scores["shuffled_auc"].to_numpy()
+        scored = ~np.isnan(auc) & ~np.isnan(shuffled)
+        if scored.any():
+            mine, others = float(np.mean(auc[scored])), float(np.mean(shuffled[scored]))
+            better = float(np.mean(auc[scored] > shuffled[scored]))
+    return LayerFigures(
+        layer=layer,
+        neurons=table.num_rows,
+        auc=mine,
+        shuffled_auc=others,
+        beats_shuffled=better,
+        **medians,
+    )
+
+
+def layers_table(figures: Iterable[LayerFigures]) -> Table:
+    """A row per layer."""
+    table = Table(title="Layers (medians over neurons)", title_justify="left")
+    for heading in ("layer", "neurons", "PC 1 explains", "effective share", "threshold"):
+        table.add_column(heading, justify="right")
+    figures = list(figures)
+    scored = any(not np.isnan(row.auc) for row in figures)
+    for heading in ("words' AUC", "shuffled", "beats shuffled") if scored else ():
+        table.add_column(heading, justify="right")
+    for row in figures:
+        cells = [
+            f"{row.layer}",
+            f"{row.neurons:,}",
+            f"{row.explained_variance:.1%}",
+            f"{row.participation:.1%}",
+            f"{row.threshold:.4f}",
+        ]
+        scores = [f"{row.auc:.3f}", f"{row.shuffled_auc:.3f}", f"{row.beats_shuffled:.0%}"]
+        table.add_row(*cells, *(scores if scored else ()))
+    return table
+
+
+def neurons_table(cards: Iterable[NeuronCard]) -> Table:
+    """A row per neuron, with its top words and their signs."""
+    table = Table(title="Most selective neurons", title_justify="left")
+    for heading in ("layer", "neuron", "PC 1 explains", "effective share", "above threshold"):
+        table.add_column(heading, justify="right")
+    table.add_column("top words (signed)", ratio=1)
+    last = None
+    for card in cards:
+        if last not in (None, card.layer):
+            table.add_section()
+        last = card.layer
+        table.add_row(
+            f"{card.layer}",
+            f"#{card.neuron}",
+            f"{card.explained_variance:.1%}",
+            f"{card.participation:.1%}",
+            f"{card.share:.1%}",
+            card.signed_words,
+        )
+    return table
+
+
+def best_of(cards: Sequence[NeuronCard], count: int) -> list[NeuronCard]:
+    """The neurons to show as pictures: taken from the layers in turn, from the last layer back."""
+    layers = sorted({card.layer for card in cards}, reverse=True)
+    queues = [[card for card in cards if card.layer == layer] for layer in layers]
+    turns = [queue[turn] for turn in range(len(cards)) for queue in queues if turn < len(queue)]
+    return sorted(turns[:count], key=lambda card: (-card.layer, card.participation))
+
+
+def _known(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: None if isinstance(value, float) and np.isnan(value) else value
+        for name, value in row.items()
+    }
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a finished run says, for a terminal, a file or a program."""
+
+    layers: list[LayerFigures]
+    cards: list[NeuronCard]
+
+    @classmethod
+    def of(
+        cls,
+        run: Run,
+        layers: Sequence[int],
+        keys: Keys,
+        per_layer: int,
+    ) -> "Findings":
+        """Read a finished run."""
+        cards = [
+            card for layer in layers for card in selective_neurons(run, keys, layer, per_layer)
+        ]
+        return cls([layer_figures(run, layer, keys) for layer in layers], cards)
+
+    def tables(self) -> list[Table]:
+        """Both tables for a terminal."""
+        return [layers_table(self.layers), neurons_table(self.cards)]
+
+    def as_json(self) -> dict[str, object]:
+        """Both tables as plain data; what is unknown is None, since JSON has no NaN."""
+        return {
+            "layers": [_known(asdict(row)) for row in self.layers],
+            "neurons": [_known(asdict(card)) for card in self.cards],
+        }
+
+    def sheet(self, read: Callable[[int], bytes], title: str, rows: int = 12) -> bytes:
+        """The contact sheet as PNG."""
+        return png(contact_sheet(best_of(self.cards, rows), read, title))

@@ -1,0 +1,83 @@
+"""activations: the mean activation of every neuron at every token, which indirect effects are measured from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from clipneuron.engine.stage import Advance, Output, Resources, Shard
+from clipneuron.lens.indirect import ActivationSums
+from clipneuron.models.clip.model import Clip
+from clipneuron.readers.arrow import list_column, table_of
+from clipneuron.readers.lenses import ClipLoader, trace_of
+from clipneuron.readers.pictures import Batch, PictureFeed
+from clipneuron.store.store import Run
+from clipneuron.tables import registry as tables
+
+
+@dataclass(frozen=True)
+class ActivationMeansStage:
+    """Sums the activations of some layers at every token over the pictures of the sweep."""
+
+    clip: ClipLoader
+    pictures: PictureFeed
+    layers: tuple[int, ...]
+    batch_size: int
+    parts: int
+    name: str
+    resources: Resources = Resources(pool="clip")
+
+    reads = ("plan",)
+    writes = ("activation_means",)
+    unit = "images"
+
+    def shards(self, run: Run) -> Sequence[Shard]:
+        """The shards of the plan's first `parts` parts."""
+        return self.pictures.shards(run, self.parts)
+
+    def loader(self, run: Run) -> PictureFeed:
+        """Reads and decodes pictures."""
+        return self.pictures
+
+    def share(self, run: Run) -> None:
+        """Nothing but the model, which the stage brings along."""
+
+    def build(self, shared: None) -> "ActivationMeansWorker":
+        """A worker with the model."""
+        return ActivationMeansWorker(self, self.clip())
+
+
+class ActivationMeansWorker:
+    """Sums one shard after another."""
+
+    def __init__(self, stage: ActivationMeansStage, clip: Clip) -> None:
+        self.stage, self.clip = stage, clip
+
+    @torch.inference_mode()
+    def process(self, loaded: Batch, advance: Advance) -> Output:
+        """The table `activation_means`."""
+        sums: dict[int, ActivationSums] = {}
+        for pictures, pixels in loaded.slices(self.stage.batch_size):
+            trace = trace_of(self.clip, pixels, self.stage.layers)
+            for layer in self.stage.layers:
+                mine = ActivationSums.of(trace.activations[layer])
+                sums[layer] = sums[layer] + mine if layer in sums else mine
+            advance(len(pictures))
+        advance(len(loaded.failures))
+        schema = tables.schema("activation_means")
+        parts = [_sums_table(layer, found) for layer, found in sums.items()]
+        table = pa.concat_tables([schema.empty_table(), *parts])
+        return Output({"activation_means": table}, loaded.failures)
+
+
+def _sums_table(layer: int, found: ActivationSums) -> pa.Table:
+    tokens = len(found.sums)
+    columns = {
+        "layer": pa.array(np.full(tokens, layer, np.int16)),
+        "token": pa.array(range(tokens), pa.int32()),
+        "count": pa.array([found.count] * tokens, pa.int64()),
+        "activations": list_column(found.sums, pa.list_(pa.float64())),
+    }
+    return table_of(columns, tables.schema("activation_means"))

@@ -1,0 +1,170 @@
+"""directions: one direction per neuron, from the top effects of the whole sweep."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import pyarrow as pa
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from clipneuron.engine.stage import Advance, Output, Resources, Shard
+from clipneuron.lens.directions import Directions, first_directions
+from clipneuron.lens.effects import SecondOrderLens
+from clipneuron.lens.metrics import participation
+from clipneuron.lens.summaries import Summary
+from clipneuron.readers.arrow import list_column, neuron_columns, table_of
+from clipneuron.readers.lenses import ClipLoader, Lenses
+from clipneuron.readers.sweep import (
+    MeanEffect,
+    NeuronBlock,
+    Part,
+    mean_effects,
+    merged,
+    neuron_blocks,
+    positions,
+    remainders,
+)
+from clipneuron.store.store import Run
+from clipneuron.tables import registry as tables
+
+
+class Merged(Protocol):
+    """Where the sweep's summaries are, merged as far as they have been."""
+
+    @property
+    def swept(self) -> tuple[str, ...]:
+        """The sweep's shards."""
+        ...
+
+    def top(self, block: NeuronBlock) -> Part:
+        """The place of a block's summaries."""
+        ...
+
+
+@dataclass(frozen=True)
+class DirectionsStage:
+    """Merges the sweep's summaries and solves a small eigenproblem per neuron, block by block."""
+
+    clip: ClipLoader
+    lenses: Lenses
+    neurons: int
+    block: int
+    tree: Merged
+    name: str = "directions"
+    resources: Resources = Resources()
+
+    reads = ("calibrate", "effects")
+    writes = ("directions",)
+    unit = "neurons"
+
+    def shards(self, run: Run) -> Sequence[Shard]:
+        """A shard per block of neurons."""
+        blocks = neuron_blocks(self.lenses.layers, self.neurons, self.block)
+        return [Shard(block.name, block.size, block) for block in blocks]
+
+    def loader(self, run: Run) -> "DirectionsLoader":
+        """Reads and merges what the sweep left of a block."""
+        return DirectionsLoader(run, self.tree)
+
+    def share(self, run: Run) -> dict[int, MeanEffect]:
+        """The mean effects."""
+        return mean_effects(run, self.lenses.layers)
+
+    def build(self, shared: dict[int, MeanEffect]) -> "DirectionsWorker":
+        """A worker with the model's weights and the mean effects."""
+        return DirectionsWorker(self.lenses.on(self.clip()), shared)
+
+
+@dataclass(frozen=True)
+class BlockSummary:
+    """A block's merged summary with the remainders of its top pictures."""
+
+    block: NeuronBlock
+    summary: Summary
+    remainders: Float[Tensor, "neuron top coordinate"]
+
+
+@dataclass
+class DirectionsLoader:
+    """Reads a block's summaries and its layer's remainders, which are kept for the layer's other blocks."""
+
+    run: Run
+    tree: Merged
+    _kept: tuple[int, tuple[Tensor, Tensor]] | None = None
+
+    def load(self, shard: Shard) -> BlockSummary:
+        """The block's rows of every summary, merged."""
+        block: NeuronBlock = shard.payload
+        summary = merged(self.run, block, self.tree.top(block))
+        numbers, coordinates = self._remainders_of(block.layer)
+        used = (summary.top_images >= 0)[..., None]
+        found = coordinates[positions(numbers, summary.top_images)] * used
+        return BlockSummary(block, summary, found)
+
+    def _remainders_of(self, layer: int) -> tuple[Tensor, Tensor]:
+        if self._kept is None or self._kept[0] != layer:
+            self._kept = layer, remainders(self.run, layer, self.tree.swept)
+        return self._kept[1]
+
+
+class DirectionsWorker:
+    """Finds the directions of one block after another."""
+
+    def __init__(self, lenses: dict[int, SecondOrderLens], means: dict[int, MeanEffect]) -> None:
+        self.means, self.lenses = means, lenses
+        self.narrow = {
+            layer: lens.narrowed(means[layer].axes).remainder_basis
+            for layer, lens in lenses.items()
+        }
+
+    @torch.inference_mode()
+    def process(self, loaded: BlockSummary, advance: Advance) -> Output:
+        """The table `directions`."""
+        lens, block = self.lenses[loaded.block.layer], loaded.block
+        basis = lens.basis(block.neurons)
+        found = first_directions(
+            loaded.summary.coefficients,
+            basis.cpu(),
+            loaded.remainders,
+            self.narrow[block.layer].cpu(),
+        )
+        mean = _mean_effect(lens, self.means[block.layer], basis, block)
+        advance(block.size)
+        return Output({"directions": _table(loaded, found, mean)})
+
+
+def _mean_effect(
+    lens: SecondOrderLens, mean: MeanEffect, basis: Tensor, block: NeuronBlock
+) -> Float[Tensor, "neuron embed"]:
+    """b_n of the block in the joint space."""
+    coefficients = mean.coefficients[block.neurons].to(basis)
+    linear = (coefficients[:, None] @ basis)[:, 0]
+    return linear + mean.remainder.to(basis) @ lens.remainder_basis
+
+
+def _table(loaded: BlockSummary, found: Directions, mean: Tensor) -> pa.Table:
+    merged, block, floats = loaded.summary, loaded.block, pa.list_(pa.float32())
+    columns = {
+        **neuron_columns(block.layer, block.first, block.size),
+        "direction": list_column(found.vectors.float(), floats),
+        "mean": list_column(mean.float(), floats),
+        "explained_variance": found.explained_variance.float().numpy(),
+        "threshold": merged.threshold.numpy(),
+        "quantile_98": merged.quantile(0.98).float().numpy(),
+        "share": _share(merged).numpy(),
+        "participation": participation(merged.square_sum, merged.fourth_sum, merged.count)
+        .float()
+        .numpy(),
+        "count": pa.array([merged.count] * block.size, pa.int64()),
+        "top_images": list_column(merged.top_images, pa.list_(pa.int64())),
+        "top_norms": list_column(merged.top_norms, floats),
+        "top_projections": list_column(found.projections.float(), floats),
+    }
+    return table_of(columns, tables.schema("directions"))
+
+
+def _share(merged: Summary) -> Float[Tensor, "neuron"]:
+    used = (merged.keys >= 0).sum(1)
+    return used.float() / max(merged.count, 1)

@@ -1,0 +1,1 @@
+"""Schemas and names of the stored tables."""

@@ -1,0 +1,111 @@
+"""Every table of a run by its name, and the check that it is what its schema says.
+
+To add a table, write a function that returns its schema and name it in `TABLES`.
+"""
+
+from collections.abc import Callable
+
+import pyarrow as pa
+
+from clipneuron.tables import attack as attack_tables
+from clipneuron.tables import evidence as evidence_tables
+from clipneuron.tables import sweep as sweep_tables
+
+
+def schema(name: str, **shape: object) -> pa.Schema:
+    """The schema of a table; `norms` takes `layers` and `neurons`, the others no shape.
+
+    Raises ValueError for a name that is no table.
+    """
+    if name not in TABLES:
+        raise ValueError(f"there is no table {name!r}; there are {', '.join(sorted(TABLES))}")
+    return TABLES[name](**shape)
+
+
+def check(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The table under exactly this schema, in its column order and with its descriptions.
+
+    Raises ValueError that lists every missing, unexpected, wrongly typed column and forbidden null.
+    """
+    problems = [*_misfits(table.schema, schema), *_forbidden_nulls(table, schema)]
+    if problems:
+        name = (schema.metadata or {}).get(b"table", b"table").decode()
+        raise ValueError(f"this is not the table {name!r}: {'; '.join(problems)}")
+    columns = [table.column(field.name) for field in schema]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def conform(name: str, table: pa.Table) -> pa.Table:
+    """The table checked against the schema of its name, the shape being the table's own.
+
+    Raises ValueError as `schema` and `check` do.
+    """
+    return check(table, schema(name, **_shape(name, table.schema)))
+
+
+TABLES: dict[str, Callable[..., pa.Schema]] = {
+    function.__name__: function
+    for function in (
+        sweep_tables.plan,
+        sweep_tables.means,
+        sweep_tables.remainder_means,
+        sweep_tables.norms,
+        sweep_tables.summaries,
+        sweep_tables.remainders,
+        sweep_tables.directions,
+        sweep_tables.descriptions,
+        sweep_tables.text_embeddings,
+        sweep_tables.explanations,
+        sweep_tables.manifest,
+        evidence_tables.classifier,
+        evidence_tables.predictions,
+        evidence_tables.significance,
+        evidence_tables.reconstructions,
+        evidence_tables.first_order_means,
+        evidence_tables.first_order,
+        evidence_tables.activation_means,
+        evidence_tables.indirect,
+        evidence_tables.indirect_directions,
+        attack_tables.words,
+        attack_tables.word_neurons,
+        attack_tables.captions,
+        attack_tables.pictures,
+        attack_tables.verdicts,
+        attack_tables.screening,
+    )
+}
+
+
+def _shape(name: str, found: pa.Schema) -> dict[str, object]:
+    if name != "norms":
+        return {}
+    columns = [field for field in found if field.name.startswith("layer_")]
+    if not all(pa.types.is_fixed_size_list(column.type) for column in columns):
+        raise ValueError("in the table 'norms' every column layer_* is a fixed_size_list<float>")
+    sizes = {column.type.list_size for column in columns}
+    if len(sizes) != 1:
+        raise ValueError(f"the table 'norms' needs columns layer_* of one length, not {sizes}")
+    layers = [column.name.removeprefix("layer_") for column in columns]
+    return {"layers": layers, "neurons": sizes.pop()}
+
+
+def _misfits(found: pa.Schema, declared: pa.Schema) -> list[str]:
+    missing = [f"{f.name} ({f.type}) is missing" for f in declared if f.name not in found.names]
+    extra = [f"{name} was not expected" for name in found.names if name not in declared.names]
+    wrong = [
+        f"{name} is {found.field(name).type}, not {declared.field(name).type}"
+        for name in declared.names
+        if found.names.count(name) == 1 and found.field(name).type != declared.field(name).type
+    ]
+    twice = [f"{name} is there twice" for name in declared.names if found.names.count(name) > 1]
+    return [*missing, *extra, *wrong, *twice]
+
+
+def _forbidden_nulls(table: pa.Table, declared: pa.Schema) -> list[str]:
+    return [
+        f"{field.name} has {table.column(field.name).null_count} nulls, but needs a value everywhere"
+        for field in declared
+        if not field.nullable
+        and table.schema.names.count(field.name) == 1
+        and table.column(field.name).null_count
+    ]

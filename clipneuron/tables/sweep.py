@@ -1,0 +1,233 @@
+"""The tables of a sweep, from the plan of its pictures to what its neurons are described with.
+
+`path` runs over the second-order paths of a neuron (later layers and heads), `top` over its pictures of greatest norm.
+"""
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from clipneuron.tables.columns import (
+    COUNT,
+    IMAGE,
+    INDEX,
+    LABEL,
+    LAYER,
+    NEURON,
+    REASON,
+    STATUS,
+    described,
+    list_of,
+)
+
+
+def plan() -> pa.Schema:
+    """Which pictures there are and which shard each belongs to."""
+    return described(
+        "plan",
+        {
+            "index": INDEX,
+            "image": IMAGE,
+            "shard": (pa.string(), "shard that the picture belongs to"),
+            "label": LABEL,
+            "label_name": (pa.string(), "name of the class, null where unknown"),
+            "source": (pa.string(), "file or object that holds it, relative to the collection"),
+            "offset": (
+                pa.int64(),
+                "row in a Parquet file or first byte in a tar, null for a file of its own",
+            ),
+            "part": (pa.int32(), "0 for the first plan, n for its n-th extension"),
+            "size": (pa.int64(), "bytes of the encoded picture, null in a Parquet file"),
+            "etag": (pa.string(), "S3's mark of the source's content, null elsewhere"),
+        },
+        nullable=("label", "label_name", "offset", "size", "etag"),
+    )
+
+
+def means() -> pa.Schema:
+    """Sums, over the pictures of a shard, of each neuron's coefficients s (calibrate)."""
+    return described(
+        "means",
+        {
+            "layer": LAYER,
+            "neuron": NEURON,
+            "count": COUNT,
+            "coefficients": (list_of(pa.float64()), "sum of the coefficients s over them [path]"),
+        },
+    )
+
+
+def remainder_means() -> pa.Schema:
+    """Sums, over the pictures of a shard, of the effects' remainders (calibrate, split="equal")."""
+    return described(
+        "remainder_means",
+        {
+            "layer": LAYER,
+            "count": COUNT,
+            "coordinates": (list_of(pa.float64()), "sum of the remainders' coordinates over them"),
+            "products": (
+                list_of(pa.float64()),
+                "sum of the coordinates' products [coordinate, coordinate]",
+            ),
+        },
+    )
+
+
+def norms(layers: Sequence[int], neurons: int) -> pa.Schema:
+    """Centred norms |phi - b| of every neuron on every picture, a row per picture (effects)."""
+    effects = list_of(pa.float32(), neurons)
+    return described(
+        "norms",
+        {
+            "index": INDEX,
+            "image": IMAGE,
+            "label": LABEL,
+            "status": STATUS,
+            "reason": REASON,
+        }
+        | {
+            f"layer_{layer}": (
+                effects,
+                f"|phi - b| of the neurons of layer {layer}, null if it failed",
+            )
+            for layer in layers
+        },
+        nullable=("label", "reason", *(f"layer_{layer}" for layer in layers)),
+    )
+
+
+def summaries() -> pa.Schema:
+    """What the pictures of a shard say of each neuron, in a form that merges (effects)."""
+    return described(
+        "summaries",
+        {
+            "layer": LAYER,
+            "neuron": NEURON,
+            "count": COUNT,
+            "norm_sum": (pa.float64(), "sum of |phi - b|"),
+            "square_sum": (pa.float64(), "sum of |phi - b|^2"),
+            "fourth_sum": (pa.float64(), "sum of |phi - b|^4"),
+            "histogram": (list_of(pa.int64()), "pictures per bin of |phi - b|"),
+            "top_norms": (list_of(pa.float32()), "greatest |phi - b|, falling, 0 if unused [top]"),
+            "top_images": (
+                list_of(pa.int64()),
+                "index of the pictures that have them, -1 if unused [top]",
+            ),
+            "top_coefficients": (
+                list_of(pa.float32()),
+                "their centred coefficients s, row after row [top, path]",
+            ),
+        },
+    )
+
+
+def remainders() -> pa.Schema:
+    """What the coefficients of a layer leave out of its effects, a row per picture and layer (effects)."""
+    return described(
+        "remainders",
+        {
+            "index": INDEX,
+            "layer": LAYER,
+            "coordinates": (
+                list_of(pa.float32()),
+                "the remainder, centred, along its principal axes [axis]",
+            ),
+        },
+    )
+
+
+def directions() -> pa.Schema:
+    """The one direction that each neuron writes along in the output space, and how well it does."""
+    return described(
+        "directions",
+        {
+            "layer": LAYER,
+            "neuron": NEURON,
+            "direction": (list_of(pa.float32()), "first principal component r, of unit length"),
+            "mean": (list_of(pa.float32()), "mean effect that was taken off"),
+            "explained_variance": (pa.float32(), "share of the variance along the direction"),
+            "threshold": (
+                pa.float32(),
+                "least |phi - b| among the top pictures",
+            ),
+            "quantile_98": (pa.float32(), "98 % quantile of |phi - b| over all pictures"),
+            "share": (pa.float32(), "share of the pictures whose |phi - b| reaches the threshold"),
+            "participation": (
+                pa.float32(),
+                "effective share of pictures, (sum x^2)^2 / (count sum x^4) of x = |phi - b|",
+            ),
+            "count": (pa.int64(), "pictures that the neuron was seen on"),
+            "top_images": (
+                list_of(pa.int64()),
+                "index of the pictures of greatest |phi - b|, -1 if unused [top]",
+            ),
+            "top_norms": (list_of(pa.float32()), "their |phi - b| [top]"),
+            "top_projections": (list_of(pa.float32()), "their phi - b along the direction [top]"),
+        },
+    )
+
+
+def descriptions() -> pa.Schema:
+    """Each neuron's direction as a sparse sum of texts, a row per text."""
+    return described(
+        "descriptions",
+        {
+            "layer": LAYER,
+            "neuron": NEURON,
+            "atom": (pa.int16(), "place of the text in the decomposition, 0 is the first found"),
+            "text": (pa.string(), "the text"),
+            "text_index": (pa.int32(), "number of the text in its pool"),
+            "weight": (pa.float32(), "its coefficient, with sign"),
+            "residual": (pa.float32(), "|r - r_hat| after this text was added"),
+        },
+    )
+
+
+def manifest() -> pa.Schema:
+    """What a stage has committed, a row per object (one for a commit without any); derived from the commits."""
+    return described(
+        "manifest",
+        {
+            "shard": (pa.string(), "name of the shard"),
+            "table": (pa.string(), "name of the table"),
+            "key": (pa.string(), "the object, relative to the run"),
+            "size": (pa.int64(), "its length in bytes"),
+            "sha256": (pa.string(), "its digest, hexadecimal"),
+            "rows": (pa.int64(), "rows of the table in this shard"),
+            "failed": (pa.int64(), "pictures of the shard that could not be processed"),
+            "seconds": (pa.float64(), "time that the shard took"),
+            "attempt": (pa.string(), "attempt that committed it"),
+            "stamp": (pa.string(), "the store's mark of the marker, in a shard's first row"),
+            "marker": (pa.string(), "the marker's content as JSON, in a shard's first row"),
+        },
+        nullable=("table", "key", "size", "sha256", "rows", "stamp", "marker"),
+    )
+
+
+def text_embeddings() -> pa.Schema:
+    """A text pool as the text tower encodes it, a row per text."""
+    return described(
+        "text_embeddings",
+        {
+            "text_index": (pa.int32(), "number of the text in its pool"),
+            "text": (pa.string(), "the text"),
+            "embedding": (list_of(pa.float32()), "M_text, not normalised [embed]"),
+        },
+    )
+
+
+def explanations() -> pa.Schema:
+    """How well each neuron's words predict its pictures, where the pictures' contents are known."""
+    return described(
+        "explanations",
+        {
+            "layer": LAYER,
+            "neuron": NEURON,
+            "auc": (
+                pa.float32(),
+                "AUC of its own words for its top pictures, NaN if there are none",
+            ),
+            "shuffled_auc": (pa.float32(), "the same with another neuron's words"),
+            "positives": (pa.int32(), "its top pictures with a positive projection"),
+        },
+    )

@@ -1,0 +1,64 @@
+"""Recipes stay what they are: a changed default is a changed experiment."""
+
+import json
+
+import pytest
+from pydantic import ValidationError
+
+from clipneuron.config.named import RECIPES, named_recipe
+
+PAPER = {
+    "split": "equal",
+    "normalize": True,
+    "top": 100,
+    "pool": "words-30k",
+    "preparation": "unit",
+    "atoms": 128,
+    "every": 250,
+    "limit": 0,
+    "dtype": "float32",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "tag", "layers"),
+    [
+        ("vit_b_32", "ViT-B-32", "openai", ()),
+        ("vit_l_14", "ViT-L-14", "laion2b_s32b_b82k", tuple(range(16, 23))),
+    ],
+)
+def test_the_papers_settings_are_frozen(name, model, tag, layers):
+    recipe = named_recipe(name, {"images": "imagenet"})
+    assert (recipe.model, recipe.pretrained, recipe.layers) == (model, tag, layers)
+    assert {field: getattr(recipe, field) for field in PAPER} == PAPER
+
+
+def test_the_demo_needs_nothing_but_its_name():
+    recipe = named_recipe("demo", {})
+    assert (recipe.model, recipe.images, recipe.pool, recipe.limit) == (
+        "demo",
+        "demo",
+        "demo",
+        2000,
+    )
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPES if name != "demo"])
+def test_recipes_for_downloaded_weights_ask_for_pictures(name):
+    with pytest.raises(ValidationError, match="images"):
+        named_recipe(name, {})
+
+
+def test_options_replace_a_recipes_fields_and_a_file_is_a_recipe(tmp_path):
+    file = tmp_path / "late-layers.json"
+    file.write_text(json.dumps({"model": "demo", "images": "demo", "layers": [3, 4], "atoms": 7}))
+    recipe = named_recipe(str(file), {"atoms": 9})
+    assert (recipe.name, recipe.layers, recipe.atoms) == ("late-layers", (3, 4), 9)
+
+
+@pytest.mark.parametrize("content", ["", "[1, 2]", "{"])
+def test_a_file_that_is_no_recipe_is_refused(tmp_path, content):
+    file = tmp_path / "mine.json"
+    file.write_text(content)
+    with pytest.raises(ValueError, match=r"mine\.json"):
+        named_recipe(str(file), {})

@@ -1,0 +1,182 @@
+"""One contract for every stage: declared schema, any batch size, equal bytes twice, empty shards, picklable."""
+
+import pickle
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+
+from clipneuron.data.opening import open_collection
+from clipneuron.engine.stage import Stage
+from clipneuron.readers.sweep import planned_shards
+from clipneuron.store.store import Run
+from clipneuron.sweep.stages.explanations import ExplanationsStage
+from clipneuron.sweep.stages.merge import MergeTree
+from clipneuron.tables import registry as tables
+from tests.samples.world import (
+    clip,
+    finished,
+    quiet_runner,
+    reproduction_of,
+    sweep_of,
+    write_pictures,
+)
+
+NAMES = (
+    "plan",
+    "texts",
+    "calibrate",
+    "effects",
+    "merge",
+    "directions",
+    "descriptions",
+    "explanations",
+    "evaluation",
+    "classifier",
+    "reconstructions",
+    "ablations",
+    "first-order-means",
+    "first-order",
+    "activation-means",
+    "indirect-ablations",
+    "indirect",
+    "indirect-directions",
+)
+
+
+def some_truth(texts: Sequence[str]) -> np.ndarray:
+    """Each text is true of every second picture, from its length on."""
+    return np.array([[(image + len(text)) % 2 == 0 for image in range(12)] for text in texts])
+
+
+@pytest.fixture(scope="module")
+def run_and_stages(tmp_path_factory) -> tuple[Run, dict[str, Stage]]:
+    reproduction = reproduction_of(tmp_path_factory.mktemp("contract"))
+    sweep = reproduction.sweep
+    run, _ = reproduction.run(quiet_runner())
+    swept = planned_shards(run, parts=1)
+    tree = MergeTree.over(swept, sweep.layers, clip().neurons, block=24, fan_in=2)
+    keys = (sweep.keys(run).directions, sweep.keys(run).descriptions)
+    scored = ExplanationsStage(
+        some_truth, *keys, sweep.label, sweep.layers, clip().neurons, words=4, swept=swept
+    )
+    quiet_runner().run([*tree.levels, scored], run)
+    stages = [sweep.plan(), *sweep.stages(run), *tree.levels[:1], scored]
+    stages += [reproduction.plan, *reproduction.stages(run)]
+    # The first of a kind, its longest name first: texts and descriptions are the sweep's.
+    kinds = sorted(NAMES, key=len, reverse=True)
+    kind = {stage.name: next(n for n in kinds if stage.name.startswith(n)) for stage in stages}
+    return run, {kind[stage.name]: stage for stage in reversed(stages)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_tables_follow_their_declared_schema(run_and_stages, name):
+    run, stages = run_and_stages
+    stage = stages[name]
+    commits = run.committed(stage.name)
+    assert list(commits) == [shard.name for shard in stage.shards(run)]
+    for table in stage.writes:
+        assert tables.conform(table, run.read(stage.name, table)).num_rows > 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_shard_twice_gives_equal_tables(run_and_stages, name):
+    run, stages = run_and_stages
+    stage = stages[name]
+    for shard in list(stage.shards(run))[:2]:
+        worker = stage.build(stage.share(run))
+        output = worker.process(stage.loader(run).load(shard), lambda rows: None)
+        assert set(output.tables) == set(stage.writes)
+        for table, rows in output.tables.items():
+            assert rows.equals(run.read(stage.name, table, shards=[shard.name])), (name, table)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_stage_and_its_shards_travel(run_and_stages, name):
+    run, stages = run_and_stages
+    stage = pickle.loads(pickle.dumps(stages[name]))
+    shards = pickle.loads(pickle.dumps(list(stage.shards(run))))
+    assert [shard.name for shard in shards] == [shard.name for shard in stages[name].shards(run)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_progress_counts_every_row_once(run_and_stages, name):
+    run, stages = run_and_stages
+    stage = stages[name]
+    for shard in stage.shards(run):
+        counted: list[int] = []
+        worker = stage.build(stage.share(run))
+        worker.process(stage.loader(run).load(shard), counted.append)
+        assert sum(counted) == shard.rows
+
+
+def close(one, other, table: str) -> None:
+    for name in one.column_names:
+        a, b = one[name].combine_chunks(), other[name].combine_chunks()
+        if "list" in str(a.type):
+            a, b = a.drop_null().flatten(), b.drop_null().flatten()
+        a, b = a.to_pylist(), b.to_pylist()
+        if name == "histogram" or not a or not isinstance(a[0], float):
+            assert a == b, (table, name)
+        else:
+            np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-5, err_msg=f"{table}.{name}")
+
+
+@pytest.mark.parametrize("split", ["equal", "centered"])
+def test_batch_and_shard_size_do_not_change_the_results(tmp_path, split):
+    _, one = finished(tmp_path, "one", batch_size=1, split=split)
+    _, seven = finished(tmp_path, "seven", batch_size=7, shard_size=3, split=split)
+    for table in ("norms",):
+        close(one.read("effects", table), seven.read("effects", table), table)
+    columns = ["layer", "neuron", "direction", "threshold", "explained_variance", "top_images"]
+    close(
+        one.read("directions", "directions", columns=columns),
+        seven.read("directions", "directions", columns=columns),
+        "directions",
+    )
+
+
+def test_a_shard_without_any_usable_picture_is_committed_all_the_same(tmp_path):
+    pictures = write_pictures(tmp_path / "pictures", 12)
+    for number in range(4, 8):
+        (pictures / f"{number:03d}.png").write_bytes(b"not a picture")
+    sweep = sweep_of(tmp_path)
+    run, _ = sweep.run(quiet_runner(max_failed_share=0.5))
+    norms = run.read("effects", "norms")
+    assert norms.num_rows == 12
+    failed = [row for row in norms.to_pylist() if row["status"] != "ok"]
+    assert [row["image"] for row in failed] == [f"{number:03d}.png" for number in range(4, 8)]
+    assert all(row["reason"] and row["layer_0"] is None for row in failed)
+    directions = run.read("directions", "directions")
+    assert set(directions["count"].to_pylist()) == {8}
+    assert not set(range(4, 8)) & set(np.concatenate(directions["top_images"].to_pylist()))
+
+
+def test_the_sweep_equals_the_lens_on_all_pictures_at_once(tmp_path):
+    """Norms, means and directions of the sharded run against one trace of everything."""
+    from clipneuron.lens.effects import SecondOrderLens
+
+    sweep, run = finished(tmp_path)
+    collection = open_collection(tmp_path / "pictures")
+    numbers = [number for number in range(12) if number != 5]
+    pixels = [clip().preprocess.decode(collection.read(collection.pictures[n])) for n in numbers]
+    with torch.inference_mode():
+        trace = clip().trace(clip().preprocess.normalize(torch.stack(pixels)))
+        for layer in sweep.layers:
+            effects = SecondOrderLens(clip(), layer).effects(trace).double()
+            centred = effects - effects.mean(0)
+            rows = run.read("directions", "directions", filters=[("layer", "==", layer)])
+            norms = run.read("effects", "norms")[f"layer_{layer}"].to_pylist()
+            stored = np.array([norms[number] for number in numbers])
+            np.testing.assert_allclose(stored, centred.norm(dim=-1), rtol=1e-3, atol=1e-6)
+            np.testing.assert_allclose(
+                np.array(rows["mean"].to_pylist()), effects.mean(0), rtol=1e-3, atol=1e-6
+            )
+            for neuron in range(0, clip().neurons, 7):
+                top = centred[:, neuron].norm(dim=-1).argsort(descending=True)[:5]
+                _, sizes, right = torch.linalg.svd(centred[top, neuron], full_matrices=False)
+                direction = torch.tensor(rows["direction"][neuron].as_py(), dtype=torch.float64)
+                assert rows["top_images"][neuron].as_py() == [numbers[place] for place in top]
+                if sizes[1] < 0.95 * sizes[0]:
+                    assert abs(direction @ right[0]) > 1 - 1e-4

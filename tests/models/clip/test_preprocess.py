@@ -1,0 +1,245 @@
+import pickle
+import struct
+import warnings
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+
+import numpy as np
+import pytest
+import torch
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from PIL import Image
+
+from clipneuron.models.clip.preprocess import PictureError, Preprocess
+from tests.samples.towers import tiny_tower
+
+SIZE = (32, 32)
+STATISTICS = {"mean": (0.4, 0.5, 0.6), "std": (0.2, 0.3, 0.4)}
+
+
+def preprocess(**options):
+    return Preprocess(**{"size": SIZE, **STATISTICS, **options})
+
+
+def noise(width=50, height=40, seed=0, channels=3):
+    values = np.random.default_rng(seed).integers(0, 256, (height, width, channels), dtype=np.uint8)
+    return Image.fromarray(values.squeeze())
+
+
+def encoded(image, kind="PNG", **options):
+    buffer = BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def rotated_by_exif():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return encoded(noise(), "JPEG", exif=exif)
+
+
+def sixteen_bit():
+    values = np.random.default_rng(0).integers(0, 65536, (40, 50), dtype=np.uint16)
+    return encoded(Image.fromarray(values))
+
+
+def palette_with_transparency():
+    return encoded(noise().quantize(16), transparency=bytes(range(16)))
+
+
+def animation():
+    return encoded(noise(), "GIF", save_all=True, append_images=[noise(seed=1)])
+
+
+PICTURES = {
+    "png": lambda: encoded(noise()),
+    "jpeg": lambda: encoded(noise(), "JPEG"),
+    "progressive_jpeg": lambda: encoded(noise(), "JPEG", progressive=True),
+    "webp": lambda: encoded(noise(), "WEBP"),
+    "tiff": lambda: encoded(noise(), "TIFF"),
+    "bmp": lambda: encoded(noise(), "BMP"),
+    "exif": rotated_by_exif,
+    "cmyk": lambda: encoded(noise().convert("CMYK"), "JPEG"),
+    "sixteen_bit": sixteen_bit,
+    "palette": lambda: encoded(noise().quantize(16)),
+    "palette_with_transparency": palette_with_transparency,
+    "alpha": lambda: encoded(noise(channels=4)),
+    "grey": lambda: encoded(noise().convert("L")),
+    "grey_alpha": lambda: encoded(noise().convert("LA")),
+    "black_and_white": lambda: encoded(noise().convert("1")),
+    "float": lambda: encoded(noise().convert("F"), "TIFF"),
+    "animation": animation,
+    "one_pixel": lambda: encoded(noise(1, 1)),
+    "line": lambda: encoded(noise(300, 1)),
+    "wide": lambda: encoded(noise(301, 33)),
+    "high": lambda: encoded(noise(31, 200)),
+    "exact": lambda: encoded(noise(32, 32)),
+    "large": lambda: encoded(noise(900, 700)),
+}
+
+SETTINGS = {
+    "default": {},
+    "bilinear": {"interpolation": "bilinear"},
+    "longest": {"resize_mode": "longest", "fill_color": 77},
+    "squash": {"resize_mode": "squash"},
+    "rectangle": {"size": (24, 40)},
+    "rectangle_longest": {"size": (24, 40), "resize_mode": "longest"},
+    "rectangle_squash": {"size": (24, 40), "resize_mode": "squash"},
+}
+
+
+def transform_of_open_clip(options):
+    settings = PreprocessCfg(**{"size": SIZE, **STATISTICS, **options})
+    return image_transform_v2(settings, is_train=False)
+
+
+def assert_same_as_open_clip(data, options):
+    """The same pixels bit for bit; and where open_clip fails, so do we."""
+    ours = preprocess(**options)
+    try:
+        expected = transform_of_open_clip(options)(Image.open(BytesIO(data)))
+    except Exception:
+        with pytest.raises(PictureError):
+            ours.decode(data)
+        return
+    pixels = ours.decode(data)
+    assert pixels.dtype == torch.uint8
+    assert pixels.shape == (3, *ours.size)
+    assert torch.equal(ours.normalize(pixels), expected)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("options", SETTINGS)
+@pytest.mark.parametrize("kind", PICTURES)
+def test_pixels_are_open_clips_own(kind, options):
+    assert_same_as_open_clip(PICTURES[kind](), SETTINGS[options])
+
+
+@pytest.mark.parametrize("kind", [kind for kind in PICTURES if kind != "line"])
+def test_every_kind_of_picture_is_read(kind):
+    assert preprocess().decode(PICTURES[kind]()).shape == (3, 32, 32)
+
+
+def test_a_tower_says_how_its_pixels_are_made():
+    tower = tiny_tower(image_size=(16, 40))
+    assert Preprocess.of_tower(tower).size == (16, 40)
+    assert Preprocess.of_tower(tower).mean == pytest.approx((0.48145466, 0.4578275, 0.40821073))
+    tower.preprocess_cfg = {"mean": 0.5, "std": [0.1, 0.2, 0.3], "resize_mode": "squash"}
+    made = Preprocess.of_tower(tower)
+    assert (made.mean, made.std, made.resize_mode) == ((0.5,) * 3, (0.1, 0.2, 0.3), "squash")
+
+
+def test_batches_normalise_like_single_pictures_in_any_type():
+    ours = preprocess()
+    pixels = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
+    batch = ours.normalize(pixels)
+    assert torch.equal(batch[2], ours.normalize(pixels[2]))
+    exact = ours.normalize(pixels, dtype=torch.float64)
+    torch.testing.assert_close(batch.double(), exact, atol=1e-6, rtol=1e-6)
+    assert ours.normalize(pixels, device="cpu", dtype=torch.bfloat16).dtype == torch.bfloat16
+    assert pixels.dtype == torch.uint8
+
+
+def test_floats_are_not_normalised_twice():
+    with pytest.raises(ValueError, match="uint8"):
+        preprocess().normalize(torch.zeros(3, 32, 32))
+
+
+def bomb(width, height):
+    """A PNG of a few bytes that claims a size."""
+
+    def chunk(kind, body):
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    pixels = chunk(b"IDAT", zlib.compress(b""))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + pixels + chunk(b"IEND", b"")
+
+
+BROKEN = {
+    "empty": (b"", "empty"),
+    "text": (b"these are words", "not_an_image"),
+    "html": (b"<html><body>404</body></html>", "not_an_image"),
+    "zeros": (bytes(1000), "not_an_image"),
+    "half_jpeg": (encoded(noise(), "JPEG")[:600], "truncated"),
+    "half_png": (encoded(noise())[:600], "truncated"),
+    "header_only": (encoded(noise())[:20], "truncated"),
+    "bomb": (bomb(60_000, 60_000), "too_large"),
+    "beyond_the_limit": (bomb(13_400, 13_400), "too_large"),
+    "line": (encoded(noise(20_000, 1)), "too_large"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_picture_says_what_is_wrong(kind):
+    data, status = BROKEN[kind]
+    limit = {"max_pixels": 1_000_000} if kind == "line" else {}
+    with pytest.raises(PictureError, match=r"cat\.jpg: ") as caught:
+        preprocess(**limit).decode(data, "cat.jpg")
+    assert caught.value.status == status
+    assert caught.value.reason == str(caught.value)
+
+
+def status_of(data):
+    try:
+        assert preprocess().decode(data).shape == (3, 32, 32)
+    except PictureError as error:
+        return error.status
+    return "ok"
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "tiff", "animation", "bmp"])
+def test_flipped_bytes_never_raise_anything_else(kind):
+    generator = np.random.default_rng(0)
+    whole = np.frombuffer(PICTURES[kind](), dtype=np.uint8)
+    statuses = set()
+    for _ in range(30):
+        broken = whole.copy()
+        broken[generator.integers(0, len(broken), 12)] = generator.integers(0, 256, 12)
+        statuses.add(status_of(broken.tobytes()))
+    assert statuses <= {"ok", "not_an_image", "truncated", "corrupt", "too_large"}
+
+
+def test_the_limit_is_a_parameter():
+    data = encoded(noise(50, 40))
+    assert preprocess(max_pixels=2000).decode(data).shape == (3, 32, 32)
+    with pytest.raises(PictureError, match="50 x 40 pixels"):
+        preprocess(max_pixels=1999).decode(data)
+
+
+def test_an_error_survives_the_way_between_processes():
+    error = pickle.loads(pickle.dumps(PictureError("corrupt", "cat.jpg: why")))
+    assert (error.status, error.reason, str(error)) == ("corrupt", "cat.jpg: why", "cat.jpg: why")
+
+
+def test_preprocess_is_picklable_after_use():
+    ours = preprocess()
+    data = PICTURES["jpeg"]()
+    pixels = ours.decode(data)
+    again = pickle.loads(pickle.dumps(ours))
+    assert again == ours
+    assert torch.equal(again.decode(data), pixels)
+
+
+def test_pillows_warnings_stay_inside():
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        preprocess().decode(palette_with_transparency())
+        with pytest.raises(PictureError):
+            preprocess().decode(bomb(9_500, 9_500))  # between Pillow's warning and its refusal
+        assert not seen
+        warnings.warn("others may still speak", stacklevel=1)
+        assert len(seen) == 1
+
+
+def test_threads_read_alike_and_leave_the_warning_filters_alone():
+    before = list(warnings.filters)
+    data = [encoded(noise(seed=seed)) for seed in range(40)]
+    ours = preprocess()
+    with ThreadPoolExecutor(8) as pool:
+        parallel = list(pool.map(ours.decode, data))
+    assert all(map(torch.equal, parallel, map(ours.decode, data)))
+    assert warnings.filters == before

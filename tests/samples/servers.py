@@ -1,0 +1,80 @@
+"""Real servers for the tests: S3 over HTTP, by moto in a process of its own, and by a Ceph where there is one."""
+
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from clipneuron.store.objects.s3_client import s3_filesystem
+from tests.samples import ceph
+
+_MOTO = """
+import sys
+from moto.server import ThreadedMotoServer
+
+server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+server.start()
+print(server.get_host_and_port()[1], flush=True)
+sys.stdin.read()  # until the tests end, however they end
+"""
+
+
+@pytest.fixture(scope="session")
+def moto_server() -> Iterator[str]:
+    """The address of an S3 server that accepts any credentials and forgets everything at its end."""
+    server = subprocess.Popen(
+        [sys.executable, "-c", _MOTO],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert server.stdout is not None
+    port = server.stdout.readline().strip()
+    assert port, "moto's server did not start"
+    yield f"http://127.0.0.1:{port}"
+    server.kill()
+    server.wait()
+
+
+@pytest.fixture(scope="session")
+def radosgw() -> Iterator[str]:
+    """The address of Ceph's S3, which checks signatures; skipped where Ceph is not installed."""
+    if absent := ceph.missing():
+        pytest.skip(f"Ceph's S3 is not installed: {', '.join(absent)} not found")
+    with ceph.running() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def ceph_url(radosgw: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A fresh bucket, s3://bucket-..., on Ceph; the environment's settings point there during the test."""
+    use_server(monkeypatch, radosgw, ceph.KEY, ceph.SECRET)
+    return new_bucket()
+
+
+@pytest.fixture
+def s3_url(moto_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A fresh bucket, s3://bucket-..., on moto; the environment's settings point there during the test."""
+    use_server(monkeypatch, moto_server, "test", "test")
+    return new_bucket()
+
+
+def use_server(monkeypatch: pytest.MonkeyPatch, endpoint: str, key: str, secret: str) -> None:
+    """Points the environment, and with it this process and its children, at one S3 server."""
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+def new_bucket() -> str:
+    """The address of a bucket that nobody else has, on the server that the environment points at."""
+    bucket = f"bucket-{uuid.uuid4().hex[:12]}"
+    s3_filesystem().call_s3("create_bucket", Bucket=bucket)
+    return f"s3://{bucket}"
