@@ -7,7 +7,7 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
-pytest_plugins = ["tests.samples.servers"]
+pytest_plugins = ["tests.samples.servers", "tests.samples.places"]
 
 install_import_hook(["clipneuron.lens", "clipneuron.models"], "beartype.beartype")
 
