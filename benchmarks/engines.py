@@ -36,6 +36,7 @@ from clipneuron.engine.ray_data import RayData
 from clipneuron.engine.runner import Runner
 from clipneuron.engine.stage import Shard, Stage
 from clipneuron.models.clip.model import load_clip
+from clipneuron.readers.sweep import Planned
 from clipneuron.store.store import Run, Store
 from clipneuron.sweep.pipeline import Sweep
 
@@ -116,7 +117,7 @@ def measure(options: argparse.Namespace) -> tuple[float, float]:
     way: str = options.way
     swept = sweep(options)
     run = swept.open()
-    stage = next(stage for stage in swept.stages(run) if stage.name == "effects")
+    stage = swept.stages(Planned.of(run)).effects
     shards = stage.shards(run)
     if way == "Ray, finished run":
         with connected(ClusterOptions(), ("clip",)):

@@ -40,6 +40,7 @@ from clipneuron.models.language.transformers import TransformersCaptioner
 from clipneuron.models.painting.diffusion import DiffusersPainter
 from clipneuron.models.painting.painter import Order, Painter
 from clipneuron.models.painting.pipelines import PipelineSource
+from clipneuron.readers.sweep import Planned
 from clipneuron.store.store import Store
 
 WORDS = ("cars", "a road", "traffic lights", "houses", "two people", "a street", "a bus", "trees")
@@ -227,14 +228,14 @@ def produce(store: Path, pairs: int) -> dict[str, list[float]]:
     """In a process of its own: pictures, seconds of each stage, and MiB after the sweep and after each of them."""
     line, runner = _line(store, pairs), _runner()
     run, _ = line.sweep.run(runner)
-    runner.run_stage(line.classifier, run)
-    seconds, peaks, stages = [], [_peak()], line.stages(run)[1:]
-    for name, stage in zip(STAGES, stages, strict=True):
-        if not stage.name.startswith(name):
-            raise RuntimeError(f"the line has {stage.name} where {name} was expected")
+    stages = line.stages(Planned.of(run))
+    runner.run_stage(stages.classifier, run)
+    seconds, peaks = [], [_peak()]
+    for kind in STAGES:
+        (stage,) = (stage for stage in stages.all[-len(STAGES) :] if stage.kind == kind)
         seconds.append(runner.run_stage(stage, run).seconds)
         peaks.append(_peak())
-    pictures = run.read(line.pictures(run).name, "pictures", columns=["status"])
+    pictures = run.read(stages.pictures.name, "pictures", columns=["status"])
     painted = sum(status == "ok" for status in pictures["status"].to_pylist())
     return {"pictures": [painted], "seconds": seconds, "peaks": peaks}
 

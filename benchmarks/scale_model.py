@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from shards import Measured
 
 from clipneuron.config.named import named_recipe
+from clipneuron.engine.stage import Named
 from clipneuron.sweep.pipeline import FAN_IN
 from clipneuron.sweep.stages.merge import MergeTree
 
@@ -76,9 +77,8 @@ class Scale:
         """Bytes and objects of the tree that merges the summaries."""
         layers, neurons = tuple(range(len(self.measured.paths))), self.measured.neurons
         swept = [str(number) for number in range(self.shards(pictures, size))]
-        groups = sum(
-            level.groups for level in MergeTree.over(swept, layers, neurons, 256, FAN_IN).levels
-        )
+        tree = MergeTree.over(Named("effects"), swept, layers, neurons, 256, FAN_IN)
+        groups = sum(level.groups for level in tree.levels)
         blocks = len(layers) * math.ceil(neurons / 256)
         return groups * float(self.measured.effects.sizes["summaries"]), 2 * groups * blocks
 

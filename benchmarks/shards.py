@@ -96,16 +96,18 @@ def measured(
     clip = load_clip(open_clip.create_model(model, pretrained=None))
     run = Store(folder / "store").open_run("scale", {"model": model, "layers": list(layers)})
     collection = open_collection(images)
-    _carried_out(PlanStage(collection, pictures), run)
+    plan = PlanStage(collection, pictures)
+    _carried_out(plan, run)
     feed = PictureFeed(collection.reader, clip.preprocess)
     common = (partial(_same, clip), feed, Lenses(tuple(layers), "equal", True), batch)
-    plain = _plain(clip, feed.load(CalibrateStage(*common).shards(run)[0]), batch)
+    calibrate = CalibrateStage(*common, plan)
+    plain = _plain(clip, feed.load(calibrate.shards(run)[0]), batch)
     return Measured(
         pictures,
         clip.neurons,
         tuple(clip.weights.heads * (clip.layers - 1 - layer) for layer in layers),
-        _carried_out(CalibrateStage(*common), run, plain),
-        _carried_out(EffectsStage(*common, top=100), run, plain),
+        _carried_out(calibrate, run, plain),
+        _carried_out(EffectsStage(*common, 100, plan, calibrate), run, plain),
     )
 
 

@@ -22,6 +22,7 @@ from clipneuron.models.language.transformers import TransformersCaptioner
 from clipneuron.models.painting.diffusion import DEEPFLOYD, FLUX, DiffusersPainter
 from clipneuron.models.painting.painter import Painter
 from clipneuron.models.painting.pipelines import PipelineSource
+from clipneuron.models.snapshots import snapshot_name
 from clipneuron.sweep.inputs import class_names_in
 from clipneuron.tables.experiments import Pair
 
@@ -76,6 +77,15 @@ def witness_of(asked: Attack, classes: Sequence[str]) -> Callable[[], Witness] |
         loader = partial(load_clip, model, pretrained or None)
         return partial(OtherClip.loaded, loader, tuple(classes), IMAGENET_TEMPLATES)
     return SceneTruth if asked.painter == "demo" else None
+
+
+def witness_name(asked: Attack) -> str:
+    """What tells apart witnesses that could answer differently: of files their contents, not where they lie."""
+    model, _, pretrained = asked.witness.partition(":")
+    parts = [
+        snapshot_name(part) if Path(part).exists() else part for part in (model, pretrained) if part
+    ]
+    return ":".join(parts) or "scene-truth"
 
 
 def blocked_of(asked: Attack) -> frozenset[str]:

@@ -5,7 +5,7 @@ Words and verdicts work on the pool `clip`, captions and pictures on the pool `g
 
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from clipneuron.attack.cues import Rules
 from clipneuron.attack.inputs import (
@@ -14,10 +14,11 @@ from clipneuron.attack.inputs import (
     classes_of,
     painter_of,
     pairs_of,
+    witness_name,
     witness_of,
 )
 from clipneuron.attack.prompts import CaptionRequest
-from clipneuron.attack.review.deck import ReviewKeys
+from clipneuron.attack.results import AttackResults
 from clipneuron.attack.stages.captions import CaptionsStage
 from clipneuron.attack.stages.pictures import PicturesStage
 from clipneuron.attack.stages.screening import ScreeningStage
@@ -25,17 +26,18 @@ from clipneuron.attack.stages.verdicts import VerdictsStage
 from clipneuron.attack.stages.words import Source, WordsStage
 from clipneuron.config.attack import Attack
 from clipneuron.config.recipe import Recipe
-from clipneuron.engine.pipeline import mark, up_to
 from clipneuron.engine.runner import Runner, StageReport
 from clipneuron.engine.stage import Resources, Stage
 from clipneuron.models.clip.model import Clip
-from clipneuron.models.language.captioner import AnswersFile, Captioner
+from clipneuron.models.language.captioner import AnswersFile, Captioner, Prompt
 from clipneuron.models.language.sentences import ClipSentences, Sentences, SentenceTransformers
 from clipneuron.models.painting.painter import Painter
+from clipneuron.models.snapshots import snapshot_name
 from clipneuron.readers.lenses import ClipLoader
+from clipneuron.readers.sweep import Planned
 from clipneuron.store.store import Run, Store
 from clipneuron.sweep.interventions import Interventions
-from clipneuron.sweep.pipeline import Sweep
+from clipneuron.sweep.pipeline import Sweep, SweepStages
 from clipneuron.sweep.stages.classifier import ClassifierStage
 from clipneuron.sweep.stages.descriptions import DescriptionsStage
 from clipneuron.tables.experiments import Pair
@@ -115,7 +117,7 @@ class AttackLine:
         """What is about to run, in a few lines."""
         asked, shown = self.asked, ", ".join(":".join(pair) for pair in self.pairs[:6])
         more = f" and {len(self.pairs) - 6} more" if len(self.pairs) > 6 else ""
-        pictures = len(self.pairs) * len(asked.methods) * asked.repeats * self._size
+        pictures = len(self.pairs) * len(asked.methods) * asked.repeats * self.size
         return "\n".join(
             [
                 self.sweep.describe(),
@@ -127,160 +129,195 @@ class AttackLine:
         )
 
     def run(self, runner: Runner, until: str | None = None) -> tuple[Run, list[StageReport]]:
-        """Bring the sweep and the line to completion, or the line up to a stage; nothing is done twice.
+        """Bring the sweep and the line to completion, or all up to a kind; nothing is done twice.
 
         Raises as `Sweep.run` does.
         """
-        run, reports = self.sweep.run(runner)
-        stages = self.stages(run)
-        run.announce(self.sweep.order([*self.sweep.stages(run), *stages]))
-        return run, reports + runner.run(up_to(until, stages), run)
+        run, planned, report = self.sweep.planned(runner)
+        stages = self.stages(planned)
+        for results in (stages.swept.results, self.results_of(stages)):
+            run.announce(results)
+        reports = self.sweep.pipeline(stages.all).run(runner, run, until)
+        return run, [report, *reports[1:]]
 
-    def stages(self, run: Run) -> list[Stage]:
-        """The line's stages, in the order in which they read each other."""
-        line: list[Stage] = [self.classifier]
-        if "indirect" in self.asked.methods:
-            line += [*self._interventions(run).stages, self._indirect_descriptions(run)]
-        line += [self.words(run), self.captions(run), self.pictures(run), self.verdicts(run)]
-        return line + ([self.screening(run)] if self._has_witness else [])
+    def prompts(self, run: Run) -> list[Prompt]:
+        """What the captioner is asked, for a language model elsewhere; raises StoreError before all words are found."""
+        return self.stages(Planned.of(run)).captions.prompts(run)
 
-    def review_keys(self, run: Run) -> ReviewKeys:
-        """What the review shows."""
-        screening = self.screening(run).name if self._has_witness else None
-        return ReviewKeys(self.pictures(run).name, self.verdicts(run).name, screening)
+    def results(self, run: Run) -> AttackResults:
+        """The stages that hold the attack of a run."""
+        return self.results_of(self.stages(Planned.of(run)))
 
-    @property
-    def classifier(self) -> ClassifierStage:
-        """The stage that encodes the classes."""
-        name = f"classifier-{mark(self.classes, BARE)}"
-        return ClassifierStage(name, self.sweep.loader, self.classes, BARE)
-
-    def words(self, run: Run) -> WordsStage:
-        """The stage that finds the words."""
-        asked, sweep = self.asked, self.sweep
-        keys = sweep.keys(run)
-        sources = {"second-order": Source(keys.directions, keys.descriptions)}
-        if "indirect" in asked.methods:
-            descriptions = self._indirect_descriptions(run)
-            found = descriptions.directions, descriptions.name
-            sources["indirect"] = Source(*found, "indirect_directions")
-        rules = Rules(asked.similarity, self.blocked)
-        details = (self.layers, asked.neurons, asked.words, asked.rule, asked.sentences)
-        return WordsStage(
-            sweep.key(f"words-{mark(self._experiments, details, sources, rules)}", run),
-            self.pairs,
-            asked.methods,
-            asked.repeats,
-            self.classifier.name,
-            sweep.texts.name,
-            sources,
-            self.layers,
-            partial(_sentences, asked.sentences, sweep.loader),
-            rules,
-            neurons=asked.neurons,
-            count=asked.words,
-            scoring="sum" if asked.rule == "paper" else "authors",
-            seed=sweep.recipe.seed,
-        )
-
-    def captions(self, run: Run) -> CaptionsStage:
-        """The stage that has captions written."""
-        asked, words = self.asked, self.words(run).name
-        request = CaptionRequest(count=asked.captions)
-        # A file answers once: asked again, with another seed, it has nothing more to say.
-        rounds = 1 if isinstance(self.captioner, AnswersFile) else asked.rounds
-        details = (self.captioner.name, request, asked.chosen, rounds)
-        return CaptionsStage(
-            captioner=Given(self.captioner),
-            words=words,
-            request=request,
-            wanted=asked.captions,
-            chosen=asked.chosen,
-            rounds=rounds,
-            seed=self.sweep.recipe.seed,
-            name=f"captions-{mark(words, details)}",
-            resources=Resources(pool="gen", memory=asked.captioner_memory),
+    def results_of(self, stages: "AttackStages") -> AttackResults:
+        """Which of the stages hold the results, and what else the review and the trace need."""
+        return AttackResults(
+            name=stages.verdicts.name,
+            model=self.sweep.clip.name,
+            comparable=self.is_papers,
             pairs=self.pairs,
-            methods=asked.methods,
-            repeats=asked.repeats,
+            methods=self.asked.methods,
+            repeats=self.asked.repeats,
+            swept=stages.swept.results,
+            words=stages.words.name,
+            captions=stages.captions.name,
+            pictures=stages.pictures.name,
+            verdicts=stages.verdicts.name,
+            screening=stages.screening.name if stages.screening else None,
         )
 
-    def pictures(self, run: Run) -> PicturesStage:
-        """The stage that has pictures painted."""
-        asked, captions = self.asked, self.captions(run).name
-        return PicturesStage(
-            painter=Given(self.painter),
-            captions=captions,
-            chosen=asked.chosen,
-            each=asked.each,
-            seed=self.sweep.recipe.seed,
-            name=f"pictures-{mark(captions, self.painter.name, asked.each)}",
-            resources=Resources(pool="gen", memory=asked.painter_memory),
-            pairs=self.pairs,
-            methods=asked.methods,
-            repeats=asked.repeats,
+    def stages(self, planned: Planned) -> "AttackStages":
+        """The stages of a planned run."""
+        swept = self.sweep.stages(planned)
+        classifier = ClassifierStage(self.sweep.loader, self.classes, BARE)
+        indirect = self._indirect(planned, swept) if "indirect" in self.asked.methods else None
+        words = self._words(swept, classifier, indirect)
+        captions = self._captions(words)
+        pictures = self._pictures(captions)
+        verdicts = self._verdicts(pictures, classifier)
+        screening = self._screening(pictures)
+        return AttackStages(
+            swept, classifier, indirect, words, captions, pictures, verdicts, screening
         )
 
-    def verdicts(self, run: Run) -> VerdictsStage:
-        """The stage that says what the model takes the pictures for."""
-        sweep, asked, pictures = self.sweep, self.asked, self.pictures(run).name
-        return VerdictsStage(
-            clip=sweep.loader,
-            preprocess=sweep.clip.preprocess,
-            size=self._size,
-            split=sweep.recipe.split,
-            pictures=pictures,
-            classifier=self.classifier.name,
-            name=f"verdicts-{mark(pictures, self.classifier.name)}",
-            pairs=self.pairs,
-            methods=asked.methods,
-            repeats=asked.repeats,
-        )
-
-    def screening(self, run: Run) -> ScreeningStage:
-        """The stage that suggests what pictures show; raises ValueError where there is no witness."""
-        asked, pictures = self.asked, self.pictures(run).name
-        witness = witness_of(asked, self.classes)
-        if witness is None:
-            raise ValueError("nobody is named who could see what the pictures show: give --witness")
-        return ScreeningStage(
-            witness=witness,
-            size=self._size,
-            pictures=pictures,
-            name=f"screening-{mark(pictures, asked.witness)}",
-            resources=Resources(pool="clip") if asked.witness else Resources(),
-            pairs=self.pairs,
-            methods=asked.methods,
-            repeats=asked.repeats,
-        )
-
-    def _interventions(self, run: Run) -> Interventions:
-        return Interventions(self.sweep, run, self.layers)
-
-    def _indirect_descriptions(self, run: Run) -> DescriptionsStage:
-        """The stage that describes directions of indirect effects as the sweep does its own (Table 3)."""
-        own, directions = self.sweep.descriptions(run), self._interventions(run).directions.name
-        return replace(
-            own,
-            directions=directions,
-            label=f"indirect-{own.label}-{mark(directions)}",
+    def _indirect(self, planned: Planned, swept: SweepStages) -> "IndirectSource":
+        """Directions of indirect effects, described as the sweep describes its own (Table 3)."""
+        interventions = Interventions.of(self.sweep, planned, self.layers)
+        descriptions = replace(
+            swept.descriptions,
+            directions=interventions.directions,
+            pool=f"indirect-{swept.descriptions.pool}",
             layers=self.layers,
             block=self.sweep.clip.neurons,
             table="indirect_directions",
         )
+        return IndirectSource(interventions, descriptions)
+
+    def _words(
+        self, swept: SweepStages, classifier: ClassifierStage, indirect: "IndirectSource | None"
+    ) -> WordsStage:
+        """The stage that finds the words."""
+        asked, sweep = self.asked, self.sweep
+        sources = {"second-order": Source(swept.directions, swept.descriptions)}
+        if indirect:
+            found = indirect.interventions.directions, indirect.descriptions
+            sources["indirect"] = Source(*found, "indirect_directions")
+        return WordsStage(
+            self.pairs,
+            asked.methods,
+            asked.repeats,
+            classifier,
+            swept.texts,
+            sources,
+            self.layers,
+            partial(_sentences, asked.sentences, sweep.loader),
+            Rules(asked.similarity, self.blocked),
+            neurons=asked.neurons,
+            count=asked.words,
+            scoring="sum" if asked.rule == "paper" else "authors",
+            seed=sweep.recipe.seed,
+            # The model's own digest is in the run's identity.
+            sentences_name="clip" if asked.sentences == "clip" else snapshot_name(asked.sentences),
+        )
+
+    def _captions(self, words: WordsStage) -> CaptionsStage:
+        """The stage that has captions written."""
+        asked = self.asked
+        return CaptionsStage(
+            captioner=Given(self.captioner),
+            captioner_name=self.captioner.name,
+            words=words,
+            request=CaptionRequest(count=asked.captions),
+            wanted=asked.captions,
+            chosen=asked.chosen,
+            # A file answers once: asked again, with another seed, it has nothing more to give.
+            rounds=1 if isinstance(self.captioner, AnswersFile) else asked.rounds,
+            seed=self.sweep.recipe.seed,
+            resources=Resources(pool="gen", memory=asked.captioner_memory),
+            **self._experiments,
+        )
+
+    def _pictures(self, captions: CaptionsStage) -> PicturesStage:
+        """The stage that has pictures painted."""
+        asked = self.asked
+        return PicturesStage(
+            painter=Given(self.painter),
+            painter_name=self.painter.name,
+            captions=captions,
+            chosen=asked.chosen,
+            each=asked.each,
+            seed=self.sweep.recipe.seed,
+            resources=Resources(pool="gen", memory=asked.painter_memory),
+            **self._experiments,
+        )
+
+    def _verdicts(self, pictures: PicturesStage, classifier: ClassifierStage) -> VerdictsStage:
+        """The stage that classifies the pictures."""
+        return VerdictsStage(
+            clip=self.sweep.loader,
+            preprocess=self.sweep.clip.preprocess,
+            size=self.size,
+            split=self.sweep.recipe.split,
+            pictures=pictures,
+            classifier=classifier,
+            **self._experiments,
+        )
+
+    def _screening(self, pictures: PicturesStage) -> ScreeningStage | None:
+        """The stage that suggests what pictures show, where there is a witness."""
+        asked = self.asked
+        witness = witness_of(asked, self.classes)
+        if witness is None:
+            return None
+        return ScreeningStage(
+            witness=witness,
+            witness_name=witness_name(asked),
+            size=self.size,
+            pictures=pictures,
+            resources=Resources(pool="clip") if asked.witness else Resources(),
+            **self._experiments,
+        )
 
     @property
-    def _experiments(self) -> tuple[object, ...]:
-        return (self.pairs, self.asked.methods, self.asked.repeats, self.sweep.recipe.seed)
+    def _experiments(self) -> dict[str, Any]:
+        """The fields that stages over experiments share."""
+        asked = self.asked
+        return {"pairs": self.pairs, "methods": asked.methods, "repeats": asked.repeats}
 
     @property
-    def _size(self) -> int:
+    def size(self) -> int:
         """Pictures of an experiment, at most."""
         return self.asked.chosen * self.asked.each
 
+
+@dataclass(frozen=True)
+class IndirectSource:
+    """The stages that give words of indirect effects."""
+
+    interventions: Interventions
+    descriptions: DescriptionsStage
+
+
+@dataclass(frozen=True)
+class AttackStages:
+    """The stages of a sweep and of the attack on top of it, in the order in which they read each other."""
+
+    swept: SweepStages
+    classifier: ClassifierStage
+    indirect: IndirectSource | None
+    words: WordsStage
+    captions: CaptionsStage
+    pictures: PicturesStage
+    verdicts: VerdictsStage
+    screening: ScreeningStage | None
+
     @property
-    def _has_witness(self) -> bool:
-        return witness_of(self.asked, self.classes) is not None
+    def all(self) -> list[Stage]:
+        """As a list."""
+        line: list[Stage] = [*self.swept.all, self.classifier]
+        if self.indirect:
+            line += [*self.indirect.interventions.stages, self.indirect.descriptions]
+        line += [self.words, self.captions, self.pictures, self.verdicts]
+        return line + ([self.screening] if self.screening else [])
 
 
 def _sentences(spec: str, clip: ClipLoader) -> Sentences:

@@ -6,17 +6,18 @@ from typing import Any
 
 from rich.table import Table
 
-from clipneuron.attack.pipeline import AttackLine
+from clipneuron.attack.results import AttackResults
 from clipneuron.store.store import Run
 from clipneuron.sweep.neurons import NeuronCard, neuron_cards
-from clipneuron.tables.experiments import experiments
+from clipneuron.sweep.results import SweepResults
+from clipneuron.tables.experiments import Experiment, experiments, pair_key
 
 STRONGEST = 3
 """Neurons that are shown of each word."""
 
 
 @dataclass(frozen=True)
-class Followed:
+class Traced:
     """A picture and where it comes from; rows as the tables have them."""
 
     picture: Mapping[str, Any]
@@ -79,43 +80,49 @@ class Followed:
         return table
 
 
-def followed(line: AttackLine, run: Run, picture: str) -> Followed:
-    """The history of a picture of a finished line; ValueError for one that is not in it."""
-    asked = line.asked
-    found = experiments(line.pairs, asked.methods, asked.repeats)
-    one = next(
+def traced(run: Run, picture: str) -> Traced:
+    """The history of a picture of one of the run's attacks, the last one first; ValueError for one that is in none."""
+    attacks = run.results(AttackResults)
+    for results in attacks:
+        if one := _experiment(results, picture):
+            own = [("picture", "==", picture)]
+            rows = run.read(results.pictures, "pictures", shards=[one.key], filters=own)
+            if rows.num_rows:
+                return _history(run, results, one, rows.to_pylist()[0])
+            raise ValueError(_absent(picture, run, results.pictures, one.key))
+    if not attacks:
+        raise ValueError(f"run {run.name} has no attack: make one with `clipneuron attack`")
+    (first, *_) = experiments(attacks[0].pairs, attacks[0].methods, attacks[0].repeats)
+    raise ValueError(
+        f"{picture!r} is no picture of the attacks of {run.name}: expected PAIR/METHOD/REPEAT/CAPTION-COPY such as "
+        f"{first.picture(0, 0)}"
+    )
+
+
+def _experiment(results: AttackResults, picture: str) -> Experiment | None:
+    """The experiment of the attack that a picture of this id would be of."""
+    found = experiments(results.pairs, results.methods, results.repeats)
+    return next(
         (one for one in found if picture.startswith(one.picture(0, 0).removesuffix("0-0"))), None
     )
-    if one is None:
-        raise ValueError(
-            f"{picture!r} is no picture of this attack: expected PAIR/METHOD/REPEAT/CAPTION-COPY such as "
-            f"{found[0].picture(0, 0)}"
-        )
-    own, pair = (
-        [("picture", "==", picture)],
-        [one.key.removesuffix(f"-{one.method}-{one.repeat:02d}")],
-    )
-    pictures = run.read(
-        line.pictures(run).name, "pictures", shards=[one.key], filters=own
-    ).to_pylist()
-    if not pictures:
-        raise ValueError(_absent(picture, run, line.pictures(run).name, one.key))
-    verdicts = run.read(
-        line.verdicts(run).name, "verdicts", shards=[one.key], filters=own
-    ).to_pylist()
-    number = [*one.filters, ("number", "==", pictures[0]["number"])]
-    (caption,) = run.read(
-        line.captions(run).name, "captions", shards=pair, filters=number
-    ).to_pylist()
-    words = line.words(run).name
+
+
+def _history(
+    run: Run, results: AttackResults, one: Experiment, picture: Mapping[str, Any]
+) -> Traced:
+    pair = [pair_key(one.pair)]
+    own = [("picture", "==", picture["picture"])]
+    verdicts = run.read(results.verdicts, "verdicts", shards=[one.key], filters=own).to_pylist()
+    number = [*one.filters, ("number", "==", picture["number"])]
+    (caption,) = run.read(results.captions, "captions", shards=pair, filters=number).to_pylist()
     used = [*one.filters, ("text", "in", caption["words"])]
-    cues = run.read(words, "words", shards=pair, filters=used).to_pylist()
-    given = run.read(words, "word_neurons", shards=pair, filters=used).to_pylist()
-    neurons = tuple(row for cue in cues for row in _strongest(cue["text"], given))
-    cards = _cards(line, run, neurons) if one.method in ("second-order", "random") else {}
-    return Followed(
-        pictures[0], verdicts[0] if verdicts else {}, caption, tuple(cues), neurons, cards
-    )
+    words = run.read(results.words, "words", shards=pair, filters=used).to_pylist()
+    given = run.read(results.words, "word_neurons", shards=pair, filters=used).to_pylist()
+    neurons = tuple(row for word in words for row in _strongest(word["text"], given))
+    swept = one.method in ("second-order", "random")
+    cards = _cards(run, results.swept, neurons) if swept else {}
+    verdict = verdicts[0] if verdicts else {}
+    return Traced(picture, verdict, caption, tuple(words), neurons, cards)
 
 
 def _absent(picture: str, run: Run, stage: str, shard: str) -> str:
@@ -129,12 +136,12 @@ def _strongest(text: str, given: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _cards(
-    line: AttackLine, run: Run, neurons: tuple[dict[str, Any], ...]
+    run: Run, swept: SweepResults, neurons: tuple[dict[str, Any], ...]
 ) -> dict[tuple[int, int], NeuronCard]:
-    keys, cards = line.sweep.keys(run), {}
+    cards = {}
     for layer in sorted({row["layer"] for row in neurons}):
         numbers = sorted({row["neuron"] for row in neurons if row["layer"] == layer})
-        for card in neuron_cards(run, keys, layer, numbers):
+        for card in neuron_cards(run, swept, layer, numbers):
             cards[layer, card.neuron] = card
     return cards
 

@@ -12,16 +12,16 @@ from clipneuron.cli.flags import (
     add_store,
     chosen_run,
     layers,
-    nested_fields,
     positive,
     recipe_of,
-    recipe_of_run,
 )
 from clipneuron.cli.run import engine
 from clipneuron.cli.units import show_table
 
 if TYPE_CHECKING:  # torch takes seconds to import, which --help and the other commands are spared
     from clipneuron.attack.pipeline import AttackLine
+    from clipneuron.attack.results import AttackResults
+    from clipneuron.attack.review.deck import ReviewKeys
     from clipneuron.store.store import Run
 
 EXAMPLES = """\
@@ -78,18 +78,15 @@ def add_commands(commands: Any) -> None:
     parser.add_argument(
         "--export", metavar="FILE", help="write all decisions (.csv or .parquet) and end"
     )
-    _add_attacked(parser)
+    parser.add_argument(
+        "--attack", default="", metavar="NAME", help="how its name begins (default: the last one)"
+    )
+    add_run_name(parser)
     does = "follow a picture back to its caption, words, neurons and their pictures"
     parser = add_command(commands, "trace", does, trace, epilog=TRACE_EXAMPLES)
     parser.add_argument("picture", help="id of the picture, as the tables have it")
     parser.add_argument("--to", metavar="FILE", help="write the picture itself there as PNG")
-    _add_attacked(parser)
-
-
-def _add_attacked(parser: argparse.ArgumentParser) -> None:
-    """What says which attack is meant, where it was not the run's last command."""
     add_run_name(parser)
-    add_attack(parser)
 
 
 def add_attack(parser: argparse.ArgumentParser) -> None:
@@ -189,7 +186,7 @@ def attack(chosen: argparse.Namespace) -> int:
         run, reports = line.run(runner, until="words" if chosen.prompts else chosen.until)
     show_table(stages_table(reports))
     if chosen.prompts:
-        requests = line.captions(run).prompts(run)
+        requests = line.prompts(run)
         write_prompts(chosen.prompts, requests)
         print(f"{len(requests):,} requests: {chosen.prompts}")
     elif chosen.until:
@@ -205,16 +202,17 @@ def conclude(line: "AttackLine", run: "Run") -> None:
     from clipneuron.attack.table3 import Table3
     from clipneuron.reports.drawing import png
 
-    keys = line.review_keys(run)
-    found = Table3.of(run, keys, comparable=line.is_papers)
+    results = line.results(run)
+    keys = keys_of(results)
+    found = Table3.of(run, keys, comparable=results.comparable)
     for table in found.tables():
         show_table(table)
     files = found.files()
     if rows := convincing(run, keys):
-        files["fooling.png"] = png(fooling_sheet(rows, f"{line.sweep.clip.name}: fooled most"))
+        files["fooling.png"] = png(fooling_sheet(rows, f"{results.model}: fooled most"))
     for pair, (first, *_) in rows.items():
         print(f"most convincing of {pair}: {first.picture}, margin {first.margin:.3f}")
-    folder = f"attack-{line.verdicts(run).name}"
+    folder = f"attack-{results.name}"
     for name, data in files.items():
         print(f"{name}: {run.put_file(f'{folder}/{name}', data)}")
 
@@ -223,14 +221,35 @@ def review(chosen: argparse.Namespace) -> int:
     """`clipneuron review`."""
     from clipneuron.attack.review.server import serve
 
-    line, run = _attacked(chosen)
-    keys = line.review_keys(run)
+    run = chosen_run(chosen)
+    keys = keys_of(_last_attack(run, chosen.attack))
     if chosen.export:
         return _export(run, keys.pictures, chosen.export)
     with serve(run, keys, reviewer=chosen.reviewer, port=chosen.port) as page:
         print(f"review at {page.url} (Ctrl-C ends it; every decision is on record at once)")
         page.wait()
     return 0
+
+
+def _last_attack(run: "Run", name: str) -> "AttackResults":
+    """The attack that the run was last asked for, or the last whose name begins so; raises ValueError."""
+    from clipneuron.attack.results import AttackResults
+
+    there = run.results(AttackResults)
+    for results in there:
+        if results.name.startswith(name):
+            return results
+    names = (
+        ", ".join(results.name for results in there) or "none: make one with `clipneuron attack`"
+    )
+    raise ValueError(f"run {run.name} has no attack {name!r}; it has {names}")
+
+
+def keys_of(results: "AttackResults") -> "ReviewKeys":
+    """What the review shows of an attack."""
+    from clipneuron.attack.review.deck import ReviewKeys
+
+    return ReviewKeys(results.pictures, results.verdicts, results.screening)
 
 
 def _export(run: "Run", stage: str, to: str) -> int:
@@ -249,22 +268,12 @@ def trace(chosen: argparse.Namespace) -> int:
     """`clipneuron trace`."""
     from pathlib import Path
 
-    from clipneuron.attack.trace import followed
+    from clipneuron.attack.trace import traced
 
-    line, run = _attacked(chosen)
-    found = followed(line, run, chosen.picture)
+    found = traced(chosen_run(chosen), chosen.picture)
     for table in found.tables():
         show_table(table)
     if chosen.to and found.image:
         Path(chosen.to).write_bytes(found.image)
         print(f"picture: {chosen.to}")
     return 0
-
-
-def _attacked(chosen: argparse.Namespace) -> "tuple[AttackLine, Run]":
-    """The attack that a run was last asked for, or the one that the options make of it."""
-    from clipneuron.attack.pipeline import AttackLine
-    from clipneuron.store.store import Store
-
-    run = chosen_run(chosen)
-    return AttackLine.of(recipe_of_run(run, nested_fields(chosen)), Store(chosen.store)), run

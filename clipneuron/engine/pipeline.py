@@ -1,19 +1,66 @@
-"""A pipeline: stages in their order, and their names."""
+"""A pipeline: the stages of one line of work as a list, each after those that it reads."""
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
+from clipneuron.engine.runner import Runner, StageReport
 from clipneuron.engine.stage import Stage
+from clipneuron.store.outlines import Order
+from clipneuron.store.store import Run
 
 
-def mark(*parts: object) -> str:
-    """A short digest of what sets a stage apart from others of its kind."""
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
+@dataclass(frozen=True)
+class Pipeline:
+    """Stages in an order in which each finds what it reads; raises ValueError for another order, or a stage twice."""
+
+    stages: tuple[Stage, ...]
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """How it was asked for; goes into the store beside the order of the stages."""
+
+    def __post_init__(self) -> None:
+        seen: set[str] = set()
+        for stage in self.stages:
+            missing = [read.name for read in stage.reads if read.name not in seen]
+            if missing:
+                raise ValueError(
+                    f"{stage.name} reads {', '.join(missing)}, which must come before it"
+                )
+            if stage.name in seen:
+                raise ValueError(f"{stage.name} is in the pipeline twice")
+            seen.add(stage.name)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of its stages, each once, in their order."""
+        return tuple(dict.fromkeys(stage.kind for stage in self.stages))
+
+    def until(self, kind: str) -> tuple[Stage, ...]:
+        """The stages up to the last of a kind; raises ValueError for one that it does not have."""
+        places = [place for place, stage in enumerate(self.stages) if stage.kind == kind]
+        if not places:
+            raise ValueError(f"there is no stage {kind!r}: expected one of {', '.join(self.kinds)}")
+        return self.stages[: places[-1] + 1]
+
+    def announce(self, run: Run) -> None:
+        """Record in the store which stages there are, in which order; raises StoreError."""
+        stages = tuple(stage.name for stage in self.stages)
+        kinds = tuple(stage.kind for stage in self.stages)
+        run.announce(Order(stages=stages, kinds=kinds, details=dict(self.details)))
+
+    def run(self, runner: Runner, run: Run, until: str | None = None) -> list[StageReport]:
+        """Bring all stages to completion, or those up to a kind; what is committed already is not done again.
+
+        Raises ValueError for a kind that there is not, before any work, and as `Runner.run` does.
+        """
+        stages = self.stages if until is None else self.until(until)
+        self.announce(run)
+        return runner.run(stages, run)
 
 
-def up_to(last: str | None, stages: Sequence[Stage]) -> Sequence[Stage]:
-    """The stages up to the last whose name begins so, all if none is named."""
-    if last is None:
-        return stages
-    places = [n for n, stage in enumerate(stages) if stage.name.startswith(last)]
-    return stages[: max(places, default=-1) + 1]
+def distinct(stages: Sequence[Stage]) -> tuple[Stage, ...]:
+    """The stages without those that are there already under the same name: lines of work share some."""
+    found: dict[str, Stage] = {}
+    for stage in stages:
+        found.setdefault(stage.name, stage)
+    return tuple(found.values())

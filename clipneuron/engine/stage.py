@@ -5,14 +5,19 @@ loader (no model: reading, decoding) and a worker (the model or the maths), so t
 one process or in many. Both must be safe to repeat: the only effect of a shard is its commit.
 """
 
+import hashlib
+import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 import pyarrow as pa
 from pydantic import Field
 
 from clipneuron.config.base import Config
+from clipneuron.store.identity import canonical
 from clipneuron.store.store import Failure, Run
 
 
@@ -70,46 +75,119 @@ class Worker(Protocol):
         ...
 
 
-class Stage(Protocol):
-    """One arrow of the flow. Picklable: it travels to the processes that build workers."""
+class Upstream(Protocol):
+    """A stage as those that read it need it: the key of its commits."""
 
     @property
     def name(self) -> str:
-        """Key of the stage's commits, such as `effects`."""
+        """Key of the stage's commits."""
         ...
 
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """Keys of the stages whose commits must be complete first."""
-        ...
+
+@dataclass(frozen=True)
+class Named:
+    """A stage by its name alone: all that travels of the stages that another one reads."""
+
+    name: str
+
+
+class Stage(ABC):
+    """One arrow of the flow, which holds the stages that it reads. Picklable: it travels to where workers are built."""
 
     @property
+    @abstractmethod
+    def kind(self) -> str:
+        """What it does, in a word such as `effects`; what pipelines are stopped by."""
+
+    @property
+    @abstractmethod
+    def reads(self) -> tuple[Upstream, ...]:
+        """The stages whose commits must be complete first."""
+
+    @property
+    @abstractmethod
     def writes(self) -> tuple[str, ...]:
         """Names of the tables in its commits."""
-        ...
 
     @property
+    @abstractmethod
     def unit(self) -> str:
         """What `Shard.rows` counts, such as `images`."""
-        ...
 
     @property
+    @abstractmethod
     def resources(self) -> Resources:
         """What one worker needs."""
-        ...
 
+    @property
+    def identity(self) -> Mapping[str, object]:
+        """What sets the stage apart from others of its kind in one run, besides what it reads: plain JSON values.
+
+        Content, never places: a digest of texts or weights, not the path that they came from.
+        """
+        return {}
+
+    @property
+    def label(self) -> str:
+        """A word for people in the name, such as the name of a pool of texts; empty for none."""
+        return ""
+
+    @cached_property
+    def name(self) -> str:
+        """Key of the stage's commits; raises ValueError for an identity that is not plain JSON."""
+        return name_of(self.kind, self.label, self.identity, self.reads)
+
+    @abstractmethod
     def shards(self, run: Run) -> Sequence[Shard]:
         """All shards of the run, done or not, in a stable order."""
-        ...
 
+    @abstractmethod
     def loader(self, run: Run) -> Loader:
         """A loader, without anything heavy."""
-        ...
 
+    @abstractmethod
     def share(self, run: Run) -> Any:
         """What all workers read alike, read once per run; as arrays, of which a cluster keeps one copy per node."""
-        ...
 
+    @abstractmethod
     def build(self, shared: Any) -> Worker:
         """A worker on what `share` gave; loads the model, where there is one."""
-        ...
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields, with names in place of stages: a worker needs nothing else of them, least of all their models."""
+        own = {**vars(self), "name": self.name}
+        return {field: _by_name(value) for field, value in own.items()}
+
+
+def name_of(
+    kind: str, label: str, identity: Mapping[str, object], reads: Sequence[Upstream]
+) -> str:
+    """`kind-label-digest`; the kind alone, where neither the stage nor what it reads is set apart by anything.
+
+    The digest is of the identity's canonical JSON and of the names of the stages read. Raises ValueError for what
+    JSON cannot express.
+
+    >>> name_of("effects", "", {}, [Named("plan")])
+    'effects'
+    >>> name_of("texts", "words-10k", {"pool": "5d41"}, [])
+    'texts-words-10k-25b14f4b'
+    """
+    names = [stage.name for stage in reads]
+    if not identity and not label and not any(map(_SET_APART.search, names)):
+        return kind
+    exact = canonical({"identity": identity, "reads": names})
+    digest = hashlib.sha256(exact.encode()).hexdigest()[:8]
+    return "-".join(part for part in (kind, label, digest) if part)
+
+
+_SET_APART = re.compile(r"-[0-9a-f]{8}$")
+
+
+def _by_name(value: Any) -> Any:
+    if isinstance(value, Stage):
+        return Named(value.name)
+    if type(value) is tuple:
+        return tuple(map(_by_name, value))
+    if isinstance(value, Mapping):
+        return {key: _by_name(item) for key, item in value.items()}
+    return value

@@ -1,5 +1,6 @@
 """The paper's evidence for a recipe: the sweep, then every experiment of Sec. 3 and 4 and of App. A.1, A.2 and A.4."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -7,10 +8,10 @@ from clipneuron.config.evaluation import Evaluation
 from clipneuron.config.recipe import Recipe
 from clipneuron.data.opening import Collection
 from clipneuron.data.text_pools import Pool
-from clipneuron.engine.pipeline import mark, up_to
 from clipneuron.engine.runner import Runner, StageReport
 from clipneuron.engine.stage import Stage
 from clipneuron.evidence.inputs import evaluation_pools_of, labelled_pictures_of, templates_of
+from clipneuron.evidence.results import EvidenceResults
 from clipneuron.evidence.stages.ablations import AblationsStage
 from clipneuron.evidence.stages.first_order import (
     FirstOrderMeansStage,
@@ -21,9 +22,10 @@ from clipneuron.evidence.stages.indirect_ablations import IndirectAblationsStage
 from clipneuron.evidence.stages.reconstructions import ReconstructionsStage
 from clipneuron.models.clip.model import Clip
 from clipneuron.readers.pictures import PictureFeed
+from clipneuron.readers.sweep import Planned
 from clipneuron.store.store import Run, Store
 from clipneuron.sweep.interventions import Interventions
-from clipneuron.sweep.pipeline import Sweep, parts_of
+from clipneuron.sweep.pipeline import Sweep, SweepStages
 from clipneuron.sweep.stages.classifier import ClassifierStage
 from clipneuron.sweep.stages.descriptions import DescriptionsStage
 from clipneuron.sweep.stages.plan import PlanStage
@@ -103,121 +105,86 @@ class Reproduction:
         )
 
     def run(self, runner: Runner, until: str | None = None) -> tuple[Run, list[StageReport]]:
-        """Bring the sweep and the evidence to completion, or the evidence up to a stage; nothing is done twice.
+        """Bring the sweep and the evidence to completion, or all up to a kind; nothing is done twice.
 
         Raises as `Sweep.run` does.
         """
-        run, reports = self.sweep.run(runner)
-        reports += runner.run([self.plan], run)
-        stages = self.stages(run)
-        run.announce(self.sweep.order([*self.sweep.stages(run), self.plan, *stages]))
-        return run, reports + runner.run(up_to(until, stages), run)
+        run, planned, report = self.sweep.planned(runner)
+        stages = self.stages(planned)
+        for results in (stages.swept.results, stages.results):
+            run.announce(results)
+        reports = self.sweep.pipeline(stages.all).run(runner, run, until)
+        return run, [report, *reports[1:]]
 
-    @property
-    def plan(self) -> PlanStage:
-        """The stage that cuts the labelled pictures."""
-        size = min(self.sweep.recipe.shard_size, SHARD)
-        return PlanStage(self.collection, size, name=f"evaluation-{self.collection.digest[:8]}")
+    def results(self, run: Run) -> EvidenceResults:
+        """The stages that hold the evidence of a run."""
+        return self.stages(Planned.of(run)).results
 
-    def stages(self, run: Run) -> list[Stage]:
-        """The evidence's stages, in the order in which they read each other."""
-        texts = [stage for pool in self.pools for stage in self._texts(pool, run)]
-        return [
-            self.classifier,
-            *texts,
-            self.ablations(run),
-            self._first_order_means(run),
-            self.first_order(run),
-            *self.interventions(run).stages,
-            self.indirect_ablations(run),
-        ]
-
-    @property
-    def classifier(self) -> ClassifierStage:
-        """The stage that encodes the classes."""
-        digest = mark(self.classes, self.templates)
-        return ClassifierStage(
-            f"classifier-{digest}", self.sweep.loader, self.classes, self.templates
+    def stages(self, planned: Planned) -> "EvidenceStages":
+        """The stages of a planned run."""
+        sweep, recipe = self.sweep, self.sweep.recipe
+        swept = sweep.stages(planned)
+        plan = PlanStage(self.collection, min(recipe.shard_size, SHARD), kind="evaluation")
+        classifier = ClassifierStage(sweep.loader, self.classes, self.templates)
+        pools = {pool.name: self._described(pool, swept) for pool in self.pools}
+        sums = {name: pool.reconstructions for name, pool in pools.items()}
+        pictures = PictureFeed(self.collection.reader, sweep.clip.preprocess, planned=plan.name)
+        passes = sweep.loader, pictures
+        ablations = AblationsStage(
+            *passes,
+            sweep.lenses,
+            recipe.batch_size,
+            plan,
+            swept.calibrate,
+            classifier,
+            swept.directions,
+            sums,
+            self.asked.reconstruction,
+        )
+        heads = self._head_effects(sweep.pictures)
+        means = FirstOrderMeansStage(heads, swept.plan, planned.parts)
+        first_order = FirstOrderStage(self._head_effects(pictures), plan, means, classifier)
+        layers = self.detail_layers
+        interventions = Interventions.of(sweep, planned, layers, self.asked.neurons)
+        indirect = IndirectAblationsStage(
+            *passes, layers, recipe.batch_size, plan, interventions.means, classifier
+        )
+        return EvidenceStages(
+            swept,
+            plan,
+            classifier,
+            pools,
+            ablations,
+            means,
+            first_order,
+            interventions,
+            indirect,
         )
 
-    def descriptions(self, pool: Pool, run: Run) -> tuple[TextsStage, DescriptionsStage]:
-        """The stages that encode a pool and describe the layers in detail with it.
+    def _described(self, pool: Pool, swept: SweepStages) -> "DescribedPool":
+        """The stages that encode a pool, describe the layers in detail with it, and refit the descriptions.
 
         The sweep's own where they have all that is needed: the pursuit of more texts begins with that of fewer.
         """
         sweep, recipe, most = self.sweep, self.sweep.recipe, self.sizes[-1]
         texts = TextsStage(sweep.loader, pool)
-        if pool.digest == sweep.pool.digest and recipe.atoms >= most:
-            return texts, sweep.descriptions(run)
-        digest = mark(pool.digest, recipe.preparation, most, self.detail_layers)
-        label = sweep.key(f"{pool.name}-{recipe.preparation}-{most}-{digest}", run)
-        own = replace(sweep.descriptions(run), texts=texts.name, label=label, atoms=most)
-        return texts, replace(own, layers=self.detail_layers)
-
-    def ablations(self, run: Run) -> AblationsStage:
-        """The stage with all second-order ablations."""
-        sweep = self.sweep
-        sums = {pool.name: self._reconstructions(pool, run).name for pool in self.pools}
-        digest = mark(self._evaluated, self.asked.reconstruction, sums)
-        return AblationsStage(
-            sweep.key(f"ablations-{digest}", run),
-            sweep.loader,
-            self._pictures,
-            sweep.lenses,
-            sweep.recipe.batch_size,
-            self.classifier.name,
-            sweep.keys(run).directions,
-            sums,
-            self.asked.reconstruction,
-        )
-
-    def first_order(self, run: Run) -> FirstOrderStage:
-        """The stage with the ablations of attention layers and heads."""
-        name = self.sweep.key(f"first-order-{mark(self._evaluated)}", run)
-        means = self._first_order_means(run).name
-        effects = self._head_effects(self._pictures)
-        return FirstOrderStage(name, effects, means, self.classifier.name)
-
-    def indirect_ablations(self, run: Run) -> IndirectAblationsStage:
-        """The stage that holds whole layers at their means."""
-        sweep, digest = self.sweep, mark(self._evaluated, self.detail_layers)
-        return IndirectAblationsStage(
-            sweep.key(f"indirect-ablations-{digest}", run),
-            sweep.loader,
-            self._pictures,
+        descriptions = swept.descriptions
+        if pool.digest != sweep.pool.digest or recipe.atoms < most:
+            own = sweep.described(texts, swept.directions)
+            descriptions = replace(own, atoms=most, layers=self.detail_layers)
+        reconstructions = ReconstructionsStage(
+            texts,
+            swept.directions,
+            descriptions,
+            pool.name,
             self.detail_layers,
-            sweep.recipe.batch_size,
-            self.interventions(run).means.name,
-            self.classifier.name,
-        )
-
-    def interventions(self, run: Run) -> Interventions:
-        """The stages with indirect effects."""
-        return Interventions(self.sweep, run, self.detail_layers, self.asked.neurons)
-
-    def _texts(self, pool: Pool, run: Run) -> list[Stage]:
-        texts, descriptions = self.descriptions(pool, run)
-        return [texts, descriptions, self._reconstructions(pool, run)]
-
-    def _reconstructions(self, pool: Pool, run: Run) -> ReconstructionsStage:
-        texts, descriptions = self.descriptions(pool, run)
-        recipe = self.sweep.recipe
-        return ReconstructionsStage(
-            texts.name,
-            self.sweep.keys(run).directions,
-            descriptions.name,
-            self.detail_layers,
-            self.sweep.clip.neurons,
+            sweep.clip.neurons,
             recipe.block,
             self.sizes,
             recipe.preparation,
             recipe.device,
         )
-
-    def _first_order_means(self, run: Run) -> FirstOrderMeansStage:
-        effects = self._head_effects(self.sweep.pictures)
-        name = self.sweep.key("first-order-means", run)
-        return FirstOrderMeansStage(effects, parts_of(run), name)
+        return DescribedPool(texts, descriptions, reconstructions)
 
     def _head_effects(self, pictures: PictureFeed) -> HeadEffects:
         recipe = self.sweep.recipe
@@ -225,14 +192,69 @@ class Reproduction:
             self.sweep.loader, pictures, recipe.split, recipe.normalize, recipe.batch_size
         )
 
-    @property
-    def _pictures(self) -> PictureFeed:
-        preprocess = self.sweep.clip.preprocess
-        return PictureFeed(self.collection.reader, preprocess, planned=self.plan.name)
-
-    @property
-    def _evaluated(self) -> str:
-        return f"{self.plan.name} {self.classifier.name}"
-
     def _exists(self, layer: int, neuron: int) -> bool:
         return layer in self.sweep.layers and 0 <= neuron < self.sweep.clip.neurons
+
+
+@dataclass(frozen=True)
+class DescribedPool:
+    """The stages of one pool of texts."""
+
+    texts: TextsStage
+    descriptions: DescriptionsStage
+    reconstructions: ReconstructionsStage
+
+    @property
+    def all(self) -> list[Stage]:
+        """As a list."""
+        return [self.texts, self.descriptions, self.reconstructions]
+
+
+@dataclass(frozen=True)
+class EvidenceStages:
+    """The stages of a sweep and of the evidence on top of it, in the order in which they read each other."""
+
+    swept: SweepStages
+    plan: PlanStage
+    """Cuts the labelled pictures."""
+    classifier: ClassifierStage
+    pools: Mapping[str, DescribedPool]
+    ablations: AblationsStage
+    """All second-order ablations."""
+    first_order_means: FirstOrderMeansStage
+    first_order: FirstOrderStage
+    """The ablations of attention layers and heads."""
+    interventions: Interventions
+    indirect_ablations: IndirectAblationsStage
+    """Whole layers held at their means."""
+
+    @property
+    def all(self) -> list[Stage]:
+        """As a list."""
+        texts = [stage for pool in self.pools.values() for stage in pool.all]
+        return [
+            *self.swept.all,
+            self.plan,
+            self.classifier,
+            *texts,
+            self.ablations,
+            self.first_order_means,
+            self.first_order,
+            *self.interventions.stages,
+            self.indirect_ablations,
+        ]
+
+    @property
+    def results(self) -> EvidenceResults:
+        """Which of them hold the evidence."""
+        ablations, first_order = self.ablations.name, self.first_order.name
+        indirect = self.indirect_ablations.name
+        return EvidenceResults(
+            name=ablations,
+            predictions=(ablations, first_order, indirect),
+            ablations=ablations,
+            first_order=first_order,
+            indirect_directions=self.interventions.directions.name,
+            directions=self.swept.directions.name,
+            descriptions={name: pool.descriptions.name for name, pool in self.pools.items()},
+        )

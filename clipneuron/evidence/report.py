@@ -3,7 +3,7 @@
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import pyarrow as pa
@@ -16,12 +16,13 @@ from clipneuron.evidence.claims.all import all_claims
 from clipneuron.evidence.claims.grounds import Evidence, Setting, sentence
 from clipneuron.evidence.distributions import Distributions, Variances
 from clipneuron.evidence.pipeline import Reproduction
-from clipneuron.readers.sweep import planned_pictures
+from clipneuron.evidence.results import EvidenceResults
+from clipneuron.readers.sweep import Planned
 from clipneuron.reports.drawing import png
 from clipneuron.reports.verdicts import Claim, with_interval
 from clipneuron.store.store import Run
-from clipneuron.sweep.neurons import Keys, NeuronCard, neuron_cards, selective_neurons
-from clipneuron.sweep.pipeline import parts_of
+from clipneuron.sweep.neurons import NeuronCard, neuron_cards, selective_neurons
+from clipneuron.sweep.results import SweepResults
 from clipneuron.sweep.sheet import contact_sheet
 from clipneuron.tables.ablations import Ablation
 from clipneuron.version import __version__
@@ -29,22 +30,6 @@ from clipneuron.version import __version__
 TOP_TEXTS = 4
 NAMED_FAILURES = 10
 SHORT = {"all": "w/o all", "large": "w/o large", "small": "w/o small", "pc": "from PC 1"}
-
-
-@dataclass(frozen=True)
-class EvidenceKeys:
-    """The stages whose tables are read; what a stage has not committed is missing from the report, no error.
-
-    predictions: second order, first order, indirect. ablations: the one of them with the table `significance`.
-    descriptions: pool name -> stage with the descriptions of the detail layers.
-    """
-
-    predictions: tuple[str, ...]
-    ablations: str
-    first_order: str
-    indirect_directions: str
-    directions: str
-    descriptions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -70,7 +55,7 @@ class EvidenceReport:
     def of(
         cls,
         run: Run,
-        keys: EvidenceKeys,
+        keys: EvidenceResults,
         setting: Setting,
         read_picture: Callable[[int], bytes],
         cards: Sequence[NeuronCard],
@@ -226,7 +211,7 @@ def _signed(spoken: tuple[str, float]) -> str:
     return f"{'+' if weight >= 0 else '-'}“{text}”"
 
 
-def _spoken(run: Run, keys: EvidenceKeys, cards: Sequence[NeuronCard]) -> list[Spoken]:
+def _spoken(run: Run, keys: EvidenceResults, cards: Sequence[NeuronCard]) -> list[Spoken]:
     """The texts of the cards' neurons, pool by pool; a layer that a pool does not describe has none."""
     pools = {pool: stage for pool, stage in keys.descriptions.items() if run.done(stage)}
     texts: dict[tuple[int, int], dict[str, tuple[tuple[str, float], ...]]] = {
@@ -235,7 +220,9 @@ def _spoken(run: Run, keys: EvidenceKeys, cards: Sequence[NeuronCard]) -> list[S
     for pool, stage in pools.items():
         for layer in sorted({card.layer for card in cards}):
             neurons = [card.neuron for card in cards if card.layer == layer]
-            described = Keys(keys.directions, stage, None)
+            described = SweepResults(
+                name=stage, layers=(), directions=keys.directions, descriptions=stage
+            )
             for card in neuron_cards(run, described, layer, neurons, TOP_TEXTS):
                 texts[layer, card.neuron][pool] = card.words
     return [Spoken(*place, words) for place, words in texts.items()] if pools else []
@@ -287,36 +274,22 @@ def evidence_report(
     reproduction: Reproduction, run: Run, caveat: str = "", **more: str
 ) -> EvidenceReport:
     """The report of a finished run; `more` is written into the setting. Raises StoreError for damaged tables."""
-    listing = planned_pictures(run, parts_of(run))
+    planned = Planned.of(run)
+    stages = reproduction.stages(planned)
     return EvidenceReport.of(
         run,
-        _keys(reproduction, run),
+        stages.results,
         _setting(reproduction, caveat or _caveat(reproduction), more),
-        lambda index: reproduction.sweep.collection.read(listing[index]),
-        _cards(reproduction, run),
+        lambda index: reproduction.sweep.collection.read(planned.pictures[index]),
+        _cards(reproduction, run, stages.swept.results),
     )
 
 
 def write_report(reproduction: Reproduction, run: Run, report: EvidenceReport) -> str:
     """Put the report's files into the run; where its page is."""
-    folder = f"evidence-{reproduction.ablations(run).name}"
+    folder = f"evidence-{reproduction.results(run).name}"
     places = {name: run.put_file(f"{folder}/{name}", data) for name, data in report.files().items()}
     return places["report.md"]
-
-
-def _keys(reproduction: Reproduction, run: Run) -> EvidenceKeys:
-    ablations, first_order = reproduction.ablations(run).name, reproduction.first_order(run).name
-    indirect = reproduction.indirect_ablations(run).name
-    return EvidenceKeys(
-        predictions=(ablations, first_order, indirect),
-        ablations=ablations,
-        first_order=first_order,
-        indirect_directions=reproduction.interventions(run).directions.name,
-        directions=reproduction.sweep.keys(run).directions,
-        descriptions={
-            pool.name: reproduction.descriptions(pool, run)[1].name for pool in reproduction.pools
-        },
-    )
 
 
 def _setting(reproduction: Reproduction, caveat: str, more: dict[str, str]) -> Setting:
@@ -356,9 +329,9 @@ def _caveat(reproduction: Reproduction) -> str:
     return "" if _is_paper_model(reproduction) else _OTHER_MODEL
 
 
-def _cards(reproduction: Reproduction, run: Run) -> list[NeuronCard]:
+def _cards(reproduction: Reproduction, run: Run, keys: SweepResults) -> list[NeuronCard]:
     """The neurons that are asked for, else the most selective ones of the layers in detail."""
-    keys, asked = reproduction.sweep.keys(run), reproduction.asked.neurons
+    asked = reproduction.asked.neurons
     if not asked:
         each = -(-SHOWN // len(reproduction.detail_layers))
         layers = reproduction.detail_layers

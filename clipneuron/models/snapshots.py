@@ -8,14 +8,17 @@ _CHUNK = 2**24
 
 
 def snapshot_name(model: str | os.PathLike[str], revision: str = "") -> str:
-    """The name of a local folder's contents, or of a model on the Hugging Face hub.
+    """The name of a local folder's or file's contents, or of a model on the Hugging Face hub.
 
-    A folder is named by the digest of its files, wherever it lies. A model on the hub is named as it was
-    asked for: only a commit as `revision` says exactly which weights are meant.
+    A folder is named by the digest of its files, wherever it lies, a file by its own. A model on the hub is named as
+    it was asked for: only a commit as `revision` says exactly which weights are meant.
     """
     folder = Path(model)
     if folder.is_dir():
         return f"{folder.name}-{_digest(folder)}"
+    if folder.is_file():
+        with folder.open("rb") as file:
+            return f"{folder.name}-{hashlib.file_digest(file, 'sha256').hexdigest()}"
     return f"{os.fspath(model)}@{revision or 'main'}"
 
 

@@ -67,15 +67,15 @@ def neuron_blocks(layers: Sequence[int], neurons: int, size: int) -> list[Neuron
     ]
 
 
-def mean_effects(run: Run, layers: Sequence[int]) -> dict[int, MeanEffect]:
-    """The mean effects that `calibrate` left, merged over its shards in shard order.
+def mean_effects(run: Run, stage: str, layers: Sequence[int]) -> dict[int, MeanEffect]:
+    """The mean effects that a stage `calibrate` has committed, merged over its shards in shard order.
 
     Raises ValueError when no picture was counted.
     """
     sums: dict[int, Moments] = {}
-    for shard in run.committed("calibrate"):
-        means = run.read("calibrate", "means", shards=[shard])
-        remainders = run.read("calibrate", "remainder_means", shards=[shard])
+    for shard in run.committed(stage):
+        means = run.read(stage, "means", shards=[shard])
+        remainders = run.read(stage, "remainder_means", shards=[shard])
         for layer in layers:
             moments = _moments(_of_layer(means, layer), _of_layer(remainders, layer))
             sums[layer] = sums[layer] + moments if layer in sums else moments
@@ -116,11 +116,11 @@ def summary_table(layer: int, first: int, summary: Summary) -> pa.Table:
 
 
 def remainders(
-    run: Run, layer: int, swept: Sequence[str]
+    run: Run, stage: str, layer: int, swept: Sequence[str]
 ) -> tuple[Int[Tensor, "image"], Float[Tensor, "image coordinate"]]:
-    """Numbers and centred remainder coordinates of the pictures of the swept shards, by rising number."""
+    """Numbers and centred remainder coordinates of the pictures of a sweep's shards, by rising number."""
     own = [("layer", "==", layer)]
-    table = run.read("effects", "remainders", shards=swept, filters=own).sort_by("index")
+    table = run.read(stage, "remainders", shards=swept, filters=own).sort_by("index")
     return tensor(table["index"]), tensor(table["coordinates"])
 
 
@@ -139,18 +139,28 @@ def prepared_texts(run: Run, stage: str, preparation: Preparation) -> PreparedTe
     return PreparedTexts(tuple(pool["text"].to_pylist()), matrix.numpy())
 
 
-def planned_shards(run: Run, parts: int) -> tuple[str, ...]:
-    """Names of the picture shards in the first `parts` parts of the plan, in order."""
-    table = run.read("plan", "plan", columns=["shard", "part"])
-    return tuple(
-        sorted(pc.unique(table.filter(pc.less(table["part"], parts))["shard"]).to_pylist())
-    )
+@dataclass(frozen=True)
+class Planned:
+    """What the run's table `plan` says, read once: everything that a pipeline's stages are cut by."""
+
+    parts: int
+    """One, and one more for each time that the collection grew."""
+    shards: tuple[str, ...]
+    """Of pictures, in order."""
+    pictures: Pictures
+    """Each at its number."""
+
+    @classmethod
+    def of(cls, run: Run) -> "Planned":
+        """The whole plan; raises StoreError where there is none yet."""
+        table = run.read("plan", "plan")
+        shards = sorted(pc.unique(table["shard"]).to_pylist())
+        return cls(pc.max(table["part"]).as_py() + 1, tuple(shards), Pictures(latest(table)))
 
 
-def planned_pictures(run: Run, parts: int) -> Pictures:
-    """The pictures in the first `parts` parts of the plan; each stands at its number."""
-    table = run.read("plan", "plan")
-    return Pictures(latest(table.filter(pc.less(table["part"], parts))))
+def grown(parts: int) -> dict[str, object]:
+    """What a plan of so many parts adds to the identity of stages over all pictures: nothing before it has grown."""
+    return {"parts": parts} if parts > 1 else {}
 
 
 def unusable(run: Run) -> dict[tuple[str, str], Failure]:

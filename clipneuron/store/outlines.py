@@ -1,29 +1,29 @@
-"""What a driver says about the work on a run: which stages there are, in which order, and how each is cut.
+"""Outlines of the work on a run, recorded by drivers: its stages in order, how each is cut, and what holds its results.
 
-Derived and put again at will: nothing is decided by it. It lets others see how far a run is without its model,
-its pictures or its cluster.
+Derived and put again at will: nothing is decided by them. They let others see how far a run is, and read its
+results, without its model, its pictures or its cluster.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from clipneuron.store import records as commits
+from clipneuron.store import records
 from clipneuron.store.errors import ObjectMissingError
 from clipneuron.store.markers import checked_name
 from clipneuron.store.objects.protocol import Objects
 
-_Said = TypeVar("_Said", bound="_Announcement")
+_Outline = TypeVar("_Outline", bound="_Derived")
 _ORDER = "stages.json"
 
 
-class _Announcement(BaseModel):
+class _Derived(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class Cut(_Announcement):
+class Cut(_Derived):
     """stages/{stage}.json: what a stage consists of."""
 
     stage: str
@@ -61,18 +61,36 @@ class Cut(_Announcement):
         return sum(self.others.get(shard, self.usual) for shard in shards)
 
 
-class Order(_Announcement):
+class Order(_Derived):
     """stages.json: the stages of the run as it was last asked for, in their order."""
 
     stages: tuple[str, ...]
+    kinds: tuple[str, ...] = ()
+    """Of each stage, what it does; none in runs that were begun before kinds were recorded."""
     details: dict[str, Any] = {}
     """How it was asked for."""
 
 
-def say(objects: Objects, said: Cut | Order) -> bool:
-    """True if it was put, False if the store has said the same before; raises StoreError."""
-    key = _ORDER if isinstance(said, Order) else _key(said.stage)
-    data = commits.dump(said)
+class Results(_Derived):
+    """results/{line}/{name}.json: which stages hold the results of a line of work.
+
+    Each line of work has its own fields for them, and for whatever else it takes to read its tables without the
+    model and the pictures.
+    """
+
+    line: ClassVar[str]
+    """Of work, such as attack."""
+    name: str
+    """Tells apart the results of one line in one run, which may be asked for in several ways."""
+
+
+Outline = Cut | Order | Results
+AnyResults = TypeVar("AnyResults", bound=Results)
+
+
+def record(objects: Objects, outline: Outline) -> bool:
+    """True if it was put, False if the store has the same already; raises StoreError."""
+    key, data = _key(outline), records.dump(outline)
     if objects.size(key) == len(data) and objects.get(key) == data:
         return False
     objects.put(key, data)
@@ -80,21 +98,37 @@ def say(objects: Objects, said: Cut | Order) -> bool:
 
 
 def order(objects: Objects) -> Order | None:
-    """What was last said of the order, None if nothing was; raises StoreError."""
+    """The last order, None if there is none; raises StoreError."""
     return _find(objects, Order, _ORDER)
 
 
 def cut(objects: Objects, stage: str) -> Cut | None:
-    """What was last said of a stage, None if nothing was; raises StoreError."""
-    return _find(objects, Cut, _key(stage))
+    """The last cut of a stage, None if there is none; raises StoreError."""
+    return _find(objects, Cut, _cut_key(stage))
 
 
-def _find(objects: Objects, kind: type[_Said], key: str) -> _Said | None:
+def results(objects: Objects, kind: type[AnyResults]) -> list[AnyResults]:
+    """All results of a line of work, the last recorded first; raises StoreError."""
+    entries = sorted(objects.entries(f"results/{kind.line}/"), key=lambda entry: -entry.modified)
+    found = (_find(objects, kind, entry.key) for entry in entries)
+    return [item for item in found if item]
+
+
+def _find(objects: Objects, kind: type[_Outline], key: str) -> _Outline | None:
     try:
-        return commits.load(kind, objects.get(key), objects.location(key))
+        return records.load(kind, objects.get(key), objects.location(key))
     except ObjectMissingError:
         return None
 
 
-def _key(stage: str) -> str:
+def _key(outline: Outline) -> str:
+    if isinstance(outline, Order):
+        return _ORDER
+    if isinstance(outline, Results):
+        line, name = checked_name("line", outline.line), checked_name("results", outline.name)
+        return f"results/{line}/{name}.json"
+    return _cut_key(outline.stage)
+
+
+def _cut_key(stage: str) -> str:
     return f"stages/{checked_name('stage', stage)}.json"

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from clipneuron.store import attempts, manifests, markers
-from clipneuron.store import outlines as announcements
+from clipneuron.store import attempts, manifests, markers, outlines
 from clipneuron.store.errors import ObjectMissingError
 from clipneuron.store.objects.concurrency import in_order
 from clipneuron.store.objects.protocol import Objects
@@ -39,7 +38,7 @@ class Progress:
 def look(objects: Objects, stage: str, within: float) -> Progress:
     """How far the stage is; attempts count as alive for `within` seconds. Raises StoreError."""
     questions: list[Callable[[], Any]] = [
-        partial(announcements.cut, objects, stage),
+        partial(outlines.cut, objects, stage),
         partial(_markers, objects, stage),
         partial(attempts.in_flight, objects, stage, within),
         partial(attempts.failed_counts, objects, stage),

@@ -6,7 +6,8 @@
     {run}/attempts/{stage}/{shard}/{attempt}.json           attempts that began
     {run}/failures/{stage}/{shard}/{number}.json            attempts that ended in an error
     {run}/manifest/{stage}.parquet                          what the markers of a stage say, to read fast
-    {run}/stages.json, stages/{stage}.json                  what drivers say of the work, for those who look on
+    {run}/stages.json, stages/{stage}.json                  the work as drivers outlined it, for those who look on
+    {run}/results/{line}/{name}.json                        which stages hold the results of a line of work
     {run}/reports/                                          pictures and summaries, made again at will
 
 An attempt first puts its objects under names that nobody else has, then creates the marker. Whoever comes
@@ -21,15 +22,23 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from clipneuron.store import attempts, garbage, manifests, markers, parquet, progress, verification
-from clipneuron.store import outlines as announcements
+from clipneuron.store import (
+    attempts,
+    garbage,
+    manifests,
+    markers,
+    outlines,
+    parquet,
+    progress,
+    verification,
+)
 from clipneuron.store import records as commits
 from clipneuron.store import stored_tables as stored
 from clipneuron.store.errors import ObjectMissingError, StoreError
 from clipneuron.store.garbage import Garbage
 from clipneuron.store.objects.local import LocalObjects
 from clipneuron.store.objects.protocol import Objects
-from clipneuron.store.outlines import Cut, Order
+from clipneuron.store.outlines import AnyResults, Order, Outline
 from clipneuron.store.progress import Progress
 from clipneuron.store.records import Commit, FailedAttempt, Failure, RunRecord, Stored
 from clipneuron.tables import registry as tables
@@ -208,13 +217,29 @@ class Run:
         """How many failed attempts at the shard were on record; now there are none, so it may be retried."""
         return attempts.forget(self.objects, stage, shard)
 
-    def announce(self, said: Cut | Order) -> bool:
-        """True if this was news: what a stage consists of, or the order of stages; raises StoreError."""
-        return announcements.say(self.objects, said)
+    def announce(self, outline: Outline) -> bool:
+        """True if the store did not have this outline of the work yet; raises StoreError."""
+        return outlines.record(self.objects, outline)
 
     def announced(self) -> Order | None:
-        """The stages as they were last asked for, None if no driver has said so; raises StoreError."""
-        return announcements.order(self.objects)
+        """The stages as they were last asked for, None if no driver has recorded them; raises StoreError."""
+        return outlines.order(self.objects)
+
+    def stage(self, kind: str) -> str:
+        """The name of the last stage of a kind, such as "descriptions", in the order last asked for.
+
+        Raises ValueError where there is none.
+        """
+        order = self.announced()
+        known = dict(zip(order.kinds, order.stages, strict=True)) if order and order.kinds else {}
+        if kind in known:
+            return known[kind]
+        there = ", ".join(known) or "none: give its own command once more, which records them"
+        raise ValueError(f"run {self.name} has no stage of the kind {kind!r}; it has {there}")
+
+    def results(self, kind: type[AnyResults]) -> list[AnyResults]:
+        """Which stages hold the results of a line of work, the last recorded first; raises StoreError."""
+        return outlines.results(self.objects, kind)
 
     def progress(self, stage: str, within: float) -> Progress:
         """How far a stage is, at the price of a few listings; attempts count as alive for `within` seconds."""

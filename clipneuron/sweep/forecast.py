@@ -60,8 +60,8 @@ def sample_of(sweep: Sweep, pictures: int) -> Sample:
     recipe = sweep.recipe.model_copy(update={"shard_size": ceil(count / 2)})
     with tempfile.TemporaryDirectory(prefix="clipneuron-") as folder:
         small = replace(sweep, recipe=recipe, collection=some, store=Store(folder), extends="")
-        run, _ = small.run(Runner(console=Console(file=io.StringIO())), until="plan")
-        stages = {stage.name: stage for stage in small.stages(run)}
+        run, planned, _ = small.planned(Runner(console=Console(file=io.StringIO())))
+        stages = {stage.kind: stage for stage in small.stages(planned).all}
         passes = {name: measure(stages[name], run, stages[name].shards(run)) for name in _PASSES}
     return Sample(count, passes)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from clipneuron.store.store import Run
+from clipneuron.sweep.results import SweepResults
 
 
 @dataclass(frozen=True)
@@ -36,17 +37,8 @@ class NeuronCard:
         return "  ".join(f"{'+' if weight >= 0 else '-'}{text}" for text, weight in self.words)
 
 
-@dataclass(frozen=True)
-class Keys:
-    """The stages whose tables are shown; `explanations` is None where contents of pictures are unknown."""
-
-    directions: str
-    descriptions: str
-    explanations: str | None
-
-
 def selective_neurons(
-    run: Run, keys: Keys, layer: int, count: int, words: int = 4
+    run: Run, keys: SweepResults, layer: int, count: int, words: int = 4
 ) -> list[NeuronCard]:
     """The `count` neurons of a layer with the lowest participation among those whose effect is not small.
 
@@ -63,7 +55,7 @@ def selective_neurons(
 
 def neuron_cards(
     run: Run,
-    keys: Keys,
+    keys: SweepResults,
     layer: int,
     neurons: Sequence[int],
     words: int = 4,

@@ -1,6 +1,5 @@
 """A recipe carried out: its stages, its run in a store, and its report."""
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,26 +10,25 @@ import pyarrow as pa
 from clipneuron.config.recipe import Recipe
 from clipneuron.data.opening import Collection
 from clipneuron.data.text_pools import Pool
-from clipneuron.engine.pipeline import up_to
+from clipneuron.engine.pipeline import Pipeline, distinct
 from clipneuron.engine.runner import Runner, StageReport
 from clipneuron.engine.stage import Stage
 from clipneuron.models.clip.model import Clip
 from clipneuron.readers.lenses import ClipLoader, Lenses, placed
 from clipneuron.readers.pictures import PictureFeed
-from clipneuron.readers.sweep import planned_pictures, planned_shards
+from clipneuron.readers.sweep import Planned
 from clipneuron.store.errors import RunMismatchError
 from clipneuron.store.identity import differences
-from clipneuron.store.outlines import Order
 from clipneuron.store.store import Run, Store
 from clipneuron.sweep.inputs import model_of, pictures_of, scene_truth, texts_of
-from clipneuron.sweep.neurons import Keys
 from clipneuron.sweep.report import Findings
+from clipneuron.sweep.results import SweepResults
 from clipneuron.sweep.stages.calibrate import CalibrateStage
 from clipneuron.sweep.stages.descriptions import DescriptionsStage
 from clipneuron.sweep.stages.directions import DirectionsStage
 from clipneuron.sweep.stages.effects import EffectsStage
 from clipneuron.sweep.stages.explanations import ExplanationsStage
-from clipneuron.sweep.stages.merge import MergeTree
+from clipneuron.sweep.stages.merge import MergeStage, MergeTree
 from clipneuron.sweep.stages.plan import PlanStage
 from clipneuron.sweep.stages.texts import TextsStage
 from clipneuron.version import NUMERICS, __version__
@@ -103,14 +101,6 @@ class Sweep:
             "numerics": NUMERICS,
         }
 
-    @cached_property
-    def label(self) -> str:
-        """What sets the descriptions apart from others of the same sweep."""
-        recipe = self.recipe
-        exact = f"{self.pool.digest} {recipe.preparation} {recipe.atoms}"
-        digest = hashlib.sha256(exact.encode()).hexdigest()[:8]
-        return f"{self.pool.name}-{recipe.preparation}-{recipe.atoms}-{digest}"
-
     def open(self) -> Run:
         """The run in the store: new, or the one that was begun before.
 
@@ -121,46 +111,81 @@ class Sweep:
         details = {"recipe": self.recipe.model_dump(mode="json"), "clipneuron": __version__}
         return self.store.open_run(self.recipe.name, self.identity, details)
 
-    def run(self, runner: Runner, until: str | None = None) -> tuple[Run, list[StageReport]]:
-        """Bring every stage to completion, or all up to one; what is committed already is not done again.
-
-        Raises `clipneuron.engine.runner.RunIncompleteError`, and StoreError from the store.
-        """
-        run = self.open()
-        planned = runner.run([self.plan()], run)
-        stages = self.stages(run)
-        run.announce(self.order(stages))
-        return run, planned + runner.run(up_to(until, stages), run)
-
-    def plan_only(self, runner: Runner) -> tuple[Run, StageReport]:
-        """Bring the plan to completion and say in the store what is to follow; `run` goes on from there."""
-        run = self.open()
-        (report,) = runner.run([self.plan()], run)
-        stages = self.stages(run)
-        runner.announce(stages, run)
-        run.announce(self.order(stages))
-        return run, report
-
     def plan(self) -> PlanStage:
         """The stage that the others are cut by."""
         return PlanStage(self.collection, self.recipe.shard_size, self.retry)
+
+    def planned(self, runner: Runner) -> tuple[Run, Planned, StageReport]:
+        """The run with its plan brought to completion, what is planned, and what the stage did; raises as `run`."""
+        run = self.open()
+        (report,) = runner.run([self.plan()], run)
+        return run, Planned.of(run), report
+
+    def run(self, runner: Runner, until: str | None = None) -> tuple[Run, list[StageReport]]:
+        """Bring every stage to completion, or all up to a kind; what is committed already is not done again.
+
+        Raises ValueError for a kind that there is not, `clipneuron.engine.runner.RunIncompleteError`, and
+        StoreError from the store.
+        """
+        run, planned, report = self.planned(runner)
+        stages = self.stages(planned)
+        run.announce(stages.results)
+        return run, [report, *self.pipeline(stages.all).run(runner, run, until)[1:]]
+
+    def plan_only(self, runner: Runner) -> tuple[Run, StageReport]:
+        """Bring the plan to completion and record in the store what is to follow; `run` goes on from there."""
+        run, planned, report = self.planned(runner)
+        pipeline = self.pipeline(self.stages(planned).all)
+        runner.announce(pipeline.stages[1:], run)
+        pipeline.announce(run)
+        return run, report
+
+    def pipeline(self, stages: Sequence[Stage]) -> Pipeline:
+        """A pipeline that the recipe asks for."""
+        return Pipeline(distinct(stages), {"recipe": self.recipe.model_dump(mode="json")})
 
     def planned_next(self) -> pa.Table:
         """The rows that the table `plan` is still to gain, none if it has all; raises as the stage `plan` does."""
         run = self.open()
         return self.plan().part(run.read("plan", "plan") if run.done("plan") else None)
 
-    def stages(self, run: Run) -> list[Stage]:
-        """The stages of a planned run, in the order in which they read each other."""
-        tree = self._tree(run)
-        stages = [*self._sweeping(run), *tree.levels, self._directions(run, tree)]
-        stages.append(self.descriptions(run))
-        return stages + ([self._explanations(run)] if self._knows_contents else [])
+    def stages(self, planned: Planned) -> "SweepStages":
+        """The stages of a planned run."""
+        recipe, lenses, neurons = self.recipe, self.lenses, self.clip.neurons
+        plan, texts = self.plan(), TextsStage(self.loader, self.pool)
+        passes = self.loader, self.pictures, lenses, recipe.batch_size
+        calibrate = CalibrateStage(*passes, plan)
+        effects = EffectsStage(*passes, recipe.top, plan, calibrate, planned.parts)
+        shape = self.layers, neurons, recipe.block, FAN_IN
+        tree = MergeTree.over(effects, planned.shards, *shape, planned.parts)
+        on_cpu = partial(_moved, self.clip, "cpu")
+        directions = DirectionsStage(
+            on_cpu, lenses, neurons, recipe.block, tree, calibrate, planned.parts
+        )
+        descriptions = self.described(texts, directions)
+        scored = self._explanations(planned, effects, directions, descriptions)
+        return SweepStages(
+            plan, texts, calibrate, effects, tree.levels, directions, descriptions, scored
+        )
 
-    def keys(self, run: Run) -> Keys:
-        """The stages whose tables are the run's results."""
-        explanations = self._explanations(run).name if self._knows_contents else None
-        return Keys(self.key("directions", run), self.descriptions(run).name, explanations)
+    def described(self, texts: TextsStage, directions: DirectionsStage) -> DescriptionsStage:
+        """The stage that describes all layers with an encoded pool, as the recipe does with its own."""
+        recipe = self.recipe
+        return DescriptionsStage(
+            texts,
+            directions,
+            texts.label,
+            self.layers,
+            neurons=self.clip.neurons,
+            block=recipe.block,
+            atoms=recipe.atoms,
+            preparation=recipe.preparation,
+            device=recipe.device,
+        )
+
+    def results(self, run: Run) -> SweepResults:
+        """The stages that hold the run's results."""
+        return self.stages(Planned.of(run)).results
 
     def describe(self) -> str:
         """What is about to run, in a few lines."""
@@ -179,26 +204,21 @@ class Sweep:
         )
 
     def findings(self, run: Run, per_layer: int) -> Findings:
-        """What the finished run says."""
-        return Findings.of(run, self.layers, self.keys(run), per_layer)
+        """The findings of the finished run."""
+        return Findings.of(run, self.results(run), per_layer)
 
     def write_report(self, run: Run, findings: Findings) -> dict[str, str]:
         """Store the findings as JSON and as a contact sheet; where they are, by name."""
-        listing = planned_pictures(run, parts_of(run))
+        planned = Planned.of(run)
         title = f"{self.clip.name}, {len(self.collection):,} pictures, texts: {self.pool.name}"
-        sheet = findings.sheet(lambda index: self.collection.read(listing[index]), title)
+        sheet = findings.sheet(lambda index: self.collection.read(planned.pictures[index]), title)
         data = json.dumps(findings.as_json(), indent=1, allow_nan=False).encode()
-        folder = self.key(self.label, run)
+        folder = self.stages(planned).results.name
         return {
             "contact sheet": run.put_file(f"{folder}/contact-sheet.png", sheet),
             "findings": run.put_file(f"{folder}/findings.json", data),
             "tables": run.url,
         }
-
-    def order(self, stages: Sequence[Stage]) -> Order:
-        """What to say in the store of the stages to come."""
-        names = ("plan", *(stage.name for stage in stages))
-        return Order(stages=names, details={"recipe": self.recipe.model_dump(mode="json")})
 
     def _extended(self) -> Run:
         run = self.store.find_run(self.extends)
@@ -222,78 +242,58 @@ class Sweep:
         """Through which the run's layers are looked at."""
         return Lenses(self.layers, self.recipe.split, self.recipe.normalize)
 
-    @property
-    def texts(self) -> TextsStage:
-        """The stage that encodes the pool."""
-        return TextsStage(self.loader, self.pool)
-
-    def _sweeping(self, run: Run) -> list[Stage]:
-        """The stages with the model."""
-        clip, pictures, lenses, recipe = self.loader, self.pictures, self.lenses, self.recipe
-        return [
-            # Early: a model without a text tower should not cost two passes over the pictures.
-            self.texts,
-            CalibrateStage(clip, pictures, lenses, recipe.batch_size),
-            EffectsStage(clip, pictures, lenses, recipe.batch_size, recipe.top, parts_of(run)),
-        ]
-
-    def _tree(self, run: Run) -> MergeTree:
-        swept = planned_shards(run, parts_of(run))
-        shape = (self.layers, self.clip.neurons, self.recipe.block, FAN_IN)
-        return MergeTree.over(swept, *shape, suffix=self.key("", run))
-
-    def _directions(self, run: Run, tree: MergeTree) -> Stage:
-        recipe = self.recipe
-        return DirectionsStage(
-            partial(_moved, self.clip, "cpu"),
-            self.lenses,
-            self.clip.neurons,
-            recipe.block,
-            tree,
-            self.key("directions", run),
-        )
-
-    def descriptions(self, run: Run) -> DescriptionsStage:
-        """The stage that describes all layers with the recipe's pool."""
-        recipe = self.recipe
-        return DescriptionsStage(
-            self.texts.name,
-            self.key("directions", run),
-            self.key(self.label, run),
-            self.layers,
-            neurons=self.clip.neurons,
-            block=recipe.block,
-            atoms=recipe.atoms,
-            preparation=recipe.preparation,
-            device=recipe.device,
-        )
-
-    @property
-    def _knows_contents(self) -> bool:
-        return self.recipe.images == "demo"
-
-    def _explanations(self, run: Run) -> Stage:
-        names = tuple(picture.image for picture in planned_pictures(run, parts_of(run)))
+    def _explanations(
+        self, planned: Planned, effects: Stage, directions: Stage, descriptions: DescriptionsStage
+    ) -> ExplanationsStage | None:
+        """The stage that scores the words, where the contents of the pictures are known."""
+        if self.recipe.images != "demo":
+            return None
+        names = tuple(picture.image for picture in planned.pictures)
         return ExplanationsStage(
             partial(scene_truth, self.recipe.seed, names),
-            self.key("directions", run),
-            self.descriptions(run).name,
-            self.key(self.label, run),
+            effects,
+            directions,
+            descriptions,
+            descriptions.pool,
             self.layers,
             self.clip.neurons,
             self.recipe.words,
-            planned_shards(run, parts_of(run)),
+            planned.shards,
         )
 
-    def key(self, name: str, run: Run) -> str:
-        """The name of what depends on all pictures: another one for every part that the plan gained."""
-        parts = parts_of(run)
-        return name if parts == 1 else f"{name}-to-part-{parts - 1:04d}"
 
+@dataclass(frozen=True)
+class SweepStages:
+    """The stages of a sweep, in the order in which they read each other."""
 
-def parts_of(run: Run) -> int:
-    """How many parts the plan has: one, and one more for each time the collection grew."""
-    return max(1, len(run.done("plan")))
+    plan: PlanStage
+    texts: TextsStage
+    """Early: a model without a text tower should not cost two passes over the pictures."""
+    calibrate: CalibrateStage
+    effects: EffectsStage
+    merges: tuple[MergeStage, ...]
+    directions: DirectionsStage
+    descriptions: DescriptionsStage
+    explanations: ExplanationsStage | None
+
+    @property
+    def all(self) -> list[Stage]:
+        """As a list."""
+        passes = [self.plan, self.texts, self.calibrate, self.effects]
+        words = [self.directions, self.descriptions]
+        scored = [self.explanations] if self.explanations else []
+        return [*passes, *self.merges, *words, *scored]
+
+    @property
+    def results(self) -> SweepResults:
+        """Which of them hold the results."""
+        return SweepResults(
+            name=self.descriptions.name,
+            layers=self.descriptions.layers,
+            directions=self.directions.name,
+            descriptions=self.descriptions.name,
+            explanations=self.explanations.name if self.explanations else None,
+        )
 
 
 def _without_images(identity: Mapping[str, object]) -> dict[str, object]:

@@ -9,7 +9,8 @@ from rich.table import Table
 
 from clipneuron.reports.drawing import png
 from clipneuron.store.store import Run
-from clipneuron.sweep.neurons import Keys, NeuronCard, selective_neurons
+from clipneuron.sweep.neurons import NeuronCard, selective_neurons
+from clipneuron.sweep.results import SweepResults
 from clipneuron.sweep.sheet import contact_sheet
 
 
@@ -30,7 +31,7 @@ class LayerFigures:
     beats_shuffled: float
 
 
-def layer_figures(run: Run, layer: int, keys: Keys) -> LayerFigures:
+def layer_figures(run: Run, layer: int, keys: SweepResults) -> LayerFigures:
     """The figures of one layer."""
     own = [("layer", "==", layer)]
     columns = ["explained_variance", "participation", "threshold"]
@@ -121,18 +122,12 @@ class Findings:
     cards: list[NeuronCard]
 
     @classmethod
-    def of(
-        cls,
-        run: Run,
-        layers: Sequence[int],
-        keys: Keys,
-        per_layer: int,
-    ) -> "Findings":
+    def of(cls, run: Run, results: SweepResults, per_layer: int) -> "Findings":
         """Read a finished run."""
-        cards = [
-            card for layer in layers for card in selective_neurons(run, keys, layer, per_layer)
-        ]
-        return cls([layer_figures(run, layer, keys) for layer in layers], cards)
+        layers = results.layers
+        chosen = [selective_neurons(run, results, layer, per_layer) for layer in layers]
+        figures = [layer_figures(run, layer, results) for layer in layers]
+        return cls(figures, [card for cards in chosen for card in cards])
 
     def tables(self) -> list[Table]:
         """Both tables for a terminal."""

@@ -12,6 +12,7 @@ from torch.nn import functional
 from clipneuron.attack.stages.pictures import PURPOSE
 from clipneuron.attack.witness import OtherClip
 from clipneuron.demo.painter import ScenePainter
+from clipneuron.engine.stage import Named
 from clipneuron.lens.first_order import bias_effects, mlp_effects, stem_effects, token_effects
 from clipneuron.models.painting.painter import Order, Painted
 from clipneuron.readers.lenses import trace_of
@@ -123,7 +124,7 @@ def test_captions_in_any_script_are_in_the_file(run, tmp_path):
     rows = [{**row, "caption": "a horse – 馬 🐎"} for row in captions.to_pylist()]
     changed = pa.Table.from_pylist(rows, schema=tables.schema("captions"))
     run.commit("others", "horse-automobile", {"captions": changed})
-    row = rows_of(processed(pictures_stage(captions="others", painter=Moody()), run))[0]
+    row = rows_of(processed(pictures_stage(captions=Named("others"), painter=Moody()), run))[0]
     assert Image.open(BytesIO(row["image"])).text["Description"] == "a horse – 馬 🐎"
 
 
@@ -216,7 +217,7 @@ def png(value):
 
 def test_pictures_that_there_are_not_are_rows_without_a_verdict(run):
     commit_pictures(run, [png(10), None, png(90)[:50], png(200)])
-    found = processed(verdicts_stage(pictures="by-hand"), run)
+    found = processed(verdicts_stage(pictures=Named("by-hand")), run)
     rows = rows_of(found)
     assert [row["status"] for row in rows] == ["ok", "unsafe", "truncated", "ok"]
     assert [row["margin"] is None for row in rows] == [False, True, True, False]
@@ -224,7 +225,7 @@ def test_pictures_that_there_are_not_are_rows_without_a_verdict(run):
     assert ONE.picture(0, 2) in rows[2]["reason"]
     assert rows[1]["heatmap"] is rows[1]["prediction"] is rows[1]["fooled"] is None
     assert [item.image for item in found.failures] == [ONE.picture(0, 1), ONE.picture(0, 2)]
-    nothing = processed(screening_stage(pictures="by-hand"), run)
+    nothing = processed(screening_stage(pictures=Named("by-hand")), run)
     assert [row["shows_c1"] for row in rows_of(nothing)] == [True, None, True, True]
 
 
@@ -247,7 +248,7 @@ def test_another_clip_sees_its_likeliest_classes(run):
     images = [png(value) for value in (0, 60, 120, 180, 250)]
     commit_pictures(run, [*images, None, b"no picture"])
     stage = screening_stage(
-        witness=lambda: OtherClip.loaded(tiny, classes, templates, top=2), pictures="by-hand"
+        witness=lambda: OtherClip.loaded(tiny, classes, templates, top=2), pictures=Named("by-hand")
     )
     rows = rows_of(processed(stage, run))
     matrix = tiny().classifier(classes, templates)

@@ -12,13 +12,14 @@ import torch
 
 from clipneuron.attack.cues import Rules
 from clipneuron.attack.stages.words import Source, WordsStage
-from clipneuron.engine.stage import Stage
+from clipneuron.engine.stage import Named, Stage
 from clipneuron.models.language.sentences import ClipSentences
 from clipneuron.readers.arrow import list_column, table_of
 from clipneuron.store.store import Run, Store
 from clipneuron.sweep.stages.classifier import ClassifierStage
 from clipneuron.tables import registry as tables
 from clipneuron.tables.experiments import METHODS, pair_key
+from tests.samples.attack_world import called
 from tests.samples.world import clip, quiet_runner
 
 PAIRS = (("horse", "car"), ("stop sign", "yield"), ("car", "horse"))
@@ -123,18 +124,22 @@ def run(tmp_path_factory) -> Run:
     return run
 
 
+SOURCE = Source(Named("directions"), Named("descriptions"))
+
+
 def stage_of(**options: object) -> WordsStage:
     sources = {
-        "second-order": Source("directions", "descriptions"),
-        "indirect": Source("indirect", "indirect-descriptions", "indirect_directions"),
+        "second-order": SOURCE,
+        "indirect": Source(
+            Named("indirect"), Named("indirect-descriptions"), "indirect_directions"
+        ),
     }
     fields = {
-        "name": "words",
         "pairs": PAIRS,
         "methods": METHODS,
         "repeats": 2,
-        "classes": "names",
-        "texts": "texts",
+        "classes": Named("names"),
+        "texts": Named("texts"),
         "sources": sources,
         "layers": LAYERS,
         "sentences": Alike,
@@ -142,7 +147,7 @@ def stage_of(**options: object) -> WordsStage:
         "neurons": 15,
         "count": 6,
     }
-    return WordsStage(**{**fields, **options})
+    return called(WordsStage(**{**fields, **options}))
 
 
 def made(stage: Stage, run: Run, **only: object) -> dict[str, list[dict[str, object]]]:
@@ -331,19 +336,22 @@ def test_the_same_shard_twice_gives_equal_tables_whatever_came_before(run):
 def test_the_stage_travels_and_reads_what_it_needs(run):
     stage = pickle.loads(pickle.dumps(stage_of()))
     assert made(stage, run) == made(stage_of(), run)
-    assert stage.reads == (
+    assert [read.name for read in stage.reads] == [
         "names", "texts", "directions", "descriptions", "indirect", "indirect-descriptions",
-    )  # fmt: skip
-    assert stage_of(methods=("similar",), sources={}).reads == ("names", "texts")
-    assert stage_of(methods=("random",)).reads == ("names", "texts", "directions", "descriptions")
+    ]  # fmt: skip
+    similar, random = stage_of(methods=("similar",), sources={}), stage_of(methods=("random",))
+    assert [read.name for read in similar.reads] == ["names", "texts"]
+    assert [read.name for read in random.reads] == ["names", "texts", "directions", "descriptions"]
 
 
 def test_names_alone_make_the_class_direction(run):
     """The classifier stage's rows of bare names are what the stage subtracts."""
-    classes = ClassifierStage("bare", clip, ("horse", "car"), ("{}",))
+    classes = called(ClassifierStage(clip, ("horse", "car"), ("{}",)), "bare")
     texts = numbers(2, TEXTS, clip().embed)
     quiet_runner().run([classes], run)
-    stage = stage_of(classes="bare", pairs=(("horse", "car"),), methods=("similar",), repeats=1)
+    stage = stage_of(
+        classes=Named("bare"), pairs=(("horse", "car"),), methods=("similar",), repeats=1
+    )
     row = made(stage, run)["words"][0]
     one, two = torch.nn.functional.normalize(clip().encode_texts(["horse", "car"]), dim=1).numpy()
     v, text = two - one, texts[POOL.index(row["text"])]
@@ -354,7 +362,7 @@ def test_names_alone_make_the_class_direction(run):
 @pytest.mark.parametrize(("options", "message"), [
     ({"methods": ("best",)}, "expected methods among"),
     ({"repeats": 0}, "at least 1 repeat"),
-    ({"sources": {"second-order": Source("directions", "descriptions")}}, r"descriptions of \['indirect'\]"),
+    ({"sources": {"second-order": SOURCE}}, r"descriptions of \['indirect'\]"),
     ({"pairs": (("cat", "cat"),)}, "two different classes"),
 ])  # fmt: skip
 def test_what_does_not_fit_together_is_refused(options, message):
@@ -367,6 +375,8 @@ def test_tables_that_do_not_fit_together_are_refused(run):
         stage_of(pairs=(("horse", "unicorn"),)).share(run)
     with pytest.raises(ValueError, match="stages that belong together"):
         stage_of(layers=(7,)).share(run)
-    other = {"second-order": Source("indirect", "descriptions", "indirect_directions")}
+    other = {
+        "second-order": Source(Named("indirect"), Named("descriptions"), "indirect_directions")
+    }
     with pytest.raises(ValueError, match="stages that belong together"):
         replace(stage_of(), methods=("random",), sources=other).share(run)

@@ -82,7 +82,7 @@ def test_a_collection_that_grew_gets_a_part_and_run_sweeps_it(place, capsys):
     norms = grown.read("effects", "norms", columns=["index", "image", "status"]).to_pylist()
     assert [item["index"] for item in norms] == list(range(12))
     assert sorted(grown.objects.entries("data/calibrate/")) == means
-    counts = grown.read("directions-to-part-0001", "directions", columns=["count"])["count"]
+    counts = grown.read(grown.stage("directions"), "directions", columns=["count"])["count"]
     assert set(counts.to_pylist()) == {11}
     assert main(["status", *store]) == 0
 

@@ -105,7 +105,7 @@ def test_a_run_that_grew_is_not_complete_until_it_is_described_anew(tmp_path, ca
     capsys.readouterr()
     assert status(tmp_path) == 3
     out = capsys.readouterr().out
-    assert row(out, "directions-to-part-0001")[1] == "waiting"
+    assert row(out, done.stage("directions"))[1] == "waiting"
     grown.run(quiet_runner())
     assert status(tmp_path) == 0
 

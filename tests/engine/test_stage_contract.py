@@ -2,17 +2,22 @@
 
 import pickle
 from collections.abc import Sequence
+from importlib import import_module
+from inspect import isclass
+from pkgutil import iter_modules
 
 import numpy as np
 import pytest
 import torch
 
+import clipneuron.evidence.stages
+import clipneuron.sweep.stages
 from clipneuron.data.opening import open_collection
 from clipneuron.engine.stage import Stage
-from clipneuron.readers.sweep import planned_shards
+from clipneuron.readers.sweep import Planned
 from clipneuron.store.store import Run
 from clipneuron.sweep.stages.explanations import ExplanationsStage
-from clipneuron.sweep.stages.merge import MergeTree
+from clipneuron.sweep.stages.merge import MergeStage, MergeTree
 from clipneuron.tables import registry as tables
 from tests.samples.world import (
     clip,
@@ -23,26 +28,20 @@ from tests.samples.world import (
     write_pictures,
 )
 
-NAMES = (
-    "plan",
-    "texts",
-    "calibrate",
-    "effects",
-    "merge",
-    "directions",
-    "descriptions",
-    "explanations",
-    "evaluation",
-    "classifier",
-    "reconstructions",
-    "ablations",
-    "first-order-means",
-    "first-order",
-    "activation-means",
-    "indirect-ablations",
-    "indirect",
-    "indirect-directions",
-)
+STAGES = [
+    module.name
+    for package in (clipneuron.sweep.stages, clipneuron.evidence.stages)
+    for module in iter_modules(package.__path__, f"{package.__name__}.")
+]
+CLASSES = [
+    cls
+    for module in map(import_module, STAGES)
+    for cls in vars(module).values()
+    if isclass(cls) and issubclass(cls, Stage) and cls.__module__ == module.__name__
+]
+KINDS = {cls: cls.kind for cls in CLASSES} | {MergeStage: "merge-1"}
+NAMES = sorted({*KINDS.values(), "evaluation"})
+"""Every kind of stage that there is in a sweep and in the evidence."""
 
 
 def some_truth(texts: Sequence[str]) -> np.ndarray:
@@ -53,21 +52,21 @@ def some_truth(texts: Sequence[str]) -> np.ndarray:
 @pytest.fixture(scope="module")
 def run_and_stages(tmp_path_factory) -> tuple[Run, dict[str, Stage]]:
     reproduction = reproduction_of(tmp_path_factory.mktemp("contract"))
-    sweep = reproduction.sweep
     run, _ = reproduction.run(quiet_runner())
-    swept = planned_shards(run, parts=1)
-    tree = MergeTree.over(swept, sweep.layers, clip().neurons, block=24, fan_in=2)
-    keys = (sweep.keys(run).directions, sweep.keys(run).descriptions)
+    planned = Planned.of(run)
+    stages, swept = reproduction.stages(planned), reproduction.stages(planned).swept
+    layers, neurons = reproduction.sweep.layers, clip().neurons
+    tree = MergeTree.over(swept.effects, planned.shards, layers, neurons, block=24, fan_in=2)
+    read = swept.effects, swept.directions, swept.descriptions
     scored = ExplanationsStage(
-        some_truth, *keys, sweep.label, sweep.layers, clip().neurons, words=4, swept=swept
+        some_truth, *read, "texts", layers, neurons, words=4, swept=planned.shards
     )
     quiet_runner().run([*tree.levels, scored], run)
-    stages = [sweep.plan(), *sweep.stages(run), *tree.levels[:1], scored]
-    stages += [reproduction.plan, *reproduction.stages(run)]
-    # The first of a kind, its longest name first: texts and descriptions are the sweep's.
-    kinds = sorted(NAMES, key=len, reverse=True)
-    kind = {stage.name: next(n for n in kinds if stage.name.startswith(n)) for stage in stages}
-    return run, {kind[stage.name]: stage for stage in reversed(stages)}
+    return run, {stage.kind: stage for stage in reversed([*stages.all, *tree.levels, scored])}
+
+
+def test_every_kind_of_stage_is_held_to_the_contract(run_and_stages):
+    assert set(run_and_stages[1]) == set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)

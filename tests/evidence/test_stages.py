@@ -11,13 +11,15 @@ from torch import Tensor
 
 from clipneuron.data.opening import Collection
 from clipneuron.engine.stage import Advance, Output, Resources, Shard
-from clipneuron.evidence.pipeline import Reproduction
+from clipneuron.evidence.pipeline import EvidenceStages, Reproduction
 from clipneuron.lens.ablations import representations
 from clipneuron.lens.effects import SecondOrderLens
 from clipneuron.lens.first_order import head_effects
 from clipneuron.lens.trace import Trace
 from clipneuron.models.clip.model import Clip
+from clipneuron.readers.sweep import Planned
 from clipneuron.store.store import Run
+from clipneuron.sweep.stages.classifier import ClassifierStage
 from clipneuron.tables import registry as tables
 from tests.samples.world import clip, quiet_runner, reproduction_of
 
@@ -36,8 +38,12 @@ class World:
         return clip()
 
     @cached_property
+    def stages(self) -> EvidenceStages:
+        return self.reproduction.stages(Planned.of(self.run))
+
+    @cached_property
     def classifier(self) -> Tensor:
-        rows = self.run.read(self.reproduction.classifier.name, "classifier").sort_by("label")
+        rows = self.run.read(self.stages.classifier.name, "classifier").sort_by("label")
         return torch.tensor(rows["embedding"].to_pylist())
 
     def pixels(self, collection: Collection) -> tuple[list[int], Tensor]:
@@ -91,7 +97,8 @@ class ManyClasses:
 
     @property
     def name(self) -> str:
-        return self.reproduction.classifier.name
+        found = self.reproduction
+        return ClassifierStage(found.sweep.loader, found.classes, found.templates).name
 
     def shards(self, run: Run) -> list[Shard]:
         return [Shard("all", 1)]
@@ -144,9 +151,9 @@ def no_gradients():
 
 def test_every_ablation_is_told_apart_by_its_predictions(world: World) -> None:
     """Otherwise the tests below could not fail."""
-    reproduction, run = world.reproduction, world.run
-    stages = reproduction.ablations, reproduction.first_order, reproduction.indirect_ablations
-    rows = [run.read(stage(run).name, "predictions").to_pandas() for stage in stages]
+    found = world.stages
+    stages = found.ablations, found.first_order, found.indirect_ablations
+    rows = [world.run.read(stage.name, "predictions").to_pandas() for stage in stages]
     seen = {
         key: tuple(group.sort_values("index")["prediction"])
         for table in rows
@@ -158,17 +165,17 @@ def test_every_ablation_is_told_apart_by_its_predictions(world: World) -> None:
 
 
 def test_a_broken_picture_is_a_row_with_its_reason_and_no_other_is_lost(world: World) -> None:
-    for stage in (world.reproduction.ablations, world.reproduction.first_order):
-        rows = world.run.read(stage(world.run).name, "predictions")
+    for stage in (world.stages.ablations, world.stages.first_order):
+        rows = world.run.read(stage.name, "predictions")
         failed = rows.filter(np.array(rows["status"].to_pylist()) != "ok").to_pylist()
         assert [(row["image"], row["status"]) for row in failed] == [("cat/005.png", "truncated")]
         assert failed[0]["prediction"] is None
         assert failed[0]["label"] == 1
-    assert len(world.predicted(world.reproduction.ablations(world.run).name, ablation="none")) == 12
+    assert len(world.predicted(world.stages.ablations.name, ablation="none")) == 12
 
 
 def test_without_ablation_the_model_says_what_it_says(world: World) -> None:
-    found = world.predicted(world.reproduction.ablations(world.run).name, ablation="none")
+    found = world.predicted(world.stages.ablations.name, ablation="none")
     assert world.agrees(found, world.clip.visual(world.labelled[1]))
 
 
@@ -176,7 +183,7 @@ def test_without_ablation_the_model_says_what_it_says(world: World) -> None:
 def test_second_order_ablations_equal_those_of_materialised_effects(
     world: World, layer: int
 ) -> None:
-    stage = world.reproduction.ablations(world.run).name
+    stage = world.stages.ablations.name
     before, centred = representations(world.trace), centred_effects(world, layer)
     large = centred.norm(dim=-1) > world.directions(layer, "threshold")
     direction = world.directions(layer, "direction")
@@ -197,11 +204,11 @@ def test_second_order_ablations_equal_those_of_materialised_effects(
 
 
 def test_sums_of_texts_equal_least_squares_on_the_first_texts(world: World) -> None:
-    reproduction, run = world.reproduction, world.run
+    reproduction, run, stages = world.reproduction, world.run, world.stages
     for pool in reproduction.pools:
         texts = torch.nn.functional.normalize(world.clip.encode_texts(pool.texts), dim=1).double()
-        described = run.read(reproduction.descriptions(pool, run)[1].name, "descriptions")
-        sums = run.read(reproduction._reconstructions(pool, run).name, "reconstructions")
+        described = run.read(stages.pools[pool.name].descriptions.name, "descriptions")
+        sums = run.read(stages.pools[pool.name].reconstructions.name, "reconstructions")
         direction = world.directions(0, "direction").double()
         for row in sums.to_pylist()[::7]:
             own = (np.array(described["neuron"]) == row["neuron"]) & (
@@ -216,15 +223,15 @@ def test_sums_of_texts_equal_least_squares_on_the_first_texts(world: World) -> N
 
 @pytest.mark.parametrize("rule", ["paper", "authors"])
 def test_texts_stand_for_effects_by_either_rule(world: World, rule: str) -> None:
-    reproduction, run = world.reproduction, world.run
-    stage = reproduction.ablations(run)
+    reproduction, run, stages = world.reproduction, world.run, world.stages
+    stage = stages.ablations
     if rule == "authors":
-        stage = replace(stage, name="ablations-of-authors", rule="authors")
+        stage = replace(stage, rule="authors")
         quiet_runner().run([stage], run)
     centred, direction = centred_effects(world, 0), world.directions(0, "direction")
     without = representations(world.trace) - centred.sum(1)
     for pool in reproduction.pools:
-        sums = run.read(reproduction._reconstructions(pool, run).name, "reconstructions")
+        sums = run.read(stages.pools[pool.name].reconstructions.name, "reconstructions")
         for size in (1, 3):
             own = sums.filter(np.array(sums["atoms"]) == size).sort_by("neuron")
             writes = torch.tensor(own["reconstruction"].to_pylist())
@@ -237,7 +244,7 @@ def test_texts_stand_for_effects_by_either_rule(world: World, rule: str) -> None
 def test_first_order_ablations_take_layer_after_layer_to_its_mean_over_the_sweep(
     world: World,
 ) -> None:
-    stage, weights = world.reproduction.first_order(world.run).name, world.clip.weights
+    stage, weights = world.stages.first_order.name, world.clip.weights
     mean = heads_of(world, world.swept[1])[1].mean(0)
     trace, effects = heads_of(world, world.labelled[1])
     before = representations(trace)
@@ -256,8 +263,7 @@ def test_first_order_ablations_take_layer_after_layer_to_its_mean_over_the_sweep
 
 
 def test_indirect_effects_equal_forward_passes_with_an_edited_activation(world: World) -> None:
-    reproduction, run = world.reproduction, world.run
-    stage = reproduction.interventions(run).effects
+    run, stage = world.run, world.stages.interventions.effects
     rows = run.read(stage.name, "indirect").to_pylist()
     assert {row["neuron"] for row in rows} == {*stage.neurons[0]}
     means = world.clip.trace(world.swept[1], [0]).activations[0].mean(0)
@@ -276,14 +282,10 @@ def test_indirect_effects_equal_forward_passes_with_an_edited_activation(world: 
 
 
 def test_indirect_directions_are_those_of_the_centred_effects(world: World) -> None:
-    reproduction, run = world.reproduction, world.run
-    effects = run.read(reproduction.interventions(run).effects.name, "indirect")
-    found = run.read(
-        reproduction.interventions(run).directions.name, "indirect_directions"
-    ).to_pylist()
-    assert [row["neuron"] for row in found] == list(
-        reproduction.interventions(run).effects.neurons[0]
-    )
+    run, stages = world.run, world.stages.interventions
+    effects = run.read(stages.effects.name, "indirect")
+    found = run.read(stages.directions.name, "indirect_directions").to_pylist()
+    assert [row["neuron"] for row in found] == list(stages.effects.neurons[0])
     for row in found:
         own = effects.filter(np.array(effects["neuron"]) == row["neuron"])
         for kind, some, everything in (
@@ -299,7 +301,7 @@ def test_indirect_directions_are_those_of_the_centred_effects(world: World) -> N
 
 
 def test_a_layer_held_at_its_means_equals_a_forward_pass_with_it(world: World) -> None:
-    stage = world.reproduction.indirect_ablations(world.run).name
+    stage = world.stages.indirect_ablations.name
     means = world.clip.trace(world.swept[1], [0]).activations[0].mean(0)
     edited = with_neuron_at(world.clip, world.labelled[1], slice(None), means)
     assert world.agrees(world.predicted(stage, ablation="indirect", layer=0), edited)

@@ -24,7 +24,8 @@ class HookedStage:
 
     def __init__(self, stage: Stage, hook: Hook) -> None:
         self.stage, self.hook = stage, hook
-        self.name, self.reads, self.writes = stage.name, stage.reads, stage.writes
+        self.kind, self.name = stage.kind, stage.name
+        self.reads, self.writes = stage.reads, stage.writes
         self.unit, self.resources = stage.unit, stage.resources
 
     def shards(self, run: Run) -> Sequence[Shard]:

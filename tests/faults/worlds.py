@@ -20,11 +20,11 @@ def carry_out(
     sweep: Sweep, runner: Runner, hook: Hook, kinds: Sequence[str] = ("effects", "directions")
 ) -> list[StageReport]:
     """Runs the sweep, the stages of these kinds with a hook on the runner, the others in this process."""
-    run, here = sweep.open(), quiet_runner()
-    here.run([sweep.plan()], run)
+    here = quiet_runner()
+    run, planned, _ = sweep.planned(here)
     reports = []
-    for stage in sweep.stages(run):
-        if stage.name.partition("-")[0] in kinds:
+    for stage in sweep.stages(planned).all[1:]:
+        if stage.kind in kinds:
             reports.append(runner.run_stage(HookedStage(stage, hook), hooked(run, hook)))
         else:
             reports.append(here.run_stage(stage, run))

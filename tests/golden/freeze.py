@@ -22,6 +22,7 @@ from clipneuron.config.named import named_recipe
 from clipneuron.engine.runner import Runner
 from clipneuron.engine.stage import Stage
 from clipneuron.evidence.pipeline import Reproduction
+from clipneuron.readers.sweep import Planned
 from clipneuron.store.store import Run, Store
 from clipneuron.sweep.pipeline import Sweep
 
@@ -48,14 +49,15 @@ def frozen(folder: Path) -> dict[str, Any]:
     sweep = Sweep.of(recipe, store)
     run, _ = sweep.run(runner)
     attack, reproduction = AttackLine.of(recipe, store), Reproduction.of(recipe, store)
-    runner.run([reproduction.plan], run)
+    planned = Planned.of(run)
+    runner.run([reproduction.stages(planned).plan], run)
     return {
         "machine": machine(),
         "run": run.name,
         "stages": {
-            "sweep": _names(sweep.stages(run)),
-            "reproduce": _names(reproduction.stages(run)),
-            "attack": _names(attack.stages(run)),
+            "sweep": _names(sweep.stages(planned).all),
+            "reproduce": _names(reproduction.stages(planned).all),
+            "attack": _names(attack.stages(planned).all),
         },
         "tables": _tables(run),
     }

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +16,7 @@ from clipneuron.attack.stages.verdicts import VerdictsStage
 from clipneuron.demo.grammar import GrammarCaptioner
 from clipneuron.demo.painter import ScenePainter, SceneTruth
 from clipneuron.demo.things import BIASES, CLASSES
-from clipneuron.engine.stage import Output, Stage
+from clipneuron.engine.stage import Named, Output, Stage
 from clipneuron.models.clip.model import Clip
 from clipneuron.models.language.captioner import Prompt
 from clipneuron.models.painting.painter import Order, Painted
@@ -70,29 +71,39 @@ def _words(one: Experiment, texts: Sequence[str]) -> list[dict]:
     ]
 
 
+def called(stage: Any, name: str = "") -> Any:
+    """The stage under its bare kind, or another name: tests find its tables by that."""
+    vars(stage)["name"] = name or stage.kind
+    return stage
+
+
 def captions_stage(**options: object) -> CaptionsStage:
     fields = {"captioner": GrammarCaptioner, "pairs": PAIRS, "methods": METHODS, "repeats": REPEATS}
     fields |= {"request": REQUEST, "wanted": 8, "chosen": CHOSEN}
-    return CaptionsStage(**(fields | options))
+    fields["words"] = Named("words")
+    return called(CaptionsStage(**(fields | options)))
 
 
 def pictures_stage(**options: object) -> PicturesStage:
     fields = {"painter": ScenePainter, "pairs": PAIRS, "methods": METHODS, "repeats": REPEATS}
-    return PicturesStage(**(fields | {"chosen": CHOSEN, "each": EACH} | options))
+    fields |= {"captions": Named("captions"), "chosen": CHOSEN, "each": EACH}
+    return called(PicturesStage(**(fields | options)))
 
 
 def classifier_stage(clip: Callable[[], Clip] = tiny) -> ClassifierStage:
-    return ClassifierStage("classifier", clip, CLASSES, ("a photo of a {}",))
+    return called(ClassifierStage(clip, CLASSES, ("a photo of a {}",)))
 
 
 def verdicts_stage(clip: Callable[[], Clip] = tiny, **options: object) -> VerdictsStage:
     fields = {"clip": clip, "preprocess": clip().preprocess, "pairs": PAIRS, "methods": METHODS}
-    return VerdictsStage(**(fields | {"repeats": REPEATS, "size": CHOSEN * EACH} | options))
+    fields |= {"pictures": Named("pictures"), "classifier": Named("classifier")}
+    return called(VerdictsStage(**(fields | {"repeats": REPEATS, "size": CHOSEN * EACH} | options)))
 
 
 def screening_stage(**options: object) -> ScreeningStage:
     fields = {"witness": SceneTruth, "pairs": PAIRS, "methods": METHODS, "repeats": REPEATS}
-    return ScreeningStage(**(fields | {"size": CHOSEN * EACH} | options))
+    fields |= {"pictures": Named("pictures"), "size": CHOSEN * EACH}
+    return called(ScreeningStage(**(fields | options)))
 
 
 def processed(stage: Stage, run: Run, shard: int = 0) -> Output:

@@ -9,13 +9,14 @@ import pyarrow as pa
 from clipneuron.evidence.accuracies import Accuracies, Outcomes
 from clipneuron.evidence.claims.grounds import Setting
 from clipneuron.evidence.distributions import Distributions
-from clipneuron.evidence.report import EvidenceKeys
+from clipneuron.evidence.results import EvidenceResults
 from clipneuron.store.store import Run, Store
 from clipneuron.sweep.neurons import NeuronCard
 from clipneuron.tables import registry as tables
 from clipneuron.tables.ablations import Ablation
 
-KEYS = EvidenceKeys(
+KEYS = EvidenceResults(
+    name="ablations",
     predictions=("ablations", "first-order", "indirect"),
     ablations="ablations",
     first_order="first-order",

@@ -9,11 +9,13 @@ import torch
 
 from clipneuron.data.opening import open_collection
 from clipneuron.demo.collection import read_collection, write_collection
+from clipneuron.engine.stage import Named
 from clipneuron.store.store import Run, Store
 from clipneuron.sweep.inputs import scene_truth
 from clipneuron.sweep.stages.explanations import ExplanationsStage, derangement, top_words
 from clipneuron.tables import registry as tables
 
+STAGES = ("effects", "directions", "descriptions-x")
 IMAGES = 8
 TRUE_OF = {"cat": [0, 1, 2], "dog": [3, 4], "sea": [5]}
 TOPS = [[0, 1, 2], [3, 4, -1], [6, 7, -1]]
@@ -55,9 +57,7 @@ def run(tmp_path) -> Run:
 
 
 def test_words_that_are_true_of_the_top_pictures_score_one(run):
-    stage = ExplanationsStage(
-        truth, "directions", "descriptions-x", "x", (0,), 3, words=2, swept=("0",)
-    )
+    stage = ExplanationsStage(truth, *map(Named, STAGES), "x", (0,), 3, words=2, swept=("0",))
     worker = stage.build(stage.share(run))
     (shard,) = stage.shards(run)
     found = (

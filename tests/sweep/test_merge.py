@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from clipneuron.engine.stage import Named
 from clipneuron.readers.sweep import NeuronBlock, Part
 from clipneuron.sweep.stages.merge import MergeTree
 from tests.samples.world import finished
@@ -11,7 +12,7 @@ from tests.samples.world import finished
 @pytest.mark.parametrize(("swept", "levels"), [(1, 0), (2, 0), (3, 1), (4, 1), (5, 2), (9, 3)])
 def test_a_tree_is_as_high_as_its_leaves_need(swept, levels):
     names = [f"{number:02d}" for number in range(swept)]
-    tree = MergeTree.over(names, (0,), neurons=8, block=8, fan_in=2)
+    tree = MergeTree.over(Named("effects"), names, (0,), neurons=8, block=8, fan_in=2)
     assert len(tree.levels) == levels
     top = tree.top(NeuronBlock(0, 0, 8))
     assert len(top.shards) <= 2
@@ -20,7 +21,7 @@ def test_a_tree_is_as_high_as_its_leaves_need(swept, levels):
 
 def test_every_leaf_is_merged_once():
     names = tuple(f"{number:02d}" for number in range(7))
-    tree = MergeTree.over(names, (0,), neurons=8, block=8, fan_in=3)
+    tree = MergeTree.over(Named("effects"), names, (0,), neurons=8, block=8, fan_in=3)
     (level,) = tree.levels
     below = [shard.payload[1] for shard in level.shards(None)]
     assert below == [Part("effects", names[i : i + 3]) for i in (0, 3, 6)]

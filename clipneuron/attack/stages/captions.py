@@ -1,14 +1,14 @@
 """captions: what a language model writes with the words of a pair, asked until there is enough of it (Sec. 5.1)."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import pyarrow as pa
 
 from clipneuron.attack.answers import Answers, digest
 from clipneuron.attack.prompts import REQUEST, CaptionRequest, caption_fault, named_words
-from clipneuron.engine.stage import Advance, Output, Resources, Shard
+from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
 from clipneuron.models.language.captioner import Captioner, Prompt
 from clipneuron.models.language.lists import parsed
 from clipneuron.store.store import Failure, Run
@@ -23,14 +23,14 @@ _SHOWN = 300
 
 
 @dataclass(frozen=True, kw_only=True)
-class CaptionsStage:
+class CaptionsStage(Stage):
     """Asks for captions of one pair per shard, all its methods and repeats side by side."""
 
     captioner: CaptionerLoader
     pairs: tuple[Pair, ...]
     methods: tuple[str, ...] = METHODS
     repeats: int = 3
-    words: str = "words"
+    words: Upstream
     """The stage whose words are used; its shards have the same names."""
     request: CaptionRequest = REQUEST
     wanted: int = 50
@@ -43,9 +43,11 @@ class CaptionsStage:
     """Prompts that the captioner is given at once. Their answers are kept together: if one fails, all of the group
     are asked for again."""
     seed: int = 0
-    name: str = "captions"
+    captioner_name: str = ""
+    """The captioner's, which says what it answers with."""
     resources: Resources = Resources(pool="gen")
 
+    kind = "captions"
     writes = ("captions",)
     unit = "experiments"
 
@@ -57,9 +59,21 @@ class CaptionsStage:
             )
 
     @property
-    def reads(self) -> tuple[str, ...]:
+    def reads(self) -> tuple[Upstream, ...]:
         """The words."""
         return (self.words,)
+
+    @property
+    def identity(self) -> Mapping[str, object]:
+        """Who is asked, for what, how often; which captions are drawn."""
+        return {
+            "captioner": self.captioner_name,
+            "request": asdict(self.request),
+            "wanted": self.wanted,
+            "chosen": self.chosen,
+            "rounds": self.rounds,
+            "seed": self.seed,
+        }
 
     def shards(self, run: Run) -> Sequence[Shard]:
         """A shard per pair."""
@@ -111,7 +125,7 @@ class CaptionsLoader:
     def load(self, shard: Shard) -> PairWords:
         """The cues: words that were kept."""
         ok = [("status", "==", "ok")]
-        words = self.run.read(self.stage.words, "words", shards=[shard.name], filters=ok)
+        words = self.run.read(self.stage.words.name, "words", shards=[shard.name], filters=ok)
         rows = words.sort_by("rank").to_pylist()
         cues: dict[tuple[str, int], list[str]] = {}
         for row in rows:
@@ -161,7 +175,7 @@ class CaptionsWorker:
         reason = (
             f"{len(draft.good)} of {len(draft.rows)} captions can be painted, {self.stage.chosen} are wanted"
             if draft.words
-            else f"{self.stage.words} left no words to make captions of"
+            else f"{self.stage.words.name} left no words to make captions of"
         )
         return Failure(draft.experiment.key, "too-few", reason)
 

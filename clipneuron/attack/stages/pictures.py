@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from clipneuron.engine.stage import Advance, Output, Resources, Shard
+from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
 from clipneuron.models.painting.painter import Order, Painted, Painter
 from clipneuron.store.store import Failure, Run
 from clipneuron.tables import registry as tables
@@ -25,14 +25,14 @@ PURPOSE = "made by clipneuron to find weaknesses of a model"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PicturesStage:
+class PicturesStage(Stage):
     """Paints the chosen captions of one experiment per shard, each several times."""
 
     painter: PainterLoader
     pairs: tuple[Pair, ...]
     methods: tuple[str, ...] = METHODS
     repeats: int = 3
-    captions: str = "captions"
+    captions: Upstream
     """The stage whose captions are painted."""
     chosen: int = 10
     """Captions of an experiment; there may be fewer."""
@@ -41,9 +41,11 @@ class PicturesStage:
     group: int = 10
     """Orders that the painter is given at once."""
     seed: int = 0
-    name: str = "pictures"
+    painter_name: str = ""
+    """The painter's, which says what it paints with."""
     resources: Resources = Resources(pool="gen")
 
+    kind = "pictures"
     writes = ("pictures",)
     unit = "pictures"
 
@@ -55,9 +57,14 @@ class PicturesStage:
             )
 
     @property
-    def reads(self) -> tuple[str, ...]:
+    def reads(self) -> tuple[Upstream, ...]:
         """The captions."""
         return (self.captions,)
+
+    @property
+    def identity(self) -> Mapping[str, object]:
+        """Who paints, how many pictures of each caption, and from which seed."""
+        return {"painter": self.painter_name, "each": self.each, "seed": self.seed}
 
     def shards(self, run: Run) -> Sequence[Shard]:
         """A shard per experiment, of as many pictures as are wanted."""
@@ -109,7 +116,7 @@ class ChosenCaptions:
         one: Experiment = shard.payload
         chosen = [*one.filters, ("chosen", "==", True)]
         source = [pair_key(one.pair)]
-        rows = self.run.read(self.stage.captions, "captions", shards=source, filters=chosen)
+        rows = self.run.read(self.stage.captions.name, "captions", shards=source, filters=chosen)
         captions = rows.sort_by("number").slice(0, self.stage.chosen).to_pylist()
         copies = range(self.stage.each)
         return [self._wanted(one, caption, copy) for caption in captions for copy in copies]

@@ -1,13 +1,13 @@
 """screening: what another witness than the model sees in each picture: suggestions for the review, never decisions."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from clipneuron.attack.witness import Witness
-from clipneuron.engine.stage import Advance, Output, Resources, Shard
+from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
 from clipneuron.models.painting.painter import Order
 from clipneuron.store.store import Run
 from clipneuron.tables import registry as tables
@@ -15,7 +15,7 @@ from clipneuron.tables.experiments import METHODS, Experiment, Pair, experiments
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScreeningStage:
+class ScreeningStage(Stage):
     """Asks a witness about the pictures of one experiment per shard."""
 
     witness: Callable[[], Witness]
@@ -24,17 +24,24 @@ class ScreeningStage:
     repeats: int = 3
     size: int = 100
     """Pictures of an experiment; there may be fewer."""
-    pictures: str = "pictures"
-    name: str = "screening"
+    pictures: Upstream
+    witness_name: str = ""
+    """The witness's, which says what it judges by."""
     resources: Resources = Resources()
 
+    kind = "screening"
     writes = ("screening",)
     unit = "pictures"
 
     @property
-    def reads(self) -> tuple[str, ...]:
+    def reads(self) -> tuple[Upstream, ...]:
         """The pictures."""
         return (self.pictures,)
+
+    @property
+    def identity(self) -> Mapping[str, object]:
+        """Who is asked."""
+        return {"witness": self.witness_name}
 
     def shards(self, run: Run) -> Sequence[Shard]:
         """A shard per experiment."""
@@ -43,7 +50,7 @@ class ScreeningStage:
 
     def loader(self, run: Run) -> "ScreeningLoader":
         """Reads pictures."""
-        return ScreeningLoader(self.pictures, run)
+        return ScreeningLoader(self.pictures.name, run)
 
     def share(self, run: Run) -> None:
         """Nothing but the witness, which the stage brings along."""

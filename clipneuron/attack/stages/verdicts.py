@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 from torch.nn import functional
 
-from clipneuron.engine.stage import Advance, Output, Resources, Shard
+from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
 from clipneuron.lens.heatmaps import heatmaps
 from clipneuron.lens.options import Split
 from clipneuron.models.clip.model import Clip
@@ -24,7 +24,7 @@ from clipneuron.tables.experiments import METHODS, Experiment, Pair, experiments
 
 
 @dataclass(frozen=True, kw_only=True)
-class VerdictsStage:
+class VerdictsStage(Stage):
     """Classifies the pictures of one experiment per shard, and looks where in them the difference comes from."""
 
     clip: ClipLoader
@@ -38,17 +38,17 @@ class VerdictsStage:
     batch_size: int = 8
     split: Split = "equal"
     """How the heatmap shares out what belongs to no addend (see `clipneuron.lens.first_order`)."""
-    pictures: str = "pictures"
-    classifier: str = "classifier"
+    pictures: Upstream
+    classifier: Upstream
     """The stage whose classifier decides; both classes of every pair are in it."""
-    name: str = "verdicts"
     resources: Resources = Resources(pool="clip")
 
+    kind = "verdicts"
     writes = ("verdicts",)
     unit = "pictures"
 
     @property
-    def reads(self) -> tuple[str, ...]:
+    def reads(self) -> tuple[Upstream, ...]:
         """The pictures and the classifier."""
         return (self.pictures, self.classifier)
 
@@ -59,16 +59,16 @@ class VerdictsStage:
 
     def loader(self, run: Run) -> "PaintedPictures":
         """Reads and decodes pictures."""
-        return PaintedPictures(self.pictures, self.preprocess, run)
+        return PaintedPictures(self.pictures.name, self.preprocess, run)
 
     def share(self, run: Run) -> Classifier:
         """The classifier; raises ValueError where a class of a pair is not in it."""
-        classes = classifier_of(run, self.classifier)
+        classes = classifier_of(run, self.classifier.name)
         missing = {name for pair in self.pairs for name in pair} - {*classes.names}
         if missing:
             raise ValueError(
-                f"the classifier of {self.classifier} knows no {', '.join(sorted(missing))}: give a list of classes "
-                "that names both classes of every pair"
+                f"the classifier of {self.classifier.name} knows no {', '.join(sorted(missing))}: give a list of "
+                "classes that names both classes of every pair"
             )
         return classes
 

@@ -1,7 +1,7 @@
 """words: the texts of the pool that speak for one class of a pair and against the other (Sec. 5.1)."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from clipneuron.attack.cues import OK, Judge, Rules
-from clipneuron.engine.stage import Advance, Output, Resources, Shard
+from clipneuron.engine.stage import Advance, Named, Output, Resources, Shard, Stage, Upstream
 from clipneuron.lens.options import Scoring
 from clipneuron.lens.pursuit import STOPPED
 from clipneuron.lens.spurious import contributions, cosines, ranked, strongest_neurons, text_scores
@@ -29,13 +29,18 @@ from clipneuron.tables.experiments import Experiment, Pair, experiments, pair_ke
 class Source:
     """The stages that hold neurons' directions and the descriptions of those directions by the pool."""
 
-    directions: str
-    descriptions: str
+    directions: Upstream
+    descriptions: Upstream
     table: Literal["directions", "indirect_directions"] = "directions"
+
+    def __getstate__(self) -> dict[str, object]:
+        """The fields, with the stages by their names: they would bring their models along."""
+        names = Named(self.directions.name), Named(self.descriptions.name)
+        return {"directions": names[0], "descriptions": names[1], "table": self.table}
 
 
 @dataclass(frozen=True)
-class WordsStage:
+class WordsStage(Stage):
     """Mines the words of pairs of classes by several methods, each `repeats` times.
 
     "second-order": Eq. 6 over the `neurons` neurons of largest |<v, r>|; "random": over as many that are drawn for
@@ -46,12 +51,11 @@ class WordsStage:
     names, as in the paper. Raises ValueError for what does not fit together.
     """
 
-    name: str
     pairs: tuple[Pair, ...]
     methods: tuple[str, ...]
     repeats: int
-    classes: str
-    texts: str
+    classes: Upstream
+    texts: Upstream
     """The stage that has encoded the pool of the descriptions."""
     sources: Mapping[str, Source]
     """Of "second-order", which "random" draws from too, and of "indirect"."""
@@ -62,8 +66,11 @@ class WordsStage:
     count: int = 25
     scoring: Scoring = "sum"
     seed: int = 0
+    sentences_name: str = ""
+    """The sentence model's, which says what it compares with."""
     resources: Resources = Resources(pool="clip")
 
+    kind = "words"
     writes = ("words", "word_neurons")
     unit = "lists of words"
 
@@ -84,11 +91,28 @@ class WordsStage:
         return tuple(dict.fromkeys(needs[each] for each in self.methods if each in needs))
 
     @property
-    def reads(self) -> tuple[str, ...]:
+    def reads(self) -> tuple[Upstream, ...]:
         """The classes, the pool, and the directions and descriptions that the methods need."""
         chosen = [self.sources[kind] for kind in self.kinds]
         stages = [stage for source in chosen for stage in (source.directions, source.descriptions)]
-        return tuple(dict.fromkeys([self.classes, self.texts, *stages]))
+        return (self.classes, self.texts, *stages)
+
+    @property
+    def identity(self) -> Mapping[str, object]:
+        """What is tried on which pairs, and what makes a text a word."""
+        return {
+            "pairs": self.pairs,
+            "methods": self.methods,
+            "repeats": self.repeats,
+            "sources": self.kinds,
+            "layers": self.layers,
+            "neurons": self.neurons,
+            "count": self.count,
+            "scoring": self.scoring,
+            "seed": self.seed,
+            "sentences": self.sentences_name,
+            "rules": asdict(self.rules),
+        }
 
     def shards(self, run: Run) -> Sequence[Shard]:
         """A shard per pair: a list of words per method and repetition."""
@@ -101,15 +125,15 @@ class WordsStage:
 
     def share(self, run: Run) -> "Material":
         """What all pairs are mined from; raises ValueError for classes that have no embedding."""
-        found = classifier_of(run, self.classes)
+        found = classifier_of(run, self.classes.name)
         classes = dict(zip(found.names, found.matrix, strict=True))
         if missing := sorted({name for pair in self.pairs for name in pair} - {*classes}):
             raise ValueError(
-                f"classes {missing[:5]} are not among the {len(classes)} of {self.classes}: add them there, or "
+                f"classes {missing[:5]} are not among the {len(classes)} of {self.classes.name}: add them there, or "
                 "choose pairs of those"
             )
         neurons = {kind: _neurons(run, self.sources[kind], self.layers) for kind in self.kinds}
-        return Material(classes, prepared_texts(run, self.texts, "unit"), neurons)
+        return Material(classes, prepared_texts(run, self.texts.name, "unit"), neurons)
 
     def build(self, shared: "Material") -> "WordsWorker":
         """A worker with the sentence model."""
@@ -150,15 +174,15 @@ def _neurons(run: Run, source: Source, layers: Sequence[int]) -> Neurons:
     """The neurons of these layers; ValueError where there are none, or descriptions of others."""
     own = [("layer", "in", list(layers))]
     columns = ["layer", "neuron", "direction"]
-    rows = run.read(source.directions, source.table, columns=columns, filters=own)
+    rows = run.read(source.directions.name, source.table, columns=columns, filters=own)
     rows = rows.sort_by([("layer", "ascending"), ("neuron", "ascending")])
     columns = ["layer", "neuron", "atom", "text_index", "weight"]
-    words = run.read(source.descriptions, "descriptions", columns=columns, filters=own)
+    words = run.read(source.descriptions.name, "descriptions", columns=columns, filters=own)
     known, described = _numbered(rows), _numbered(words)
     if not len(known) or not np.isin(described, known).all():
         raise ValueError(
-            f"{source.descriptions} describes other neurons of layers {list(layers)} than {source.directions} has: "
-            "name stages that belong together, and layers that they cover"
+            f"{source.descriptions.name} describes other neurons of layers {list(layers)} than "
+            f"{source.directions.name} has: name stages that belong together, and layers that they cover"
         )
     place = np.searchsorted(known, described), words["atom"].to_numpy()
     shape = len(known), int(place[1].max(initial=-1)) + 1

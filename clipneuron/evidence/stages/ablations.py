@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from clipneuron.engine.stage import Advance, Output, Resources, Shard
+from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
 from clipneuron.lens.ablations import LayerAblation, Replacement, representations, text_replacement
 from clipneuron.lens.effects import SecondOrderLens
 from clipneuron.lens.options import Rule
@@ -29,29 +29,37 @@ Array = Float[np.ndarray, "neuron embed"]
 
 
 @dataclass(frozen=True)
-class AblationsStage:
+class AblationsStage(Stage):
     """One pass over labelled pictures: all layers, and at some of them all pools and sizes of texts."""
 
-    name: str
     clip: ClipLoader
     pictures: PictureFeed
     lenses: Lenses
     batch_size: int
-    classifier: str
-    directions: str
-    reconstructions: Mapping[str, str]
+    plan: Upstream
+    """Of the labelled pictures."""
+    means: Upstream
+    classifier: Upstream
+    directions: Upstream
+    reconstructions: Mapping[str, Upstream]
     """Of each pool of texts, the stage with the sums of its texts."""
     rule: Rule
     resources: Resources = Resources(pool="clip")
 
+    kind = "ablations"
     writes = ("predictions", "significance")
     unit = "images"
 
     @property
-    def reads(self) -> tuple[str, ...]:
+    def reads(self) -> tuple[Upstream, ...]:
         """The pictures, the classifier, and what effects are replaced by."""
-        stages = (self.pictures.planned, "calibrate", self.directions, self.classifier)
+        stages = (self.plan, self.means, self.directions, self.classifier)
         return (*stages, *self.reconstructions.values())
+
+    @property
+    def identity(self) -> Mapping[str, object]:
+        """What texts replace, and the pools in the order in which their reconstructions are read."""
+        return {"rule": self.rule, "pools": [*self.reconstructions]}
 
     def shards(self, run: Run) -> Sequence[Shard]:
         """The shards of the labelled pictures."""
@@ -64,16 +72,16 @@ class AblationsStage:
     def share(self, run: Run) -> "Substitutes":
         """Means, thresholds, directions and sums of texts."""
         columns = ["layer", "neuron", "direction", "threshold"]
-        known = run.read(self.directions, "directions", columns=columns)
+        known = run.read(self.directions.name, "directions", columns=columns)
         return Substitutes(
-            classifier_of(run, self.classifier).matrix,
-            mean_effects(run, self.lenses.layers),
+            classifier_of(run, self.classifier.name).matrix,
+            mean_effects(run, self.means.name, self.lenses.layers),
             _by_layer(known, "direction"),
             _by_layer(known, "threshold"),
             {
                 name_of_texts(pool, size): found
                 for pool, stage in self.reconstructions.items()
-                for size, found in _sums(run, stage).items()
+                for size, found in _sums(run, stage.name).items()
             },
         )
 

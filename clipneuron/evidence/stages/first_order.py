@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from clipneuron.engine.stage import Advance, Output, Resources, Shard
+from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
 from clipneuron.lens.ablations import cumulative_ablations, representations
 from clipneuron.lens.first_order import head_effects
 from clipneuron.lens.options import Split
@@ -20,6 +20,7 @@ from clipneuron.readers.evidence import classifier_of, first_order_means
 from clipneuron.readers.lenses import ClipLoader, trace_of
 from clipneuron.readers.pictures import Batch, PictureFeed
 from clipneuron.readers.predictions import Predictions
+from clipneuron.readers.sweep import grown
 from clipneuron.store.store import Run
 from clipneuron.tables import registry as tables
 from clipneuron.tables.ablations import NONE, Ablation
@@ -47,17 +48,27 @@ class HeadEffects:
 
 
 @dataclass(frozen=True)
-class FirstOrderMeansStage:
+class FirstOrderMeansStage(Stage):
     """Sums every head's effect over the pictures of the sweep."""
 
     effects: HeadEffects
-    parts: int
-    name: str = "first-order-means"
+    plan: Upstream
+    parts: int = 1
     resources: Resources = Resources(pool="clip")
 
-    reads = ("plan",)
+    kind = "first-order-means"
     writes = ("first_order_means",)
     unit = "images"
+
+    @property
+    def reads(self) -> tuple[Upstream, ...]:
+        """The pictures."""
+        return (self.plan,)
+
+    @property
+    def identity(self) -> Mapping[str, object]:
+        """Nothing before the collection has grown; then how many parts of the plan there are."""
+        return grown(self.parts)
 
     def shards(self, run: Run) -> Sequence[Shard]:
         """The shards of the plan's first `parts` parts."""
@@ -100,22 +111,24 @@ class FirstOrderMeansWorker:
 
 
 @dataclass(frozen=True)
-class FirstOrderStage:
+class FirstOrderStage(Stage):
     """Ablates the effects of attention layers, and of heads, from the first on, over labelled pictures."""
 
-    name: str
     effects: HeadEffects
-    means: str
-    classifier: str
+    plan: Upstream
+    """Of the labelled pictures."""
+    means: Upstream
+    classifier: Upstream
     resources: Resources = Resources(pool="clip")
 
+    kind = "first-order"
     writes = ("predictions", "first_order")
     unit = "images"
 
     @property
-    def reads(self) -> tuple[str, ...]:
+    def reads(self) -> tuple[Upstream, ...]:
         """The pictures, the means and the classifier."""
-        return (self.effects.pictures.planned, self.means, self.classifier)
+        return (self.plan, self.means, self.classifier)
 
     def shards(self, run: Run) -> Sequence[Shard]:
         """The shards of the labelled pictures."""
@@ -127,8 +140,11 @@ class FirstOrderStage:
 
     def share(self, run: Run) -> Mapping[str, Float[np.ndarray, "..."]]:
         """The classifier and the heads' mean effects."""
-        means = first_order_means(run, self.means)
-        return {"classifier": classifier_of(run, self.classifier).matrix, "means": means.numpy()}
+        means = first_order_means(run, self.means.name)
+        return {
+            "classifier": classifier_of(run, self.classifier.name).matrix,
+            "means": means.numpy(),
+        }
 
     def build(self, shared: Mapping[str, Float[np.ndarray, "..."]]) -> "FirstOrderWorker":
         """A worker with the model and the means."""

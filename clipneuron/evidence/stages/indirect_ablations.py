@@ -1,6 +1,6 @@
 """indirect_ablations: what the classifier says with a whole layer's neurons held at their means (Table 1)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from clipneuron.engine.stage import Advance, Output, Resources, Shard
+from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
 from clipneuron.lens.indirect import layer_indirect_effect
 from clipneuron.models.clip.interventions import halts, resume
 from clipneuron.models.clip.model import Clip
@@ -23,25 +23,32 @@ from clipneuron.tables.ablations import NONE, Ablation
 
 
 @dataclass(frozen=True)
-class IndirectAblationsStage:
+class IndirectAblationsStage(Stage):
     """Holds whole layers at their mean activations over labelled pictures and classifies what comes out."""
 
-    name: str
     clip: ClipLoader
     pictures: PictureFeed
     layers: tuple[int, ...]
     batch_size: int
-    means: str
-    classifier: str
+    plan: Upstream
+    """Of the labelled pictures."""
+    means: Upstream
+    classifier: Upstream
     resources: Resources = Resources(pool="clip")
 
+    kind = "indirect-ablations"
     writes = ("predictions",)
     unit = "images"
 
     @property
-    def reads(self) -> tuple[str, ...]:
+    def reads(self) -> tuple[Upstream, ...]:
         """The pictures, the means and the classifier."""
-        return (self.pictures.planned, self.means, self.classifier)
+        return (self.plan, self.means, self.classifier)
+
+    @property
+    def identity(self) -> Mapping[str, object]:
+        """The layers."""
+        return {"layers": self.layers}
 
     def shards(self, run: Run) -> Sequence[Shard]:
         """The shards of the labelled pictures."""
@@ -53,7 +60,9 @@ class IndirectAblationsStage:
 
     def share(self, run: Run) -> tuple[Float[np.ndarray, "class embed"], ActivationMeans]:
         """The classifier and the mean activations."""
-        return classifier_of(run, self.classifier).matrix, activation_means(run, self.means)
+        return classifier_of(run, self.classifier.name).matrix, activation_means(
+            run, self.means.name
+        )
 
     def build(
         self, shared: tuple[Float[np.ndarray, "class embed"], ActivationMeans]

@@ -1,6 +1,6 @@
 """reconstructions: every direction as the sum of the first m texts of its description, for all m at once (Fig. 4)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from clipneuron.engine.stage import Advance, Output, Resources, Shard
+from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
 from clipneuron.lens.options import Preparation
 from clipneuron.lens.pursuit import STOPPED, prefix_weights, reconstruction
 from clipneuron.readers.arrow import list_column, neuron_columns, table_of, tensor, unchanging
@@ -20,12 +20,14 @@ from clipneuron.tables import registry as tables
 
 
 @dataclass(frozen=True)
-class ReconstructionsStage:
+class ReconstructionsStage(Stage):
     """Refits the prefixes of descriptions, block by block: one pursuit of the largest m serves all sizes."""
 
-    texts: str
-    directions: str
-    descriptions: str
+    texts: Upstream
+    directions: Upstream
+    descriptions: Upstream
+    pool: str
+    """The pool's name."""
     layers: tuple[int, ...]
     neurons: int
     block: int
@@ -34,19 +36,24 @@ class ReconstructionsStage:
     device: str
     resources: Resources = Resources()
 
+    kind = "reconstructions"
     writes = ("reconstructions",)
     unit = "neurons"
 
     @property
-    def name(self) -> str:
-        """Key of the commits: that of the descriptions, and the sizes."""
-        sizes = "-".join(map(str, self.sizes))
-        return f"reconstructions-{self.descriptions.removeprefix('descriptions-')}-of-{sizes}"
-
-    @property
-    def reads(self) -> tuple[str, ...]:
+    def reads(self) -> tuple[Upstream, ...]:
         """The directions, their descriptions and the encoded pool."""
         return (self.directions, self.descriptions, self.texts)
+
+    @property
+    def label(self) -> str:
+        """The pool's name."""
+        return self.pool
+
+    @property
+    def identity(self) -> Mapping[str, object]:
+        """Which neurons, with how many texts, and how texts are prepared."""
+        return {"layers": self.layers, "sizes": self.sizes, "preparation": self.preparation}
 
     def shards(self, run: Run) -> Sequence[Shard]:
         """A shard per block of neurons."""
@@ -55,11 +62,11 @@ class ReconstructionsStage:
 
     def loader(self, run: Run) -> "ReconstructionsLoader":
         """Reads directions and which texts describe them."""
-        return ReconstructionsLoader(run, self.directions, self.descriptions)
+        return ReconstructionsLoader(run, self.directions.name, self.descriptions.name)
 
     def share(self, run: Run) -> PreparedTexts:
         """The prepared text matrix."""
-        return prepared_texts(run, self.texts, self.preparation)
+        return prepared_texts(run, self.texts.name, self.preparation)
 
     def build(self, shared: PreparedTexts) -> "ReconstructionsWorker":
         """A worker on the text matrix."""

@@ -178,6 +178,7 @@ def _unanswered(missing: Sequence[str], asked: int, path: Path) -> str:
     first = ", ".join(f"{text!r:.80}" for text in missing[:_NAMED])
     more = ", ..." if len(missing) > _NAMED else ""
     return (
-        f"{path} answers {asked - len(missing)} of {asked} prompts and not {first}{more}: have the prompts "
-        'written (--prompts, `clipneuron class-prompts`), let a language model answer, and add "answer" to each line'
+        f"{path} answers {asked - len(missing)} of {asked} prompts and not {first}{more}: write the prompts with "
+        "write_prompts of clipneuron.models.language.captioner, let a language model answer them and add its "
+        'text as "answer" to each line'
     )

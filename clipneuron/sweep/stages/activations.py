@@ -1,37 +1,48 @@
 """activations: the mean activation of every neuron at every token, which indirect effects are measured from."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import torch
 
-from clipneuron.engine.stage import Advance, Output, Resources, Shard
+from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
 from clipneuron.lens.indirect import ActivationSums
 from clipneuron.models.clip.model import Clip
 from clipneuron.readers.arrow import list_column, table_of
 from clipneuron.readers.lenses import ClipLoader, trace_of
 from clipneuron.readers.pictures import Batch, PictureFeed
+from clipneuron.readers.sweep import grown
 from clipneuron.store.store import Run
 from clipneuron.tables import registry as tables
 
 
 @dataclass(frozen=True)
-class ActivationMeansStage:
+class ActivationMeansStage(Stage):
     """Sums the activations of some layers at every token over the pictures of the sweep."""
 
     clip: ClipLoader
     pictures: PictureFeed
     layers: tuple[int, ...]
     batch_size: int
-    parts: int
-    name: str
+    plan: Upstream
+    parts: int = 1
     resources: Resources = Resources(pool="clip")
 
-    reads = ("plan",)
+    kind = "activation-means"
     writes = ("activation_means",)
     unit = "images"
+
+    @property
+    def reads(self) -> tuple[Upstream, ...]:
+        """The pictures."""
+        return (self.plan,)
+
+    @property
+    def identity(self) -> Mapping[str, object]:
+        """The layers and, once the collection has grown, how many parts of the plan there are."""
+        return {"layers": self.layers, **grown(self.parts)}
 
     def shards(self, run: Run) -> Sequence[Shard]:
         """The shards of the plan's first `parts` parts."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import torch
 
-from clipneuron.engine.stage import Advance, Output, Resources, Shard
+from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
 from clipneuron.lens.effects import SecondOrderLens
 from clipneuron.lens.summaries import Moments
 from clipneuron.models.clip.model import Clip
@@ -18,19 +18,24 @@ from clipneuron.tables import registry as tables
 
 
 @dataclass(frozen=True)
-class CalibrateStage:
+class CalibrateStage(Stage):
     """One pass over the pictures that sums s and the remainders of every asked layer."""
 
     clip: ClipLoader
     pictures: PictureFeed
     lenses: Lenses
     batch_size: int
+    plan: Upstream
     resources: Resources = Resources(pool="clip")
 
-    name = "calibrate"
-    reads = ("plan",)
+    kind = "calibrate"
     writes = ("means", "remainder_means")
     unit = "images"
+
+    @property
+    def reads(self) -> tuple[Upstream, ...]:
+        """The pictures."""
+        return (self.plan,)
 
     def shards(self, run: Run) -> Sequence[Shard]:
         """The shards of the first plan: pictures that are added later do not move the means of earlier ones."""

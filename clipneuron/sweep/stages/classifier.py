@@ -1,12 +1,12 @@
 """classifier: the zero-shot classifier, a unit row per class (CLIP, section 3.1.4)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 import torch
 
-from clipneuron.engine.stage import Advance, Output, Resources, Shard
+from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
 from clipneuron.models.clip.model import Clip
 from clipneuron.readers.arrow import list_column, table_of
 from clipneuron.readers.lenses import ClipLoader
@@ -15,19 +15,24 @@ from clipneuron.tables import registry as tables
 
 
 @dataclass(frozen=True)
-class ClassifierStage:
+class ClassifierStage(Stage):
     """Encodes every class in every template with the text tower, `shard_size` classes per commit."""
 
-    name: str
     clip: ClipLoader
     classes: tuple[str, ...]
     templates: tuple[str, ...]
     shard_size: int = 100
     resources: Resources = Resources(pool="clip")
 
-    reads: tuple[str, ...] = ()
+    kind = "classifier"
+    reads: tuple[Upstream, ...] = ()
     writes = ("classifier",)
     unit = "classes"
+
+    @property
+    def identity(self) -> Mapping[str, object]:
+        """The names and the sentences that they are put into."""
+        return {"classes": self.classes, "templates": self.templates}
 
     def shards(self, run: Run) -> Sequence[Shard]:
         """A shard per `shard_size` classes."""

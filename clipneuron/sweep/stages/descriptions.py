@@ -1,6 +1,6 @@
 """descriptions: every direction as a sparse sum of texts (Sec. 4), by orthogonal matching pursuit."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +8,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from clipneuron.engine.stage import Advance, Output, Resources, Shard
+from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
 from clipneuron.lens.options import Preparation
 from clipneuron.lens.pursuit import Pursuit, pursuit
 from clipneuron.readers.arrow import table_of, tensor, unchanging
@@ -19,15 +19,13 @@ from clipneuron.tables import registry as tables
 
 
 @dataclass(frozen=True)
-class DescriptionsStage:
-    """Describes neurons block by block; the text matrix is read once per process.
+class DescriptionsStage(Stage):
+    """Describes neurons block by block; the text matrix is read once per process."""
 
-    `label` tells apart descriptions of one sweep by different pools, preparations or numbers of atoms.
-    """
-
-    texts: str
-    directions: str
-    label: str
+    texts: Upstream
+    directions: Upstream
+    pool: str
+    """The pool's name."""
     layers: tuple[int, ...]
     neurons: int
     block: int
@@ -38,18 +36,29 @@ class DescriptionsStage:
     """The table of the directions: `directions`, or `indirect_directions` of some neurons only."""
     resources: Resources = Resources()
 
+    kind = "descriptions"
     writes = ("descriptions",)
     unit = "neurons"
 
     @property
-    def name(self) -> str:
-        """Key of the commits, with what sets these descriptions apart."""
-        return f"descriptions-{self.label}"
-
-    @property
-    def reads(self) -> tuple[str, ...]:
+    def reads(self) -> tuple[Upstream, ...]:
         """The directions and the encoded pool."""
         return (self.directions, self.texts)
+
+    @property
+    def label(self) -> str:
+        """The pool's name."""
+        return self.pool
+
+    @property
+    def identity(self) -> Mapping[str, object]:
+        """Which neurons are described, and how."""
+        return {
+            "table": self.table,
+            "layers": self.layers,
+            "preparation": self.preparation,
+            "atoms": self.atoms,
+        }
 
     def shards(self, run: Run) -> Sequence[Shard]:
         """A shard per block of neurons."""
@@ -58,11 +67,11 @@ class DescriptionsStage:
 
     def loader(self, run: Run) -> "DescriptionsLoader":
         """Reads directions."""
-        return DescriptionsLoader(run, self.directions, self.table)
+        return DescriptionsLoader(run, self.directions.name, self.table)
 
     def share(self, run: Run) -> PreparedTexts:
         """The prepared text matrix."""
-        return prepared_texts(run, self.texts, self.preparation)
+        return prepared_texts(run, self.texts.name, self.preparation)
 
     def build(self, shared: PreparedTexts) -> "DescriptionsWorker":
         """A worker on the text matrix."""

@@ -1,6 +1,6 @@
 """directions: one direction per neuron, from the top effects of the whole sweep."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from clipneuron.engine.stage import Advance, Output, Resources, Shard
+from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
 from clipneuron.lens.directions import Directions, first_directions
 from clipneuron.lens.effects import SecondOrderLens
 from clipneuron.lens.metrics import participation
@@ -20,6 +20,7 @@ from clipneuron.readers.sweep import (
     MeanEffect,
     NeuronBlock,
     Part,
+    grown,
     mean_effects,
     merged,
     neuron_blocks,
@@ -34,8 +35,18 @@ class Merged(Protocol):
     """Where the sweep's summaries are, merged as far as they have been."""
 
     @property
+    def effects(self) -> Upstream:
+        """The sweep."""
+        ...
+
+    @property
     def swept(self) -> tuple[str, ...]:
         """The sweep's shards."""
+        ...
+
+    @property
+    def last(self) -> Upstream:
+        """The stage that has them."""
         ...
 
     def top(self, block: NeuronBlock) -> Part:
@@ -44,7 +55,7 @@ class Merged(Protocol):
 
 
 @dataclass(frozen=True)
-class DirectionsStage:
+class DirectionsStage(Stage):
     """Merges the sweep's summaries and solves a small eigenproblem per neuron, block by block."""
 
     clip: ClipLoader
@@ -52,12 +63,24 @@ class DirectionsStage:
     neurons: int
     block: int
     tree: Merged
-    name: str = "directions"
+    means: Upstream
+    parts: int = 1
+    """Parts of the plan that the summaries are of."""
     resources: Resources = Resources()
 
-    reads = ("calibrate", "effects")
+    kind = "directions"
     writes = ("directions",)
     unit = "neurons"
+
+    @property
+    def reads(self) -> tuple[Upstream, ...]:
+        """The mean effects and the summaries."""
+        return (self.means, self.tree.last)
+
+    @property
+    def identity(self) -> Mapping[str, object]:
+        """Nothing before the collection has grown; then how many parts of the plan there are."""
+        return grown(self.parts)
 
     def shards(self, run: Run) -> Sequence[Shard]:
         """A shard per block of neurons."""
@@ -70,7 +93,7 @@ class DirectionsStage:
 
     def share(self, run: Run) -> dict[int, MeanEffect]:
         """The mean effects."""
-        return mean_effects(run, self.lenses.layers)
+        return mean_effects(run, self.means.name, self.lenses.layers)
 
     def build(self, shared: dict[int, MeanEffect]) -> "DirectionsWorker":
         """A worker with the model's weights and the mean effects."""
@@ -105,7 +128,7 @@ class DirectionsLoader:
 
     def _remainders_of(self, layer: int) -> tuple[Tensor, Tensor]:
         if self._kept is None or self._kept[0] != layer:
-            self._kept = layer, remainders(self.run, layer, self.tree.swept)
+            self._kept = layer, remainders(self.run, self.tree.effects.name, layer, self.tree.swept)
         return self._kept[1]
 
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from clipneuron.engine.stage import Advance, Output, Resources, Shard
+from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
 from clipneuron.lens.effects import SecondOrderLens
 from clipneuron.lens.summaries import Collector
 from clipneuron.lens.trace import Trace
@@ -21,7 +21,7 @@ from clipneuron.tables import registry as tables
 
 
 @dataclass(frozen=True)
-class EffectsStage:
+class EffectsStage(Stage):
     """One pass over the pictures; memory does not grow with their number."""
 
     clip: ClipLoader
@@ -29,13 +29,19 @@ class EffectsStage:
     lenses: Lenses
     batch_size: int
     top: int
+    plan: Upstream
+    means: Upstream
     parts: int = 1
     resources: Resources = Resources(pool="clip")
 
-    name = "effects"
-    reads = ("plan", "calibrate")
+    kind = "effects"
     writes = ("norms", "summaries", "remainders")
     unit = "images"
+
+    @property
+    def reads(self) -> tuple[Upstream, ...]:
+        """The pictures and the mean effects."""
+        return (self.plan, self.means)
 
     def shards(self, run: Run) -> Sequence[Shard]:
         """The shards of the plan's first `parts` parts."""
@@ -47,7 +53,7 @@ class EffectsStage:
 
     def share(self, run: Run) -> dict[int, MeanEffect]:
         """The mean effects."""
-        return mean_effects(run, self.lenses.layers)
+        return mean_effects(run, self.means.name, self.lenses.layers)
 
     def build(self, shared: dict[int, MeanEffect]) -> "EffectsWorker":
         """A worker with the model, the mean effects and a lens per layer."""

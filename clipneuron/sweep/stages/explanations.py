@@ -5,7 +5,7 @@ picture; the score's AUC says how well that tells the neuron's top pictures with
 others. The control gives each neuron another neuron's words.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from clipneuron.engine.stage import Advance, Output, Resources, Shard
+from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
 from clipneuron.lens.metrics import auc
 from clipneuron.readers.arrow import neuron_columns, table_of, tensor, unchanging
 from clipneuron.store.store import Run
@@ -26,13 +26,15 @@ Truth = Callable[[Sequence[str]], Bool[np.ndarray, "text image"]]
 
 
 @dataclass(frozen=True)
-class ExplanationsStage:
+class ExplanationsStage(Stage):
     """Scores the descriptions of one layer per shard."""
 
     truth: Truth
-    directions: str
-    descriptions: str
-    label: str
+    effects: Upstream
+    directions: Upstream
+    descriptions: Upstream
+    pool: str
+    """The name of the pool of the descriptions."""
     layers: tuple[int, ...]
     neurons: int
     words: int
@@ -41,18 +43,24 @@ class ExplanationsStage:
     seed: int = 0
     resources: Resources = Resources()
 
+    kind = "explanations"
     writes = ("explanations",)
     unit = "neurons"
 
     @property
-    def name(self) -> str:
-        """Key of the commits: the descriptions' label, and how many words are scored."""
-        return f"explanations-{self.label}-{self.words}-words"
+    def reads(self) -> tuple[Upstream, ...]:
+        """The descriptions, and the top pictures of the directions."""
+        return (self.effects, self.directions, self.descriptions)
 
     @property
-    def reads(self) -> tuple[str, ...]:
-        """The descriptions, and the top pictures of the directions."""
-        return ("effects", self.directions, self.descriptions)
+    def label(self) -> str:
+        """The pool's name."""
+        return self.pool
+
+    @property
+    def identity(self) -> Mapping[str, object]:
+        """How many words are scored, and which other neuron's words are the control."""
+        return {"words": self.words, "seed": self.seed}
 
     def shards(self, run: Run) -> Sequence[Shard]:
         """A shard per layer."""
@@ -60,12 +68,12 @@ class ExplanationsStage:
 
     def loader(self, run: Run) -> "ExplanationsLoader":
         """Reads directions and descriptions."""
-        return ExplanationsLoader(run, self.directions, self.descriptions)
+        return ExplanationsLoader(run, self.directions.name, self.descriptions.name)
 
     def share(self, run: Run) -> Int[np.ndarray, "image"]:
         """The numbers of the pictures that could be used, rising."""
         columns = ["index", "status"]
-        seen = run.read("effects", "norms", shards=self.swept, columns=columns)
+        seen = run.read(self.effects.name, "norms", shards=self.swept, columns=columns)
         good = pc.equal(seen["status"], "ok").to_numpy()
         return np.sort(seen["index"].to_numpy()[good])
 

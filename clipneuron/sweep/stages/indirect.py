@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from clipneuron.engine.stage import Advance, Output, Resources, Shard
+from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
 from clipneuron.lens.directions import principal_directions
 from clipneuron.lens.indirect import indirect_effects
 from clipneuron.models.clip.interventions import halts, resume
@@ -27,31 +27,38 @@ from clipneuron.tables import registry as tables
 
 
 @dataclass(frozen=True)
-class IndirectStage:
+class IndirectStage(Stage):
     """Holds some neurons at their means, one at a time, on pictures that are spread evenly over the sweep.
 
     Each picture and neuron costs a pass through the blocks after the neuron's (`interventions.resume_flops`).
     """
 
-    name: str
     clip: ClipLoader
     pictures: PictureFeed
     lenses: Lenses
     batch_size: int
-    means: str
+    plan: Upstream
+    means: Upstream
     neurons: Mapping[int, tuple[int, ...]]
     """The neurons of each layer."""
     images: int
     shard_size: int = 32
     resources: Resources = Resources(pool="clip")
 
+    kind = "indirect"
     writes = ("indirect",)
     unit = "images"
 
     @property
-    def reads(self) -> tuple[str, ...]:
+    def reads(self) -> tuple[Upstream, ...]:
         """The pictures of the sweep and the mean activations."""
-        return ("plan", self.means)
+        return (self.plan, self.means)
+
+    @property
+    def identity(self) -> Mapping[str, object]:
+        """Which neurons are held, and on how many pictures."""
+        neurons = {f"{layer}": chosen for layer, chosen in self.neurons.items()}
+        return {"neurons": neurons, "images": self.images}
 
     def shards(self, run: Run) -> Sequence[Shard]:
         """Few pictures each, since each takes as long as a large batch elsewhere."""
@@ -72,7 +79,7 @@ class IndirectStage:
 
     def share(self, run: Run) -> ActivationMeans:
         """The mean activations."""
-        return activation_means(run, self.means)
+        return activation_means(run, self.means.name)
 
     def build(self, shared: ActivationMeans) -> "IndirectWorker":
         """A worker with the model and the means."""
@@ -132,23 +139,28 @@ class SomeNeurons:
 
 
 @dataclass(frozen=True)
-class IndirectDirectionsStage:
+class IndirectDirectionsStage(Stage):
     """Finds first directions of indirect effects, and of second-order effects on the same pictures."""
 
-    name: str
-    effects: str
+    effects: Upstream
     neurons: Mapping[int, tuple[int, ...]]
     top: int
     block: int = 16
     resources: Resources = Resources()
 
+    kind = "indirect-directions"
     writes = ("indirect_directions",)
     unit = "neurons"
 
     @property
-    def reads(self) -> tuple[str, ...]:
+    def reads(self) -> tuple[Upstream, ...]:
         """The effects."""
         return (self.effects,)
+
+    @property
+    def identity(self) -> Mapping[str, object]:
+        """How many of the largest effects give a direction."""
+        return {"top": self.top}
 
     def shards(self, run: Run) -> Sequence[Shard]:
         """A shard per few neurons."""
@@ -164,7 +176,7 @@ class IndirectDirectionsStage:
 
     def loader(self, run: Run) -> "IndirectLoader":
         """Reads effects."""
-        return IndirectLoader(run, self.effects)
+        return IndirectLoader(run, self.effects.name)
 
     def share(self, run: Run) -> None:
         """Nothing."""

@@ -1,18 +1,18 @@
 """plan: which pictures there are, and the shard that each belongs to; a part more each time a collection grows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from clipneuron.data.opening import Collection
 from clipneuron.data.plans import due, plan
-from clipneuron.engine.stage import Advance, Output, Resources, Shard
+from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
 from clipneuron.store.store import Run
 
 
 @dataclass(frozen=True)
-class PlanStage:
+class PlanStage(Stage):
     """Cuts what is new in a collection into shards of `shard_size` pictures, without reading any of them.
 
     Its own shards are the parts of the plan. Whoever commits a part first decides what is in it; another
@@ -23,12 +23,17 @@ class PlanStage:
     shard_size: int
     retry: frozenset[tuple[str, str]] = frozenset()
     """Pictures to plan again, each with the shard that it failed in, as `plans.to_retry` gives them."""
-    name: str = "plan"
+    kind: str = "plan"
 
-    reads: tuple[str, ...] = ()
+    reads: tuple[Upstream, ...] = ()
     writes = ("plan",)
     unit = "images"
     resources = Resources(local=True)
+
+    @property
+    def identity(self) -> Mapping[str, object]:
+        """Nothing for the sweep's plan, which grows with its collection; else the collection."""
+        return {} if self.kind == "plan" else {"images": self.collection.digest}
 
     def shards(self, run: Run) -> Sequence[Shard]:
         """The parts that are planned, and the next one if the collection has more than they.

@@ -1,13 +1,13 @@
 """texts: the embeddings of a text pool, encoded once and kept."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 import torch
 
 from clipneuron.data.text_pools import Pool
-from clipneuron.engine.stage import Advance, Output, Resources, Shard
+from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
 from clipneuron.models.clip.model import Clip
 from clipneuron.readers.arrow import list_column, table_of
 from clipneuron.readers.lenses import ClipLoader
@@ -16,7 +16,7 @@ from clipneuron.tables import registry as tables
 
 
 @dataclass(frozen=True)
-class TextsStage:
+class TextsStage(Stage):
     """Encodes a pool with the text tower, `shard_size` texts per commit."""
 
     clip: ClipLoader
@@ -25,14 +25,20 @@ class TextsStage:
     batch_size: int = 256
     resources: Resources = Resources(pool="clip")
 
-    reads: tuple[str, ...] = ()
+    kind = "texts"
+    reads: tuple[Upstream, ...] = ()
     writes = ("text_embeddings",)
     unit = "texts"
 
     @property
-    def name(self) -> str:
-        """Key of the commits: a pool is encoded once per run, whatever describes with it."""
-        return f"texts-{self.pool.name}-{self.pool.digest[:8]}"
+    def identity(self) -> Mapping[str, object]:
+        """The texts: a pool is encoded once per run, whatever describes with it."""
+        return {"pool": self.pool.digest}
+
+    @property
+    def label(self) -> str:
+        """The pool's name."""
+        return self.pool.name
 
     def shards(self, run: Run) -> Sequence[Shard]:
         """A shard per `shard_size` texts."""

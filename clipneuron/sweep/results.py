@@ -1,0 +1,14 @@
+"""Which stages hold the results of a sweep, as the run records it."""
+
+from clipneuron.store.outlines import Results
+
+
+class SweepResults(Results):
+    """The stages that hold the results of a sweep, or of another line that describes neurons."""
+
+    line = "sweep"
+    layers: tuple[int, ...]
+    directions: str
+    descriptions: str
+    explanations: str | None = None
+    """None where the contents of the pictures are unknown."""
