@@ -27,7 +27,7 @@ from clipneuron.lens.ablations import LayerAblation, Replacement
 from clipneuron.lens.indirect import indirect_effects
 from clipneuron.lens.summaries import Moments
 from clipneuron.lens.trace import Trace
-from clipneuron.models.clip.interventions import halts, resume, resume_flops
+from clipneuron.models.clip.interventions import halted, resume, resume_flops
 
 Work = Callable[[], object]
 
@@ -128,7 +128,7 @@ def indirect(clip: Clip, pixels: torch.Tensor, options: argparse.Namespace) -> N
     """Print the cost of an indirect effect per image and neuron, for the last layers."""
     some, neurons = pixels[:4], range(options.neurons)
     for layer in range(clip.layers - 4, clip.layers - 1):
-        halt = halts(clip.visual, some, [layer])[layer]
+        halt = halted(clip.visual, some, [layer])[1][layer]
         writes, means = clip.weights.blocks[layer].neuron_writes, halt.activations.mean(0)
         rest = partial(resume, clip.visual, layer)
         work = partial(indirect_effects, halt, writes, means, rest, neurons)

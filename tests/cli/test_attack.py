@@ -2,12 +2,16 @@
 
 import io
 import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow.csv
 import pytest
 from PIL import Image
 
+from clipneuron.attack.results import AttackResults
 from clipneuron.attack.review import decisions as reviews
 from clipneuron.cli import main
 from clipneuron.store.store import Store
@@ -61,7 +65,7 @@ def test_a_picture_is_followed_back_to_neurons_and_their_pictures(store, capsys,
         assert part in out
     assert Image.open(tmp_path / "it.png").size == (64, 64)
     assert main(["trace", "dog:deer/second-order/9/0-0", *trace]) == 1
-    assert "is no picture of this attack" in capsys.readouterr().err
+    assert "is no picture of the attacks of demo-" in capsys.readouterr().err
 
 
 def test_decisions_are_exported(store, capsys, tmp_path):
@@ -74,6 +78,28 @@ def test_decisions_are_exported(store, capsys, tmp_path):
     assert main(words) == 0
     assert "1 decisions" in capsys.readouterr().out
     assert pyarrow.csv.read_csv(to).to_pylist()[0]["picture"] == first
+
+
+def test_review_and_trace_need_the_store_alone(store, tmp_path):
+    """Not the pictures that were swept, which may have moved, nor the model, whose libraries take seconds."""
+    moved = shutil.copytree(store, tmp_path / "moved")
+    shutil.rmtree(moved / "pictures")
+    (run,) = Store(moved).runs()
+    (results,) = run.results(AttackResults)
+    picture = run.read(results.pictures, "pictures", columns=["picture"])["picture"][0].as_py()
+    place = ["--store", str(moved)]
+    commands = [
+        ["trace", picture, *place],
+        ["review", *place, "--reviewer", "ada", "--export", str(tmp_path / "all.parquet")],
+    ]
+    program = (
+        "import sys\nfrom clipneuron.cli import main\n"
+        f"assert [main(words) for words in {commands!r}] == [0, 0]\n"
+        "print(sorted({'torch', 'open_clip', 'ray'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_another_clip_may_be_the_witness(store):

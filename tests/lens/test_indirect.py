@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 from clipneuron.lens.directions import first_directions
 from clipneuron.lens.indirect import ActivationSums, indirect_effects, layer_indirect_effect
-from clipneuron.models.clip.interventions import halts, resume
+from clipneuron.models.clip.interventions import halted, resume
 from tests.lens.literal import plain_weights
 from tests.samples.towers import random_pixels, tiny_tower
 
@@ -23,7 +23,11 @@ LAYERS = 4
 @pytest.fixture(scope="module", params=TOWERS)
 def case(request):
     tower = tiny_tower(layers=LAYERS, width=16, embed=12, mlp_ratio=2.0, **TOWERS[request.param])
-    return tower, random_pixels(tower, 3), halts(tower, random_pixels(tower, 7, seed=5), range(4))
+    return (
+        tower,
+        random_pixels(tower, 3),
+        halted(tower, random_pixels(tower, 7, seed=5), range(4))[1],
+    )
 
 
 def mean_activations(case, layer):
@@ -48,7 +52,7 @@ def literal_run(tower, pixels, layer, means, neurons):
 
 def arguments(case, layer):
     tower, pixels, _ = case
-    halt = halts(tower, pixels, [layer])[layer]
+    halt = halted(tower, pixels, [layer])[1][layer]
     writes = plain_weights(tower).blocks[layer].neuron_writes
     return halt, writes, mean_activations(case, layer), partial(resume, tower, layer)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
 from clipneuron.lens.indirect import layer_indirect_effect
-from clipneuron.models.clip.interventions import halts, resume
+from clipneuron.models.clip.interventions import halted, resume
 from clipneuron.models.clip.model import Clip
 from clipneuron.readers.arrow import unchanging
 from clipneuron.readers.evidence import ActivationMeans, activation_means, classifier_of
@@ -99,7 +99,8 @@ class IndirectAblationsWorker:
         clip = self.clip
         normalized = clip.preprocess.normalize(pixels, clip.device, clip.dtype)
         found: dict[Ablation, Tensor] = {}
-        for layer, halt in halts(clip.visual, normalized, self.stage.layers).items():
+        _, halts = halted(clip.visual, normalized, self.stage.layers)
+        for layer, halt in halts.items():
             writes = clip.weights.blocks[layer].neuron_writes
             rest = partial(resume, clip.visual, layer)
             effect = layer_indirect_effect(halt, writes, self.means[layer], rest, normalize=False)

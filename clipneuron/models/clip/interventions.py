@@ -12,14 +12,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from clipneuron.lens.indirect import Halt
+from clipneuron.lens.trace import Trace
 from clipneuron.models.clip.capture import capture
 from clipneuron.models.clip.towers import check_tower
 
 
-def halts(
+def halted(
     visual: Any, pixels: Float[Tensor, "image 3 height width"], layers: Sequence[int]
-) -> dict[int, Halt]:
-    """One forward pass, as it stood after each of the blocks `layers`.
+) -> tuple[Trace, dict[int, Halt]]:
+    """One forward pass: its trace, and how it stood after each of the blocks `layers`.
 
     Kept per image and layer: tokens * (neurons + width) numbers of the model's type. Raises ValueError as `capture`
     does: for foreign towers, training mode, empty batches and layers that do not exist.
@@ -37,10 +38,11 @@ def halts(
     finally:
         for handle in handles:
             handle.remove()
-    return {
+    found = {
         layer: Halt(layer, trace.embeddings, residuals[layer], trace.activations[layer])
         for layer in layers
     }
+    return trace, found
 
 
 @torch.no_grad()

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
 from clipneuron.lens.directions import principal_directions
-from clipneuron.lens.indirect import indirect_effects
-from clipneuron.models.clip.interventions import halts, resume
+from clipneuron.lens.indirect import Halt, indirect_effects
+from clipneuron.lens.trace import Trace
+from clipneuron.models.clip.interventions import halted, resume
 from clipneuron.models.clip.model import Clip
 from clipneuron.readers.arrow import list_column, table_of, tensor, unchanging
 from clipneuron.readers.evidence import ActivationMeans, activation_means
@@ -101,15 +102,16 @@ class IndirectWorker:
         few = max(1, self.stage.batch_size // 8)
         for pictures, pixels in loaded.slices(few):
             images = [picture.index for picture in pictures]
-            parts += [self._table(images, pixels, layer) for layer in self.lenses]
+            normalized = self.clip.preprocess.normalize(pixels, self.clip.device, self.clip.dtype)
+            trace, halts = halted(self.clip.visual, normalized, [*self.lenses])
+            parts += [self._table(images, trace, halt) for halt in halts.values()]
             advance(len(pictures))
         advance(len(loaded.failures))
         return Output({"indirect": pa.concat_tables(parts)}, loaded.failures)
 
-    def _table(self, images: Sequence[int], pixels: Tensor, layer: int) -> pa.Table:
-        clip, lens, neurons = self.clip, self.lenses[layer], self.stage.neurons[layer]
-        normalized = clip.preprocess.normalize(pixels, clip.device, clip.dtype)
-        halt = halts(clip.visual, normalized, [layer])[layer]
+    def _table(self, images: Sequence[int], trace: Trace, halt: Halt) -> pa.Table:
+        clip, layer = self.clip, halt.layer
+        lens, neurons = self.lenses[layer], self.stage.neurons[layer]
         indirect = indirect_effects(
             halt,
             clip.weights.blocks[layer].neuron_writes,
@@ -118,7 +120,7 @@ class IndirectWorker:
             neurons,
             normalize=self.stage.lenses.normalize,
         )
-        second_order = lens.effects(clip.trace(normalized, [layer]), neurons)
+        second_order = lens.effects(trace, neurons)
         floats = pa.list_(pa.float32())
         columns = {
             "index": pa.array(np.repeat(images, len(neurons)), pa.int64()),

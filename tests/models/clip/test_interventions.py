@@ -5,7 +5,7 @@ from torch.testing import assert_close
 from torch.utils.flop_counter import FlopCounterMode
 
 from clipneuron.lens.indirect import indirect_effects, layer_indirect_effect
-from clipneuron.models.clip.interventions import halts, resume, resume_flops
+from clipneuron.models.clip.interventions import halted, resume, resume_flops
 from clipneuron.models.clip.towers import tower_weights
 from tests.samples.towers import authors_tower, random_pixels, tiny_tower
 
@@ -33,7 +33,7 @@ def embed(tower, pixels):
 def test_resuming_an_unedited_stream_comes_to_the_models_own_output(tower):
     pixels = random_pixels(tower, 3)
     expected = embed(tower, pixels)
-    for layer, halt in halts(tower, pixels, range(4)).items():
+    for layer, halt in halted(tower, pixels, range(4))[1].items():
         assert halt.layer == layer
         assert torch.equal(halt.embeddings, expected)
         assert_close(resume(tower, layer, halt.residual), expected, rtol=1e-10, atol=1e-12)
@@ -45,7 +45,7 @@ def test_a_halt_keeps_the_neurons_that_wrote_into_its_stream(tower):
     handle = tower.transformer.resblocks[2].ln_2.register_forward_hook(
         lambda module, inputs, output: entered.append(inputs[0])
     )
-    halt = halts(tower, random_pixels(tower, 2), [2])[2]
+    halt = halted(tower, random_pixels(tower, 2), [2])[1][2]
     handle.remove()
     block = tower_weights(tower).blocks[2]
     without = halt.residual - halt.activations @ block.neuron_writes - block.neuron_bias
@@ -56,8 +56,8 @@ def test_a_halt_keeps_the_neurons_that_wrote_into_its_stream(tower):
 def test_no_hook_stays_behind_even_after_an_error(tower):
     for layers, says in [([0, 9], "do not exist")]:
         with pytest.raises(ValueError, match=says):
-            halts(tower, random_pixels(tower), layers)
-    halts(tower, random_pixels(tower), [1])
+            halted(tower, random_pixels(tower), layers)
+    halted(tower, random_pixels(tower), [1])
     assert not any(module._forward_hooks for module in tower.modules())
 
 
@@ -67,7 +67,7 @@ def test_the_stated_operations_are_those_that_torch_counts():
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # its fused kernel is not counted
     try:
-        for layer, halt in halts(tower, random_pixels(tower, streams), range(4)).items():
+        for layer, halt in halted(tower, random_pixels(tower, streams), range(4))[1].items():
             with FlopCounterMode(display=False) as counter:
                 resume(tower, layer, halt.residual)
             assert counter.get_total_flops() == streams * resume_flops(tower, layer)
@@ -82,7 +82,7 @@ def test_indirect_effects_are_those_of_the_authors_hook(parity, layer):
     pixels = torch.from_numpy(np.load(parity / "images.npz")["train_pixels"][:4]).double()
     means = torch.from_numpy(hooks["mean_activation"][layer]).double()
     theirs = torch.from_numpy(hooks["indirect_ablated_representation"][layer]).transpose(0, 1)
-    halt = halts(tower, pixels, [layer])[layer]
+    halt = halted(tower, pixels, [layer])[1][layer]
     writes = tower_weights(tower).blocks[layer].neuron_writes
 
     def rest(residual):
