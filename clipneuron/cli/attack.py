@@ -43,8 +43,10 @@ REVIEW_EXAMPLES = """\
 examples:
   clipneuron review --store demo-run --reviewer ada
       a local page for the pictures of the last attack: K keep, 2 shows c2, 1 lacks c1, U undo
-  clipneuron review --store demo-run --reviewer ada --export decisions.csv
-      all decisions as a file
+  clipneuron review --store demo-run --export decisions.csv
+      all decisions as a file, and how often reviewers agree
+  clipneuron review --store another-copy --import decisions.csv
+      take over what was decided on another copy of the run
 """
 TRACE_EXAMPLES = """\
 examples:
@@ -73,10 +75,16 @@ def add_commands(commands: Any) -> None:
     add_engine(parser)
     does = "decide on a local page which pictures count"
     parser = add_command(commands, "review", does, review, epilog=REVIEW_EXAMPLES)
-    parser.add_argument("--reviewer", required=True, help="whose decisions these are")
+    parser.add_argument("--reviewer", default="", help="whose decisions the page records")
     parser.add_argument("--port", type=int, default=0, help="of the page (default: any free one)")
     parser.add_argument(
         "--export", metavar="FILE", help="write all decisions (.csv or .parquet) and end"
+    )
+    parser.add_argument(
+        "--import",
+        dest="adopted",
+        metavar="FILE",
+        help="take over the decisions that an export from another copy of the run holds, and end",
     )
     parser.add_argument(
         "--attack", default="", metavar="NAME", help="how its name begins (default: the last one)"
@@ -223,8 +231,12 @@ def review(chosen: argparse.Namespace) -> int:
 
     run = chosen_run(chosen)
     keys = keys_of(_last_attack(run, chosen.attack))
+    if chosen.adopted:
+        return _import(run, chosen.adopted)
     if chosen.export:
         return _export(run, keys.pictures, chosen.export)
+    if not chosen.reviewer:
+        raise ValueError("whose decisions will these be? Give a name with --reviewer")
     with serve(run, keys, reviewer=chosen.reviewer, port=chosen.port) as page:
         print(f"review at {page.url} (Ctrl-C ends it; every decision is on record at once)")
         page.wait()
@@ -255,12 +267,26 @@ def keys_of(results: "AttackResults") -> "ReviewKeys":
 def _export(run: "Run", stage: str, to: str) -> int:
     from pathlib import Path
 
-    from clipneuron.attack.review import decisions as reviews
+    from clipneuron.attack.review import decisions
 
-    said = reviews.history(run, stage)
+    rows = decisions.history(run, stage)
     path = Path(to)
-    path.write_bytes(reviews.as_csv(said) if path.suffix == ".csv" else reviews.as_parquet(said))
-    print(f"{said.num_rows:,} decisions: {path}")
+    export = decisions.as_csv if path.suffix == ".csv" else decisions.as_parquet
+    path.write_bytes(export(rows))
+    print(f"{rows.num_rows:,} decisions: {path}")
+    for each in decisions.agreements(decisions.standing(rows)):
+        kappa = "" if each.kappa is None else f", Cohen's kappa {each.kappa:.2f}"
+        print(f"{each.first} and {each.second} agree on {each.same} of {each.pictures}{kappa}")
+    return 0
+
+
+def _import(run: "Run", source: str) -> int:
+    from pathlib import Path
+
+    from clipneuron.attack.review import decisions
+
+    rows = decisions.load(Path(source))
+    print(f"{decisions.adopt(run, rows):,} of {rows.num_rows:,} decisions are new to {run.name}")
     return 0
 
 

@@ -74,10 +74,20 @@ def test_decisions_are_exported(store, capsys, tmp_path):
     first = run.read(stage, "pictures", columns=["picture"])["picture"][0].as_py()
     reviews.decide(run, stage, "ada", first, "keep")
     to = tmp_path / "decisions.csv"
-    words = ["review", "--store", str(store), "--reviewer", "ada", "--export", str(to)]
-    assert main(words) == 0
+    words = ["review", "--store", str(store)]
+    assert main([*words, "--export", str(to)]) == 0
     assert "1 decisions" in capsys.readouterr().out
     assert pyarrow.csv.read_csv(to).to_pylist()[0]["picture"] == first
+    copy = shutil.copytree(store, tmp_path / "copy")
+    shutil.rmtree(copy / run.name / "reviews")
+    reviews.decide(Store(copy).runs()[0], stage, "alan", first, "keep")
+    words[-1] = str(copy)
+    assert main([*words, "--import", str(to)]) == 0
+    assert "1 of 1 decisions are new to demo-" in capsys.readouterr().out
+    assert main([*words, "--export", str(tmp_path / "both.parquet")]) == 0
+    assert "ada and alan agree on 1 of 1\n" in capsys.readouterr().out
+    assert main(words) == 1
+    assert "--reviewer" in capsys.readouterr().err
 
 
 def test_review_and_trace_need_the_store_alone(store, tmp_path):
