@@ -27,7 +27,7 @@ SHARDS = ("00000", "00001", "00002")
 def proxy(moto_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     """A proxy in front of a store; this process talks to the store through it, and waits one second."""
     monkeypatch.setitem(conf, "s3", {"config_kwargs": {"read_timeout": 1}})
-    monkeypatch.setenv("CLIPNEURON_S3_PATIENCE", "20")
+    monkeypatch.setenv("CLIPNEURON_S3_RETRY_SECONDS", "20")
     with running(moto_server) as proxy:
         use_server(monkeypatch, proxy.endpoint, "test", "test")
         yield proxy
@@ -93,7 +93,7 @@ def test_lasting_trouble_is_an_error_in_bounded_time(
     run: Run, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, kind: str, method: str, words: str
 ) -> None:
     run.objects.put("data/there", b"0123456789")
-    monkeypatch.setenv("CLIPNEURON_S3_PATIENCE", "1")
+    monkeypatch.setenv("CLIPNEURON_S3_RETRY_SECONDS", "1")
     proxy.add(kind, method, times=10**6)
     ask = {
         "PUT": lambda: run.commit("calibrate", "00000", {"means": means(1.0)}),
@@ -125,7 +125,7 @@ def test_an_upload_in_parts_survives_trouble_and_is_aborted_when_it_fails(
     run.objects.put("data/large", data)
     assert fault.met == 2
     assert run.objects.get("data/large") == data
-    monkeypatch.setenv("CLIPNEURON_S3_PATIENCE", "0")
+    monkeypatch.setenv("CLIPNEURON_S3_RETRY_SECONDS", "0")
     proxy.add("500", "PUT", times=10**6, match="partNumber=2")
     with pytest.raises(StoreError, match="kept failing"):
         run.objects.put("data/larger", data)
@@ -142,7 +142,7 @@ def test_a_store_that_cannot_be_reached_is_told_with_its_address(
     proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
-    monkeypatch.setenv("CLIPNEURON_S3_PATIENCE", "1")
+    monkeypatch.setenv("CLIPNEURON_S3_RETRY_SECONDS", "1")
     with pytest.raises(
         StoreError, match=r"the connection to http://127.0.0.1:1 failed .*AWS_ENDPOINT_URL"
     ):
@@ -151,7 +151,7 @@ def test_a_store_that_cannot_be_reached_is_told_with_its_address(
 
 def test_an_address_that_is_none_is_told(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "nonsense")
-    monkeypatch.setenv("CLIPNEURON_S3_PATIENCE", "0")
+    monkeypatch.setenv("CLIPNEURON_S3_RETRY_SECONDS", "0")
     with pytest.raises(StoreError, match=r"Invalid endpoint: nonsense.*AWS_ENDPOINT_URL"):
         Store("s3://bucket/runs")
 

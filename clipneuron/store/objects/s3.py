@@ -1,8 +1,8 @@
 """Objects in a bucket: whole objects by single PUTs (large ones in parts), created with If-None-Match.
 
-Every operation asks again while the trouble may pass, for CLIPNEURON_S3_PATIENCE seconds (20) and a last
-try, then says in words what was wrong. A marker is created by one small conditional PUT: the only kind of
-conditional write that S3 stores agree on.
+Every operation is retried while the failure may be temporary, for CLIPNEURON_S3_RETRY_SECONDS seconds (20) and one
+last time; then the error explains what was wrong. A marker is created by one small conditional PUT, the only
+kind of conditional write that all S3 stores implement alike.
 """
 
 import asyncio
@@ -48,8 +48,8 @@ class S3Objects:
     def create(self, key: str, data: bytes) -> bool:
         """True if created, False if there already; raises StoreError.
 
-        When the answer to a write got lost, the write sent again meets its own object. Whoever finds the
-        very bytes that it wanted to write has created it: no two attempts write the same.
+        If the response to a write is lost, the repeated write meets its own object. A writer that finds
+        exactly the bytes it meant to write is the one that created the object: no two attempts write the same.
         """
         request = {**self._place(key), "Body": data, "IfNoneMatch": "*"}
         try:
@@ -181,7 +181,7 @@ class S3Objects:
     def _ask(self, action: str, key: str, call: _Call[_Answer], *, explain: bool = True) -> _Answer:
         filesystem = s3_filesystem()
         try:
-            answer: _Answer = sync(filesystem.loop, _patiently, filesystem, call)
+            answer: _Answer = sync(filesystem.loop, _retried, filesystem, call)
         except s3_errors.TROUBLE as error:
             if not explain:
                 raise
@@ -202,15 +202,15 @@ def open_s3(url: str) -> S3Objects:
     return objects
 
 
-def _patience() -> float:
-    return float(os.environ.get("CLIPNEURON_S3_PATIENCE", 20))
+def _retry_seconds() -> float:
+    return float(os.environ.get("CLIPNEURON_S3_RETRY_SECONDS", 20))
 
 
-async def _patiently(filesystem: Any, call: _Call[_Answer]) -> _Answer:
-    """The answer, asked for again as long as the trouble may pass and patience lasts."""
+async def _retried(filesystem: Any, call: _Call[_Answer]) -> _Answer:
+    """The answer; temporary failures are retried until the retry policy's time is over."""
     client = await _client(filesystem)
     clock = asyncio.get_running_loop().time
-    deadline, pause = clock() + _patience(), 0.2
+    deadline, pause = clock() + _retry_seconds(), 0.2
     while True:
         try:
             return await call(client)
@@ -224,7 +224,7 @@ async def _patiently(filesystem: Any, call: _Call[_Answer]) -> _Answer:
 async def _client(filesystem: Any) -> Any:
     try:
         return await filesystem.set_session()
-    except ValueError as error:  # an address that is none
+    except ValueError as error:  # an invalid address
         raise OSError(str(error)) from error
 
 
@@ -263,7 +263,7 @@ async def _upload(client: Any, place: dict[str, Any]) -> AsyncIterator[dict[str,
     try:
         yield upload
     except BaseException as error:
-        with suppress(*s3_errors.TROUBLE):  # what stays is garbage, and must not hide this error
+        with suppress(*s3_errors.TROUBLE):  # what remains is garbage, and must not hide this error
             await client.abort_multipart_upload(**upload)
         raise error.exceptions[0] if isinstance(error, ExceptionGroup) else error from None
 
