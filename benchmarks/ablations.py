@@ -1,14 +1,14 @@
-"""What ablations cost beside a plain forward pass: ViT-B-32's shape, random weights, all on this machine.
+"""The cost of ablations, relative to a plain forward pass: ViT-B-32's shape, random weights, on this machine.
 
     python benchmarks/ablations.py                       # both splits: all layers; layer 9 with 18 sets of texts
     python benchmarks/ablations.py --batch 16 --repeats 3 --splits equal
 
-An ablation pass is one forward pass with capture (also of what the MLPs wrote) and, for every layer, all of Fig. 3: all
-neurons, without large norms, without small norms, reconstruction from one direction. "texts" adds Fig. 4's 6 sizes of 3
-pools. Indirect effects run the later blocks again for each neuron; quoted is the time per image and neuron, and the
-operations that `resume_flops` states. Each repeat times everything in turn, quoted are medians of the ratios to the
+An ablation pass is one forward pass with capture (including the MLPs' outputs) and, for every layer, all of Fig. 3: all
+neurons, only large effects, only small effects, reconstruction from one direction. "texts" adds Fig. 4's 6 sizes of 3
+pools. Indirect effects run the later blocks again for each neuron; reported are the time per image and neuron, and the
+operations according to `resume_flops`. Each repeat times everything in turn; reported are medians of the ratios to the
 plain forward pass timed just before. Means, directions and thresholds (the 98th percentile of 64 norms) come from
-pictures of noise; how many of the timed effects are above the thresholds is printed.
+pictures of noise; the share of the timed effects above the thresholds is printed.
 """
 
 import argparse
@@ -75,7 +75,7 @@ def ablations(
 def calibrated_ablation(
     lens: SecondOrderLens, seen: Moments, trace: Trace, texts: int
 ) -> LayerAblation:
-    """One layer's, with the 98th percentile of each neuron's norms as thresholds."""
+    """One layer's ablations, with the 98th percentile of each neuron's norms as thresholds."""
     (mean, rest), narrow = (part.float() for part in seen.mean), lens.narrowed(seen.axes)
     along = narrow.remainders(trace) - rest @ seen.axes.float()
     norms = narrow.norms_of(narrow.coefficients(trace, mean), along)
@@ -102,7 +102,7 @@ def one_pass(clip: Clip, pixels: torch.Tensor, layers: list[LayerAblation]) -> W
 
 @torch.inference_mode()
 def share_above(clip: Clip, pixels: torch.Tensor, layers: list[LayerAblation]) -> float:
-    """The share of the timed pictures' effects that are looked at one by one."""
+    """The share of the timed pictures' effects that are treated one by one."""
     trace = clip.trace(pixels, [ablation.lens.layer for ablation in layers])
     shares = []
     for ablation in layers:

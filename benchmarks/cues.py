@@ -1,12 +1,12 @@
-"""Do the words of the neurons name what sways the demo model? Scores of words against what their things really do.
+"""Do the neurons' words name what misleads the demo model? Scores of words against the measured effect of things.
 
     clipneuron run --recipe demo --store demo-run
     python benchmarks/cues.py --store demo-run
 
-For each of ten pairs c1:c2 and each thing of the demo world, the margin between c2 and c1 of pictures with c1 and the
-thing is compared with that of pictures with c1 alone: what the thing does as a cue. Printed is the rank correlation
-over things of that with each method's scores, as means over the pairs, and what the method's first ten words do. It
-explains the table of docs/attack.md and says nothing about CLIP.
+For each of ten pairs c1:c2 and each thing of the demo world, the margin between c2 and c1 on pictures of c1 with the
+thing is compared with that on pictures of c1 alone; the difference is the thing's effect as a cue. The program prints
+the rank correlation over things of this effect with each method's scores, averaged over the pairs, and the effect of
+the method's first ten words. It explains the table of docs/attack.md; nothing about large CLIPs follows from it.
 """
 
 import argparse
@@ -50,8 +50,7 @@ def main() -> None:
 
 def report(clip: Clip, run: Run) -> None:
     """Print a row per method."""
-    (texts,) = [stage for stage in run.stages() if stage.startswith("texts-demo-")]
-    pool = prepared_texts(run, texts, "unit")
+    pool = prepared_texts(run, run.stage("texts"), "unit")
     names = [thing.name for thing in THINGS]
     columns = [pool.words.index(name) for name in names]
     pairs = pairs_of(Attack(pairs=("all",)), seed=0)
@@ -63,32 +62,35 @@ def report(clip: Clip, run: Run) -> None:
     print(f"{'method':28} rank correlation   mean effect of the first ten")
     for method, found in methods.items():
         rows = list(zip(found[:, columns], effects, pairs, strict=True))
-        ranks = [spearmanr(*usable(row, did, pair, names)).statistic for row, did, pair in rows]
-        best = [top_effect(*usable(row, did, pair, names)) for row, did, pair in rows]
+        ranks = [
+            spearmanr(*usable(row, measured, pair, names)).statistic for row, measured, pair in rows
+        ]
+        best = [top_effect(*usable(row, measured, pair, names)) for row, measured, pair in rows]
         print(f"{method:28} {np.mean(ranks):16.3f} {np.mean(best):+20.4f}")
-    every = np.mean([np.mean(usable(did, did, pair, names)[1]) for _, did, pair in rows])
+    every = np.mean(
+        [np.mean(usable(measured, measured, pair, names)[1]) for _, measured, pair in rows]
+    )
     print(f"{'any thing':28} {'':16} {every:+20.4f}")
 
 
 def usable(
-    row: Tensor, did: Tensor, pair: tuple[str, str], names: list[str]
+    row: Tensor, measured: Tensor, pair: tuple[str, str], names: list[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Scores and effects of the things that may be cues: neither of the two classes."""
+    """Scores and effects of the things that may be cues: all but the two classes."""
     kept = [place for place, name in enumerate(names) if name not in pair]
-    return row[kept].numpy(), did[kept].numpy()
+    return row[kept].numpy(), measured[kept].numpy()
 
 
-def top_effect(row: np.ndarray, did: np.ndarray) -> float:
-    return float(did[np.argsort(-row, kind="stable")[:10]].mean())
+def top_effect(row: np.ndarray, measured: np.ndarray) -> float:
+    return float(measured[np.argsort(-row, kind="stable")[:10]].mean())
 
 
 def scores(run: Run, v: Tensor, unit: Tensor) -> Iterator[tuple[str, Tensor]]:
     """Eq. 6 with the 100 strongest neurons of all layers and of each, and with 100 random ones [pair, text]."""
-    (stage,) = [each for each in run.stages() if each.startswith("descriptions-demo-unit-32")]
     directions = run.read("directions", "directions").sort_by(
         [("layer", "ascending"), ("neuron", "ascending")]
     )
-    described = run.read(stage, "descriptions")
+    described = run.read(run.stage("descriptions"), "descriptions")
     layers = tensor(directions["layer"]).long()
     neurons = int((layers == 0).sum())
     indices = torch.full((len(layers), 1 + int(described["atom"].to_numpy().max())), STOPPED)
@@ -112,13 +114,13 @@ def scores(run: Run, v: Tensor, unit: Tensor) -> Iterator[tuple[str, Tensor]]:
         "random neurons",
         text_scores(contributions(along, chosen, weights), indices[chosen], len(unit)),
     )
-    # Without words: what the neurons' directions themselves make of v.
+    # Without words: v as the neurons' directions alone reproduce it.
     whole = along @ tensor(directions["direction"])
     yield "all directions, no words", cosines(whole, unit)
 
 
 def effect(clip: Clip, c1: str, v: Tensor, names: list[str]) -> Tensor:
-    """The mean change of the margin by each thing beside c1 [thing]."""
+    """The mean change of the margin by adding each thing to c1 [thing]."""
     alone = margins(clip, [arranged("", {c1: 1}, seed) for seed in range(SCENES)], v).mean()
     scenes = [arranged("", {c1: 1, name: 1}, seed) for name in names for seed in range(SCENES)]
     return margins(clip, scenes, v).reshape(len(names), SCENES).mean(1) - alone

@@ -4,8 +4,8 @@
     python benchmarks/directions.py --split centered --neurons 512
 
 Both get the same centred top effects of a random-weight model on random pictures: ours as coefficients, numpy's as
-the [neuron, top, embed] array, whose making is timed apart. Ratios are per neuron in one process; directions are
-compared where the first singular value is clear of the second (ratio below 0.98).
+the [neuron, top, embed] array, whose construction is timed separately. Ratios are per neuron in one process; directions
+are compared where the first singular value is clear of the second (ratio below 0.98).
 """
 
 import argparse

@@ -1,12 +1,12 @@
-"""What second-order norms add to a plain forward pass: ViT-B-32's shape, random weights, all on this machine.
+"""The cost of second-order norms on top of a plain forward pass: ViT-B-32's shape, random weights, on this machine.
 
     python benchmarks/effects.py                      # both splits, all layers / 8-10 / 9
     python benchmarks/effects.py --batch 16 --repeats 20
 
-Each repeat times the plain open_clip forward and every variant in turn on the same pixels, so that a drift of the
-machine's speed hits all alike; quoted are medians of the ratios within a repeat. Norms are the sweep's centred
+Each repeat times the plain open_clip forward pass and every variant in turn on the same pixels, so that a drift of the
+machine's speed affects all alike; reported are medians of the ratios within a repeat. Norms are the sweep's centred
 norms: one forward pass with capture, coefficients minus their mean, Gram norms; PyTorch's own threads. Means and
-the remainders' axes come from 96 pictures of noise, as `calibrate` takes them from real ones.
+the remainders' axes come from 96 pictures of noise, in place of the real ones of `calibrate`.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""Memory of the driver and of the largest worker while a sweep grows, with a forward pass that is only pretended.
+"""Memory of the driver and of the largest worker as a sweep grows, with a simulated forward pass.
 
     python benchmarks/flat_memory.py                       # 1,000, 10,000 and 100,000 pictures
     python benchmarks/flat_memory.py --pictures 1000 5000
 
 Everything but the model is real: shards of 256 pictures as uint8 pixels [256, 3, 224, 224] travel through Ray Data,
 and a table of norms (one layer of 3,072 neurons) comes out and is committed to a local store. Memory is what each
-process has for itself (unique set size), sampled every half second; the cluster's shared object store is not in it.
+process has for itself (unique set size), sampled every half second; it excludes the cluster's shared object store.
 """
 
 import argparse
@@ -36,8 +36,8 @@ OPTIONS = ClusterOptions(actors=1, actor_cpus=1)
 
 
 @dataclass(frozen=True)
-class Pretended:
-    """A sweep without a model: loads noise, looks at one pixel, writes norms."""
+class SimulatedSweep:
+    """A sweep without a model: loads blank pixels, reads one of them, writes random norms."""
 
     pictures: int
 
@@ -52,7 +52,7 @@ class Pretended:
         count = -(-self.pictures // PER_SHARD)
         return [Shard(f"{number:08d}", PER_SHARD, number) for number in range(count)]
 
-    def loader(self, run: Run) -> "Pretended":
+    def loader(self, run: Run) -> "SimulatedSweep":
         """The stage itself."""
         return self
 
@@ -64,7 +64,7 @@ class Pretended:
         """Nothing."""
         return
 
-    def build(self, shared: None) -> "Pretended":
+    def build(self, shared: None) -> "SimulatedSweep":
         """The stage itself."""
         return self
 
@@ -86,7 +86,7 @@ class Pretended:
 
 
 class Watch:
-    """The most that the driver and any of its descendants' processes had for themselves, in MiB."""
+    """Peak memory of the driver and of its largest descendant, each for itself, in MiB."""
 
     def __init__(self) -> None:
         self.driver = self.worker = 0.0
@@ -118,7 +118,7 @@ def own(process: psutil.Process) -> float:
 
 
 def name(process: psutil.Process) -> str:
-    """What a process calls itself, "" if it is gone."""
+    """The name of a process, "" if it is gone."""
     try:
         return str((process.cmdline() or [""])[0])
     except psutil.Error:
@@ -134,7 +134,7 @@ def main() -> None:
     print(describe())
     print(f"{'pictures':>9} {'shards':>7} {'seconds':>8} {'driver MiB':>11} {'worker MiB':>11}")
     for pictures in arguments.pictures:
-        stage = Pretended(pictures)
+        stage = SimulatedSweep(pictures)
         with tempfile.TemporaryDirectory() as folder, connected(OPTIONS, ("clip",)):
             run = Store(folder).open_run("flat", {"pictures": pictures})
             console = Console(file=sys.stderr)

@@ -3,10 +3,10 @@
     python benchmarks/listing.py                        # all, up to a simulated million
     python benchmarks/listing.py --only simulated --pictures 1300000
 
-`simulated` lists names like ImageNet's without a store behind them, with S3's etags; the others are files of one
+`simulated` lists names like ImageNet's, with S3's etags but without a store; the others are files of one
 KiB on the local disk, such files in tars, and objects of a local S3 server (moto: slower than a real one).
 "list" includes the digest, "extend" plans the same collection after a tenth of it was planned. Peak memory is the
-operating system's figure for the process; that of a process which has only imported the package is the row "none".
+operating system's figure for the process; the row "none" is a process that has only imported the package.
 """
 
 import argparse
@@ -154,7 +154,7 @@ def opened(kind: str, count: int, place: str) -> Collection:
 
 
 def made(kind: str, count: int, folder: Path) -> tuple[str, subprocess.Popen[str] | None]:
-    """Where the files of one kind are, and the server that must be ended."""
+    """Where the files of one kind are, and the server that must be stopped."""
     names = {
         f"{n % 100:03d}/{n}.jpg": os.urandom(1024)
         for n in range(count if kind != "simulated" else 0)

@@ -3,14 +3,14 @@
     python benchmarks/literal_ablations.py                      # layers 10, 9, 8, 5, 0 of ViT-B-32's shape
     python benchmarks/literal_ablations.py --layers 10 --batch 8
 
-The literal way is organised like the authors' program: one image and one layer at a time, every neuron's effect
+The literal version is organised like the authors' code: one image and one layer at a time, every neuron's effect
 materialised for each (later layer, head) and token (`literal_effects.materialised`), summed, and the four ablations of
-Fig. 3 taken from the effects. Ours takes a batch, and never an effect; both give the same four vectors per image,
-or the program ends with an error. "Given the trace" leaves out the forward pass, "with forward
-pass" has each side's own: batch 1 for the literal one, where each layer needs one; ours could share its one among all
-layers, and does not here. Random weights and biases, equal split, thresholds at the 98th percentile of the norms
-of 64 pictures of noise. Both sides run in this process in turn, ours before and after; quoted are medians. Freed memory
-is kept: to ask the system for its 0.5 GB tensors anew takes the literal side about twice as long. Expect ten minutes or
+Fig. 3 taken from the effects. Ours takes a batch and never forms an effect; both give the same four vectors per image,
+or the program ends with an error. "Given the trace" excludes the forward pass; "with forward pass" adds each side's
+own: at batch 1 and once per layer for the literal version, whereas ours could share one among all layers but does not
+here. Random weights and biases, equal split, thresholds at the 98th percentile of the norms of 64 pictures of noise.
+Both sides run in this process in turn, ours before and after; reported are medians. Freed memory is kept, since
+requesting 0.5 GB tensors from the system again would take the literal side about twice as long. Expect ten minutes or
 more and 7 GiB, nearly all of it the literal side's, whose memory does not grow with the layer: nothing is chunked.
 """
 
@@ -42,7 +42,7 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 
 @dataclass(frozen=True)
 class Known:
-    """What both sides know of D, as the literal side wants it: every b_n in the joint space."""
+    """What both sides know about D, in the literal side's form: every b_n in the joint space."""
 
     means: Tensor
     thresholds: Tensor
@@ -79,7 +79,7 @@ def main() -> None:
 
 
 def keep_memory() -> None:
-    """Have glibc keep what is freed, in favour of the literal side; elsewhere nothing happens."""
+    """Make glibc keep freed memory, in favour of the literal side; without glibc do nothing."""
     library = ctypes.CDLL(None)
     if hasattr(library, "mallopt"):
         library.mallopt(M_MMAP_MAX, 0)

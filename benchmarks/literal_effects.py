@@ -3,12 +3,12 @@
     python benchmarks/literal_effects.py                  # layer 9 of ViT-B-32's shape, one image
     python benchmarks/literal_effects.py --layer 8 --batch 8 --repeats 3
 
-The literal way is organised like the program of the paper's authors: one image at a time, and for each
-(later layer, head) everything is made anew for every neuron: what it writes to each token, its share of
-ln_1, its values, what every token reads of them, and the class token's part of that on its way to the
-output. The lens gets the same trace and returns the norms of the same effects. Both run in this
-process on PyTorch's own threads, in turn in every repeat; quoted are medians. Expect the literal way
-to take about a minute and 3 GiB. "With forward pass" adds the capture of the trace to both.
+The literal version is organised like the authors' code: one image at a time, and for each (later layer, head)
+everything is recomputed for every neuron: what it writes to each token, its share of ln_1, its values, what
+every token reads of them, and the class token's part of that on its way to the output. The lens gets the same
+trace and returns the norms of the same effects. Both run in this process on PyTorch's own threads, in turn in
+every repeat; reported are medians. Expect the literal version to take about a minute and 3 GiB. "With forward
+pass" adds the capture of the trace to both.
 """
 
 import argparse

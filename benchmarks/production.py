@@ -1,12 +1,12 @@
-"""What producing adversarial pictures costs: makers alone, the whole line with its memory, and the paper's 6,000.
+"""The cost of adversarial pictures: generators alone, whole attacks with their memory, and the paper's 6,000.
 
-    python benchmarks/production.py                      # makers, 1,080 and 10,800 pictures, projection
+    python benchmarks/production.py                      # generators, 1,080 and 10,800 pictures, projection
     python benchmarks/production.py --only projection    # nothing is measured
 
-Demo writer and painter are what a demo attack uses. The LLaMA and the DeepFloyd IF are the tests' tiny ones: real
-classes with hardly any weights, so that what is measured is what our code and the libraries need around the networks.
-Lines of production run on one sweep of the demo world, each in a process of its own with the in-process engine;
-memory is what was resident at most in that process, as the kernel says.
+The demo's captioner and painter are those of a demo attack. The LLaMA and the DeepFloyd IF are the tests' tiny ones:
+real classes with hardly any weights, so that the measurement shows the cost of our code and of the libraries around the
+networks. Attacks run on one sweep of the demo world, each in a process of its own with the in-process engine; memory is
+the kernel's figure of that process's peak resident memory.
 """
 
 import argparse
@@ -45,7 +45,7 @@ from clipneuron.store.store import Store
 
 WORDS = ("cars", "a road", "traffic lights", "houses", "two people", "a street", "a bus", "trees")
 GROUP = 8, 10
-"""Prompts, and pictures, that the stages give their makers at once."""
+"""Prompts, and pictures, that the stages pass to their generators at once."""
 SWEPT, METHODS = 200, ("second-order", "random", "similar")
 REPEATS, CHOSEN, EACH = 3, 10, 12
 """Of each pair: 3 methods x 3 repeats x 10 captions x 12 pictures are 1,080."""
@@ -60,11 +60,11 @@ STEPS = 100, 50
 
 @dataclass(frozen=True)
 class Cited:
-    """A rate that somebody published."""
+    """A published rate."""
 
     what: str
     rate: tuple[float, ...]
-    """Tokens a second of all answers together; steps a second of stage I, and of stage II."""
+    """Tokens per second over all answers; or steps per second of stage I, and of stage II."""
     source: str
 
 
@@ -91,14 +91,14 @@ LLAMA = (
         "NVIDIA/TensorRT-LLM 00f3768, docs/source/performance/perf-overview.md; 500 tokens in, 2,000 out",
     ),
 )
-# Nobody's rate of IF-I-XL with IF-II-L on such a GPU was found. This one is of the family's smallest networks: it
-# stands beside the formula for comparison, not in its place.
+# No published rate of IF-I-XL with IF-II-L on such a GPU was found. This one, for the family's smaller networks, is
+# printed next to the formula for comparison, not as a substitute.
 SMALLER = Cited(
     "A100, IF-I-M and IF-II-M (not the paper's XL and L), one picture at a time",
     (20.21, 13.84),
     "huggingface/diffusers 2c529b7, docs/source/en/optimization/torch2.0.md: PyTorch 2.0, not compiled, 2 text tokens",
 )
-# The network is not named, but said to be four times all of Stable Diffusion, which of this family only IF-I-XL is.
+# The source does not name the network but gives its size as four times all of Stable Diffusion: only IF-I-XL fits.
 FIRST_STAGE = Cited(
     "RTX 3090, stage I alone (IF-I-XL by its size), one picture at a time",
     (6.3,),
@@ -110,12 +110,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--only", choices=("makers", "lines", "projection"))
+    parser.add_argument("--only", choices=("generators", "attacks", "projection"))
     parser.add_argument(
-        "--pairs", type=int, nargs="+", default=[1, 10], help="of the lines (10 at most)"
+        "--pairs", type=int, nargs="+", default=[1, 10], help="of the attacks (10 at most)"
     )
     parser.add_argument(
-        "--seconds", type=float, default=5.0, help="a maker is measured for, at least"
+        "--seconds", type=float, default=5.0, help="each generator is measured for at least so long"
     )
     parser.add_argument("--produce", metavar="STORE", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -123,26 +123,26 @@ def main() -> None:
         print(json.dumps(produce(Path(arguments.produce), arguments.pairs[0])))
         return
     print(describe())
-    if arguments.only in (None, "makers"):
-        makers(arguments.seconds)
-    if arguments.only in (None, "lines"):
-        lines(arguments.pairs)
+    if arguments.only in (None, "generators"):
+        generators(arguments.seconds)
+    if arguments.only in (None, "attacks"):
+        attacks(arguments.pairs)
     if arguments.only in (None, "projection"):
         projection()
 
 
-def makers(seconds: float) -> None:
-    """Captions and pictures of each maker in a second, after a first call that loads what is to be loaded."""
+def generators(seconds: float) -> None:
+    """Captions and pictures per second of each generator, after a first call that loads its model."""
     with tempfile.TemporaryDirectory() as folder:
         llama, one, two = (Path(folder) / name for name in ("llama", "one", "two"))
         lessons = _tiny_models(llama, one, two)
         asked = [REQUEST.prompt("horse", "automobile", WORDS, seed) for seed in range(GROUP[0])]
         taught = [Prompt(lessons[at % len(lessons)], seed=at) for at in range(GROUP[0])]
         few = Sampling(max_new_tokens=64)
-        table("Captions per actor", ("writer", "answers/s", "captions/s", "first call, s"))
-        _write("demo grammar, Table 6's request", GrammarCaptioner(), asked, seconds)
+        table("Captions per actor", ("captioner", "answers/s", "captions/s", "first call, s"))
+        _caption("demo grammar, Table 6's request", GrammarCaptioner(), asked, seconds)
         tiny = TransformersCaptioner(llama, sampling=few, batch_size=GROUP[0], device="cpu")
-        _write("tiny LLaMA, taught answers of 2-3 lines", tiny, taught, seconds)
+        _caption("tiny LLaMA, trained to answer in 2-3 lines", tiny, taught, seconds)
         captions = parsed(GrammarCaptioner().answers(asked[:1])[0])
         table("Pictures per actor", ("painter", "pictures/s", "first call, s"))
         _paint("demo scenes, 64 pixels", ScenePainter(), captions, seconds)
@@ -153,8 +153,8 @@ def makers(seconds: float) -> None:
 
 
 def _tiny_models(llama: Path, one: Path, two: Path) -> list[str]:
-    """Save the tests' models; what the LLaMA was taught to answer."""
-    # Before site-packages, where another project has left its own `tests`.
+    """Save the tests' models; the prompts that the LLaMA was trained on."""
+    # Before site-packages, in which another project has installed its own `tests`.
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     from tests.samples.language_models import LESSONS, save_tiny_llama
     from tests.samples.painters import save_tiny_deepfloyd
@@ -164,12 +164,12 @@ def _tiny_models(llama: Path, one: Path, two: Path) -> list[str]:
     return list(LESSONS)
 
 
-def _write(name: str, writer: Captioner, prompts: Sequence[Prompt], seconds: float) -> None:
-    """Every answer's list is parsed, as the stage does it."""
+def _caption(name: str, captioner: Captioner, prompts: Sequence[Prompt], seconds: float) -> None:
+    """Time a captioner; the list in every answer is parsed, as in the stage."""
     found: list[str] = []
 
     def work(_: int) -> None:
-        found.extend(item for answer in writer.answers(prompts) for item in parsed(answer))
+        found.extend(item for answer in captioner.answers(prompts) for item in parsed(answer))
 
     first = _timed(lambda: work(0))
     found.clear()
@@ -179,7 +179,7 @@ def _write(name: str, writer: Captioner, prompts: Sequence[Prompt], seconds: flo
 
 
 def _paint(name: str, painter: Painter, captions: Sequence[str], seconds: float) -> None:
-    """Ten pictures of one caption after another, as the stage orders them; a picture that failed ends the program."""
+    """Time a painter on ten pictures per caption, as the stage orders them; a failed picture ends the program."""
 
     def work(call: int) -> None:
         caption = captions[call % len(captions)]
@@ -194,7 +194,7 @@ def _paint(name: str, painter: Painter, captions: Sequence[str], seconds: float)
 
 
 def _repeated(work: Callable[[int], None], seconds: float) -> tuple[int, float]:
-    """Calls, and the seconds that they took together."""
+    """The number of calls, and the seconds that they took together."""
     start, calls = time.perf_counter(), 0
     while (took := time.perf_counter() - start) < seconds:
         work(calls)
@@ -208,10 +208,10 @@ def _timed(work: Callable[[], None]) -> float:
     return time.perf_counter() - start
 
 
-def lines(sizes: Sequence[int]) -> None:
-    """Seconds of each stage, and memory, of lines over so many pairs."""
+def attacks(sizes: Sequence[int]) -> None:
+    """Seconds of each stage, and memory, of attacks on so many pairs."""
     heads = ("pictures", *(f"{name}, s" for name in STAGES), "pictures/s", "sweep", *STAGES)
-    table("The line, and MiB resident at most up to the end of each step", heads)
+    table("Attacks, and peak resident MiB up to the end of each step", heads)
     with tempfile.TemporaryDirectory() as folder:
         swept = Path(folder) / "swept"
         write_collection(swept / "pictures" / f"demo-0-{SWEPT}", SWEPT, 0, biased=True)
@@ -258,10 +258,10 @@ def _runner() -> Runner:
 
 
 def _peak() -> float:
-    """MiB; of this program alone, whereas getrusage begins with what the parent had."""
+    """Peak resident MiB of this program alone; getrusage would start from the parent's."""
     lines = Path("/proc/self/status").read_text().splitlines()
-    [said] = [line for line in lines if line.startswith("VmHWM:")]
-    return int(said.split()[1]) / 1024
+    [peak] = [line for line in lines if line.startswith("VmHWM:")]
+    return int(peak.split()[1]) / 1024
 
 
 def _show(found: dict[str, list[float]]) -> None:
@@ -272,7 +272,7 @@ def _show(found: dict[str, list[float]]) -> None:
 
 
 def projection() -> None:
-    """Table 3 of the paper with its own models on one GPU: cited rates times counted work."""
+    """The paper's Table 3 with its own models on one GPU: counted work over cited rates."""
     title = f"Projected, not measured: {PROMPTS} requests of 50 captions, at most {LONGEST:,} tokens each"
     table(title, ("one GPU", "cited tokens/s", "one round at most", "source"))
     for cited in LLAMA:

@@ -3,19 +3,19 @@
     python benchmarks/projection.py                     # measures ViT-B-32's shape for five minutes, then prints
     python benchmarks/projection.py --repeats 3 --batch 16
 
-A projection: nobody has run it on a GPU. It rests on
+A projection: it has not been run on a GPU. It is based on
 
 counted     floating-point operations of each pass, by formulas that are first checked against PyTorch's counter on a
             small model, to the last operation; coordinates of the remainders by their bound 2 A + 3 for A paths
 measured    how much longer than a plain forward pass each pass takes on this CPU, ViT-B-32's shape, random weights,
-            all layers: the efficiency of the added operations beside that of the forward pass's
+            all layers: the efficiency of the added operations relative to the forward pass's
 assumed     that added operations have the same efficiency, relative to the forward pass, for ViT-L-14 and on a GPU;
-            that 5 % of the effects are large; that pictures come as fast as they are wanted; and what a row says
+            that 5 % of the effects are large; that pictures arrive as fast as needed; and what a row's name states
 cited       forward passes per second, as in benchmarks/scale.py; NVIDIA's data sheets (A100, H100 SXM, RTX 4090, dense)
 
-Gram matrices that do not fit into 80 % of a GPU's memory make a pass run several times over groups of layers. They are
-read once per batch of 32: where that takes longer than the added operations, it is what is added. "Once" is what does
-not grow with the pictures: Gram matrices, twice, and the directions of all neurons, in float64.
+Where Gram matrices do not fit into 80 % of a GPU's memory, a pass runs several times, over groups of layers. They are
+read once per batch of 32: where that takes longer than the added operations, its time is added instead. "Once" is the
+work that does not grow with the pictures: Gram matrices, twice, and the directions of all neurons, in float64.
 """
 
 import argparse

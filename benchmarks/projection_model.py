@@ -9,7 +9,7 @@ import torch
 from clipneuron import Clip, load_clip
 
 LARGE = 0.05
-"""Share of a layer's effects that are looked at one by one in the fullest picture of a batch: 2 % are large on D."""
+"""Share of a layer's effects that are treated one by one in the fullest picture of a batch: 2 % are large on D."""
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@
     python benchmarks/pursuit.py --neurons 512 --sklearn 4 --cone 0.8
     python benchmarks/pursuit.py --threads 1                  # on a machine that others use too
 
-Both run in this process with as many threads as PyTorch takes, turn by turn: a share of scikit-learn's
-neurons, then all of ours, in every repeat. scikit-learn gets the pool as it likes it (one text per
-column, Fortran order) and one neuron at a time is all that it does inside anyway, so that a few
-neurons are enough to know its time per neuron; `--sklearn` says how many.
+Both run in this process with as many threads as PyTorch uses, in turn: a few neurons by scikit-learn,
+then all of them by ours, in every repeat. scikit-learn gets the pool in its preferred layout (one text
+per column, Fortran order). It processes one neuron at a time internally, so a few neurons are enough to
+measure its time per neuron; `--sklearn` sets how many.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from clipneuron.lens.pursuit import Pursuit, prepare, pursuit
 
 SCALE = 100.0
 """scikit-learn ends a pursuit when an atom's squared correlation with the *direction* is below eps, in
-absolute terms: in float32 every other neuron. Long directions keep it going; ours does not care."""
+absolute terms: in float32 every other neuron. Long directions avoid this; ours does not need them."""
 
 
 def main() -> None:
@@ -92,7 +92,7 @@ def spread(ratios: list[float]) -> str:
 
 
 def report_agreement(found: Pursuit, expected: np.ndarray, directions: Tensor) -> None:
-    """Say for how many neurons both chose the same texts, and how far their weights differ there."""
+    """Print for how many neurons both chose the same texts, and how far their weights differ there."""
     same, difference = 0, 0.0
     for place, weights in enumerate(expected):
         order = found.indices[place].numpy()

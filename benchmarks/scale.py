@@ -1,12 +1,12 @@
 """What a sweep takes at scale: GPUs, cores to feed them, bytes, requests, dollars. Prints the tables of docs/scale.md.
 
     python benchmarks/scale.py                         # measures first: about ten minutes on one core
-    python benchmarks/scale.py --keep inputs.json      # keeps what was measured, and takes it from there next time
+    python benchmarks/scale.py --keep inputs.json      # keeps the measurements, and reuses them next time
     python benchmarks/scale.py --gpu mine=4000,350     # your GPU's forward passes per second: ViT-B-32, ViT-L-14
 
 Decoding, the passes' cost in forward passes, and table sizes are measured on this machine; floating-point operations,
-requests and shards are counted; GPU rates and prices are cited. That a GPU pays for a pass in the same proportion to a
-forward pass as this CPU does is an assumption.
+requests and shards are counted; GPU rates and prices are cited. It is an assumption that on a GPU a pass takes the same
+multiple of a forward pass as on this CPU.
 """
 
 import argparse
@@ -28,8 +28,8 @@ from clipneuron.models.clip.model import load_clip
 COLLECTIONS = (5_000, 50_000, 1_281_167)
 GPUS = (1, 8, 64)
 MODELS = {"vit_b_32": (32, 512), "vit_l_14": (4, 104)}
-"""Recipes, with the batch and the shard they are measured at: what a shard costs once is spread over so many pictures
-only, and the first 100 are all among the top effects, so large shards are cheaper than what is measured."""
+"""Recipes, with the batch and the shard they are measured at. A shard's fixed cost is spread over its pictures, and the
+first 100 are all among the top effects, so larger shards cost less per picture than measured."""
 
 # Forward passes per second, mixed precision, batch 1024, PyTorch 2.4: huggingface/pytorch-image-models,
 # results/benchmark-infer-amp-nchw-pt240-cu124-rtx4090.csv, rows vit_base_patch32_clip_quickgelu_224 and
@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def inputs(scales: Sequence[Scale]) -> None:
-    """What everything else is computed from."""
+    """The inputs from which everything else is computed."""
     table("Inputs", ("input", "kind", *(scale.name for scale in scales)))
     shapes = [(len(s.measured.paths), s.measured.neurons, sum(s.measured.paths)) for s in scales]
     row("layers x neurons; paths in all", "counted", *(f"{a} x {b:,}; {c}" for a, b, c in shapes))
@@ -182,7 +182,7 @@ def row(*cells: str) -> None:
 
 
 def duration(hours: float) -> str:
-    """In the unit a person would choose."""
+    """A number of hours in a suitable unit."""
     if hours * 3600 < 90:
         return f"{hours * 3600:.1f} s"
     return f"{hours * 60:.1f} min" if hours < 1.5 else f"{hours:.1f} h"

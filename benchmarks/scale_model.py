@@ -1,4 +1,4 @@
-"""What a sweep of any size takes, from what one shard of it took: seconds, cores, bytes, objects."""
+"""The cost of a sweep of any size, extrapolated from one shard of it: seconds, cores, bytes, objects."""
 
 import math
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from clipneuron.sweep.stages.merge import MergeTree
 
 @dataclass(frozen=True)
 class Scale:
-    """A recipe at scale: what was measured of it, and what follows."""
+    """A recipe at scale: its measurements, and what follows from them."""
 
     recipe: str
     flops: float

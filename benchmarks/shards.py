@@ -1,4 +1,4 @@
-"""One shard of a model's sweep, really computed and committed: what it costs next to plain forward passes.
+"""One shard of a model's sweep, computed and committed for real: its cost next to plain forward passes.
 
 The model has a named architecture and random weights; the pictures are JPEGs of noise with a photograph's size,
 spectrum and bytes, made on the spot. Everything runs on this machine's CPU.
@@ -127,7 +127,7 @@ def _plain(clip: Clip, loaded: Batch, batch: int) -> float:
 
 
 def _carried_out(stage: Stage, run: Run, plain: float = 1.0) -> Pass:
-    """Do and commit the stage's only shard."""
+    """Run and commit the stage's only shard."""
     (shard,) = stage.shards(run)
     loaded = stage.loader(run).load(shard)
     worker = stage.build(stage.share(run))
@@ -138,7 +138,7 @@ def _carried_out(stage: Stage, run: Run, plain: float = 1.0) -> Pass:
 
 
 def _seconds(work: Callable[[], Any]) -> tuple[float, Any]:
-    """Core-seconds, of all threads: what a neighbour on the same machine takes is not counted."""
+    """Core-seconds of all threads: the load of other processes on the machine is not counted."""
     start = time.process_time()
     result = work()
     return time.process_time() - start, result

@@ -2,9 +2,9 @@
 
     python benchmarks/trained_vit.py --data DATA > report.md    # results/ holds what it printed, dated
 
-The model is an ImageNet ViT-Tiny/16, a supervised one and no CLIP: the rows of its class head stand where a CLIP has
-texts, and the class that the head gives an undisturbed photograph is its label. Every second photograph makes up D,
-the others are evaluated on. Needs a folder with vit_tiny_in1k/ (visual.safetensors, head.npz) and photos/
+The model is an ImageNet ViT-Tiny/16, which is supervised and not a CLIP: the rows of its class head take the place of
+texts, and the class that the head gives an unchanged photograph is its label. Every second photograph belongs to D, the
+others are used for evaluation. Needs a folder with vit_tiny_in1k/ (visual.safetensors, head.npz) and photos/
 (imagen200.parquet), which are not part of the project. All sampling is seeded; the tables stay in --store.
 """
 
@@ -33,8 +33,8 @@ from clipneuron.evidence.report import evidence_report
 from clipneuron.store.store import Store
 
 CAVEAT = (
-    "a supervised ViT, no CLIP: its texts are the 1000 rows of its class head, and its labels the classes that the "
-    "head itself gives undisturbed photographs"
+    "a supervised ViT, not a CLIP: its texts are the 1000 rows of its class head, and its labels the classes that the "
+    "head itself gives unchanged photographs"
 )
 
 
@@ -132,7 +132,7 @@ def _photographs(
 
 
 def _distinct(names: list[str]) -> list[str]:
-    """The names, with a number behind those that came before: two of ImageNet's stand for two classes each."""
+    """The names, with a number after repeated ones: two of ImageNet's names stand for two classes each."""
     return [
         f"{name} {names[:place].count(name) + 1}" if name in names[:place] else name
         for place, name in enumerate(names)

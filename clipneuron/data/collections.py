@@ -1,4 +1,4 @@
-"""What every collection of pictures is made of: a listing in memory, and a reader of the bytes."""
+"""Collections of pictures, of every kind: a listing in memory, and a reader of the bytes."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from clipneuron.store.errors import ReadError
 from clipneuron.tables import registry as tables
 
 COLUMNS = ("index", "image", "label", "label_name", "source", "offset", "size", "etag")
-"""What is known of a picture before it is read: the columns of a listing."""
+"""What is known about a picture before it is read: the columns of a listing."""
 
 _DIGESTED = ["image", "label", "label_name", "offset"]
 _BATCH = 4096
@@ -37,11 +37,11 @@ class Picture:
     size: int | None
     """Bytes when it was listed, None for a row of a Parquet file."""
     etag: str | None
-    """S3's mark of what the source held, None elsewhere."""
+    """S3's entity tag of the source when it was listed, None elsewhere."""
 
 
 class Pictures(Sequence[Picture]):
-    """Pictures made on demand from a listing or rows of a plan, which take a tenth of their memory."""
+    """Pictures made on demand from a listing or from rows of a plan, which take a tenth of the memory."""
 
     def __init__(self, listing: pa.Table) -> None:
         self._listing = listing.select(COLUMNS)
@@ -81,13 +81,13 @@ class Collection:
     """The columns of the table `plan` that `COLUMNS` names."""
     reader: Reader
     digest: str
-    """sha256 over ids, order, sizes and labels; not over the place, and not over every byte."""
+    """sha256 over ids, order, sizes and labels; not over the location or the contents."""
     by_name: bool
     """Whether classes were numbered here by their names, rather than stated as numbers."""
     label_names: Mapping[int, str]
     """Names of the classes by label, in the order of labels; empty where there are none."""
     skipped: Mapping[str, int] = field(default_factory=dict)
-    """What was passed over while listing, and how often."""
+    """What was skipped while listing, and how often."""
 
     def __len__(self) -> int:
         return int(self.listing.num_rows)

@@ -1,4 +1,4 @@
-"""The files below a place, seen alike on a local disk and on S3: listed page by page, read whole or in part."""
+"""Files below a folder or prefix, alike on a local disk and on S3: listed page by page, read whole or in part."""
 
 import io
 import os
@@ -16,19 +16,19 @@ from clipneuron.store.objects.concurrency import in_order
 from clipneuron.store.objects.local import PARTIAL
 
 PAGE = pa.schema([("path", pa.string()), ("size", pa.int64()), ("etag", pa.string())])
-"""A page of a listing: paths relative to the place, sizes in bytes, and S3's mark of the content."""
+"""A page of a listing: paths relative to the folder, sizes in bytes, and S3's entity tag of the content."""
 
 _PAGE_ROWS = 10_000
 
 
 class Status(NamedTuple):
-    """Tells a file from one that replaced it."""
+    """Distinguishes a file from one that replaced it."""
 
     size: int
     """Bytes."""
     etag: str | None
     modified: int
-    """Nanoseconds; 0 where the etag tells."""
+    """Nanoseconds; 0 where there is an etag instead."""
 
 
 class Span(NamedTuple):
@@ -40,11 +40,11 @@ class Span(NamedTuple):
 
 
 class Files(Protocol):
-    """The files below a place; small and picklable, without the listing."""
+    """The files below a folder or prefix; small and picklable, without the listing."""
 
     @property
     def url(self) -> str:
-        """The place, for people."""
+        """The folder or prefix, as shown to users."""
         ...
 
     @property
@@ -53,18 +53,18 @@ class Files(Protocol):
         ...
 
     def location(self, path: str) -> str:
-        """Where a file is, for people."""
+        """Where a file is, as shown to users."""
         ...
 
     def pages(self, skipped: Counter[str]) -> Iterator[pa.Table]:
-        """All files in pages of the schema PAGE, in any order; counts in `skipped` what was passed over.
+        """All files in pages of the schema PAGE, in any order; `skipped` counts what was left out.
 
-        Hidden files are passed over. Raises ValueError or StoreError for a place that can't be listed.
+        Hidden files are skipped. Raises ValueError or StoreError where listing fails.
         """
         ...
 
     def status(self, path: str) -> Status | None:
-        """What tells this version of the file from others, None if there is no such file; raises OSError."""
+        """What distinguishes this version of the file, None if there is no such file; raises OSError."""
         ...
 
     def read(self, span: Span) -> bytes:
@@ -77,7 +77,7 @@ class Files(Protocol):
 
 
 def read_many(files: Files, spans: Iterable[Span]) -> Iterator[bytes | OSError]:
-    """The bytes of each span in turn, or the error that reading it gave."""
+    """The bytes of each span in turn, or the error that reading it raised."""
     return in_order(partial(_outcome, files), spans, files.lanes)
 
 
@@ -138,7 +138,7 @@ class LocalFiles:
     ) -> Iterator[tuple[str, int]]:
         real = os.path.realpath(self.root / folder)
         if real in seen:
-            # A link back up would otherwise list the same files for ever.
+            # A link to a parent folder would otherwise list the same files forever.
             skipped["folder already listed"] += 1
             return
         seen.add(real)
@@ -173,7 +173,7 @@ def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
 
 
 def _size(entry: os.DirEntry[str], folder: str, skipped: Counter[str]) -> int | None:
-    """The size of a file that can be listed; else None, and why is counted."""
+    """The size of a file that can be listed; otherwise None, and the reason is counted."""
     try:
         status = entry.stat()
     except OSError:
@@ -193,7 +193,7 @@ def _is_file(status: os.stat_result) -> bool:
 
 
 def is_text(name: str) -> bool:
-    """Whether the name can be written as UTF-8: names of bytes that are no text can't be stored."""
+    """Whether the name can be written as UTF-8; other names can't be stored."""
     try:
         name.encode()
     except UnicodeEncodeError:

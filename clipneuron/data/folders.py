@@ -15,7 +15,7 @@ from clipneuron.store.errors import UNREACHABLE, ReadError
 
 @dataclass(frozen=True)
 class FileReader:
-    """Reads pictures that are files below a place, or parts of such files."""
+    """Reads pictures that are files, or parts of files, below a folder or prefix."""
 
     files: Files
 

@@ -1,4 +1,4 @@
-"""Classes of pictures: numbers and names as Arrow columns, from folders, from lists or as they are stated."""
+"""Classes of pictures: numbers and names as Arrow columns, from folders, from lists or as given with the pictures."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,7 +13,7 @@ from clipneuron.data.listing import CONTENTS
 
 _BLOCK = 20_000
 STATED = pa.schema([("number", pa.int64()), ("text", pa.string()), ("name", pa.string())])
-"""What is said of a picture's class: its number, with a name beside, or its name."""
+"""A picture's class as given: its number, optionally with a name, or its name."""
 
 _LISTED = pa.schema([("image", pa.string()), *STATED])
 
@@ -26,7 +26,7 @@ class Labels(NamedTuple):
     label_name: pa.ChunkedArray
     """string"""
     by_name: bool
-    """Whether the numbers were made here from the names, rather than stated."""
+    """Whether the numbers were derived from the names, rather than given."""
 
 
 def unlabelled(count: int) -> Labels:
@@ -39,7 +39,7 @@ def unlabelled(count: int) -> Labels:
 
 
 def numbered(names: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Each name's place among the sorted distinct names, null for no name.
+    """Each name's position among the sorted distinct names, null for no name.
 
     >>> numbered(pa.chunked_array([["dog", "cat", None, "dog"]])).to_pylist()
     [1, 0, None, 1]
@@ -49,7 +49,7 @@ def numbered(names: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def stated(number: int | None, text: str | None, name: str | None) -> dict[str, Any]:
-    """What is said of a picture's class: its number (with a name beside) or its name."""
+    """A picture's class as given: its number (optionally with a name) or its name."""
     return {"number": number, "text": text, "name": name}
 
 
@@ -60,7 +60,7 @@ def in_blocks(records: Iterator[dict[str, Any]], schema: pa.Schema) -> Iterator[
 
 
 def stated_in(record: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """What a JSON record says of its picture's class; raises ValueError, which names the place `where`."""
+    """A picture's class as its JSON record gives it; raises ValueError, which names `where` the record is."""
     label = record.get("label")
     name = record.get("label_name", record.get("name"))
     name = name if isinstance(name, str) else None
@@ -72,7 +72,7 @@ def stated_in(record: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 
 def column_of_labels(table: pa.Table, where: str) -> Labels:
-    """The labels of rows that state them (`number`, `text`, `name`); names are numbered in their order.
+    """The labels of rows that give them (`number`, `text`, `name`); names are numbered in sorted order.
 
     Raises ValueError where some are numbers and some are names.
     """
@@ -88,8 +88,8 @@ def column_of_labels(table: pa.Table, where: str) -> Labels:
 def file_labels(files: Files, has_contents: bool, paths: pa.ChunkedArray) -> tuple[Labels, int]:
     """Each file's label, and how many pictures of contents.jsonl do not exist.
 
-    The list gives the labels where it states any; else the first folder is the class, if all files are in
-    folders. Raises ValueError for a bad list.
+    The list gives the labels if it contains any; otherwise the first folder is the class, if all files are in
+    folders. Raises ValueError for an invalid list.
     """
     listed = _contents(files) if has_contents else _LISTED.empty_table()
     missing = pc.sum(pc.invert(pc.is_in(listed["image"], value_set=paths))).as_py() or 0
@@ -103,7 +103,7 @@ def file_labels(files: Files, has_contents: bool, paths: pa.ChunkedArray) -> tup
 
 
 def _contents(files: Files) -> pa.Table:
-    """What the list says, a row per picture; of a picture that is listed twice, the last."""
+    """The list, a row per picture; of a picture that is listed twice, the last."""
     place = files.location(CONTENTS)
     try:
         lines = files.read(Span(CONTENTS)).split(b"\n")

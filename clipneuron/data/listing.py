@@ -1,4 +1,4 @@
-"""What a folder or prefix holds: its pictures, Parquet files and tars in natural order, as Arrow columns."""
+"""What a folder or prefix contains: its pictures, Parquet files and tars in natural order, as Arrow columns."""
 
 import re
 from collections import Counter
@@ -18,7 +18,7 @@ _LONGEST_RUN = 255
 
 @dataclass(frozen=True)
 class Listing:
-    """The files below a place: pages of paths, sizes and etags in natural order, and what was passed over."""
+    """The files below a folder or prefix: pages of paths, sizes and etags in natural order, and what was skipped."""
 
     pictures: pa.Table
     tables: pa.Table
@@ -30,7 +30,7 @@ class Listing:
 
 
 def list_files(files: Files) -> Listing:
-    """What is below the place; raises ValueError or StoreError for one that can't be listed."""
+    """What is below the folder or prefix; raises ValueError or StoreError where it can't be listed."""
     skipped: Counter[str] = Counter()
     others: Counter[str] = Counter()
     pages: dict[str, list[pa.Table]] = {"picture": [], "table": [], "tar": [], "contents": []}
@@ -58,7 +58,7 @@ def is_compressed(name: str) -> bool:
 
 
 def natural_order(paths: pa.ChunkedArray) -> pa.Array:
-    """The places of the paths in natural order: img2 before img10, folder by folder, the same everywhere.
+    """The positions of the paths in natural order: img2 before img10, folder by folder, on every machine.
 
     >>> order = natural_order(pa.chunked_array([["b/1.png", "img10.png", "img2.png", "a.png"]]))
     >>> order.to_pylist()
@@ -73,7 +73,7 @@ def _natural_keys(paths: pa.ChunkedArray) -> pa.ChunkedArray:
     """Texts whose order, byte by byte, is the natural order of the paths.
 
     Runs of digits are padded to one width. They sort before other characters, and the end of a folder's name
-    before both. Of a run longer than 255 digits the last ones count.
+    sorts before both. Of a run longer than 255 digits only the last ones count.
     """
     width = 4
     while width < _LONGEST_RUN and pc.any(_has_run(paths, width + 1)).as_py():

@@ -1,8 +1,8 @@
 """Picture collections, on a local disk or on S3: folders, single pictures, Parquet files and tars.
 
-A picture that can't be read is no exception here but a ReadError with a status: `missing` (gone since it was
-listed), `unreadable` (the system or the file's format says no), `empty` (no bytes) or `unreachable` (the store
-is in trouble: the same picture may be read later).
+A picture that can't be read raises nothing here but yields a ReadError with a status: `missing` (gone since it was
+listed), `unreadable` (refused by the system or malformed), `empty` (no bytes) or `unreachable` (the store has
+trouble: the same picture may be readable later).
 """
 
 import os
@@ -32,10 +32,10 @@ _ONE_FILE = (*sorted(SUFFIXES), ".parquet", ".tar")
 
 
 def open_collection(where: str | os.PathLike[str], *, columns: Columns | None = None) -> Collection:
-    """The pictures at a path, a file:// URL or an s3:// URL; `columns` says how Parquet files name theirs.
+    """The pictures at a path, a file:// URL or an s3:// URL; `columns` names the columns of Parquet files.
 
-    Raises ValueError that says what was found, what was expected and what to do, and StoreError where S3
-    can't be asked.
+    Raises ValueError that names what was found, what was expected and what to do, and StoreError where S3
+    can't be reached.
     """
     files, name = _place(os.fspath(where))
     return _open_one(files, name, columns or Columns()) if name else _open_all(files, columns)
@@ -99,7 +99,7 @@ def _open_all(files: Files, columns: Columns | None) -> Collection:
         found = open_folder(files, listing)
         return _passing_over(found, "pictures", Parquet=listing.tables, tar=listing.tars)
     if listing.tars.num_rows:
-        # Makers of tars like to write a Parquet file of captions beside each.
+        # Tools that write tars often put a Parquet file of captions beside each.
         found = _passing_over(open_tars(files, listing.tars), "tars", Parquet=listing.tables)
     elif listing.tables.num_rows:
         found = open_tables(files, listing.tables, columns or Columns())

@@ -20,7 +20,7 @@ from clipneuron.store.objects.concurrency import in_order
 
 @dataclass(frozen=True)
 class Columns:
-    """Names that columns may have, the first that exists is taken; () leaves the column out."""
+    """Names that columns may have, of which the first that exists is taken; () leaves the column out."""
 
     image: tuple[str, ...] = ("image", "jpg", "bytes")
     """Encoded pictures: binary, or Hugging Face's struct of bytes and path."""
@@ -44,7 +44,7 @@ class _Found:
 def open_tables(files: Files, sources: pa.Table, columns: Columns) -> Collection:
     """The collection of the rows of these Parquet files (a listing's page), file after file.
 
-    Raises ValueError for a file that is no Parquet file or lacks an image column, and for files that disagree,
+    Raises ValueError for a file that is not Parquet or lacks an image column, and for files whose columns differ;
     StoreError where S3 does not answer.
     """
     first, parts = None, []
@@ -71,7 +71,7 @@ def open_tables(files: Files, sources: pa.Table, columns: Columns) -> Collection
 
 
 def _rows(files: Files, columns: Columns, entry: Mapping[str, Any]) -> tuple[_Found, pa.Table]:
-    """What is known of the pictures of one file, and by which columns."""
+    """The pictures of one file, and the columns that describe them."""
     source = entry["path"]
     file = RowFile(files, source, Status(entry["size"], entry["etag"], 0))
     place = files.location(source)
@@ -116,7 +116,7 @@ def _labels(table: pa.Table, found: _Found, declared: Sequence[str], count: int)
 
 
 def _unique_ids(listing: pa.Table) -> pa.Table:
-    """The rows with ids such as "name.parquet#row" where the ids in the files do not tell them apart."""
+    """The rows, with ids such as "name.parquet#row" where the ids in the files are not distinct."""
     ids = listing["image"]
     if not ids.null_count and pc.count_distinct(ids).as_py() == len(ids):
         return listing
@@ -155,7 +155,7 @@ def _image_column(place: str, schema: pa.Schema, columns: Columns) -> str:
 
 
 def _path_column(schema: pa.Schema, columns: Columns) -> str:
-    """Hugging Face keeps a picture's file name inside the column of pictures."""
+    """The path within the column of pictures, where Hugging Face keeps file names; "" if there is none."""
     nested = _first(schema, columns.image, lambda kind: _has(kind, "path", _is_string))
     return f"{nested}.path" if nested and columns.id else ""
 

@@ -23,7 +23,7 @@ _BATCH = 16
 
 
 class RowFile(NamedTuple):
-    """One version of a Parquet file, so that nothing stale is served from memory."""
+    """One version of a Parquet file, so that nothing stale is served from the cache."""
 
     files: Files
     source: str
@@ -31,7 +31,7 @@ class RowFile(NamedTuple):
 
     @contextmanager
     def opened(self, **options: Any) -> Iterator[pq.ParquetFile]:
-        """The file, to read in; raises OSError and pyarrow's errors."""
+        """The open file; raises OSError and pyarrow's errors."""
         raw = self.files.open(self.source, self.status.size)
         with raw, pq.ParquetFile(raw, page_checksum_verification=True, **options) as file:
             yield file
@@ -39,7 +39,7 @@ class RowFile(NamedTuple):
 
 @dataclass(frozen=True)
 class RowReader:
-    """Reads pictures that are rows of Parquet files below a place."""
+    """Reads pictures that are rows of Parquet files below a folder or prefix."""
 
     files: Files
     column: str
@@ -105,7 +105,7 @@ def _starts(file: RowFile) -> tuple[int, ...]:
 
 
 def _values(file: RowFile, column: str, group: int, rows: Sequence[int]) -> dict[int, bytes | None]:
-    """The values of these rows of a row group; rows that it does not have are left out."""
+    """The values of these rows of a row group; rows that it lacks are left out."""
     values = _group(file, column, group)
     if values is None:
         return _streamed(file, column, group, set(rows))
@@ -114,7 +114,7 @@ def _values(file: RowFile, column: str, group: int, rows: Sequence[int]) -> dict
 
 @lru_cache(maxsize=_CACHED_GROUPS)
 def _group(file: RowFile, column: str, group: int) -> pa.ChunkedArray | None:
-    """A row group, kept for its other rows: shards are read in order and rarely end with a row group.
+    """A row group, cached for its other rows: shards are read in order and rarely end with a row group.
 
     None for one that is too large to hold.
     """
@@ -128,7 +128,7 @@ def _streamed(file: RowFile, column: str, group: int, rows: set[int]) -> dict[in
     """The values of these rows of a row group that is too large to hold."""
     values: dict[int, bytes | None] = {}
     start = 0
-    # pre_buffer would read the whole column of the row group ahead.
+    # pre_buffer would read the whole column of the row group in advance.
     with file.opened(pre_buffer=False, buffer_size=2**20) as opened:
         for batch in opened.iter_batches(_BATCH, row_groups=[group], columns=[column]):
             values_here = leaf(pa.Table.from_batches([batch]), column)

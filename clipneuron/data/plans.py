@@ -1,4 +1,4 @@
-"""The table `plan`: every picture's number and shard, fixed when it is first planned and kept for ever."""
+"""The table `plan`: every picture's number and shard, fixed when it is first planned and kept forever."""
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
@@ -25,12 +25,12 @@ def plan(
     previous: pa.Table | None = None,
     retry: Set[str] = frozenset(),
 ) -> pa.Table:
-    """The rows of the table `plan` that are new: all, or what a collection has more than its `previous` plan.
+    """The new rows of the table `plan`: all, or those that a collection has beyond its `previous` plan.
 
     The pictures of the previous plan (all of its parts) keep their number and shard, and classes keep their
-    number by name. New pictures follow, and before them those to `retry`, under their old number: pictures
-    that could not be used and have been mended. Raises ValueError when planned pictures are gone, or have
-    other bytes, another place or class than planned and are not to be tried again.
+    number by name. New pictures follow; before them come those to `retry`, under their old number: pictures
+    that could not be used and have been fixed. Raises ValueError when planned pictures are gone, or when their
+    bytes, location or class differ from the plan and they are not to be tried again.
     """
     if shard_size < 1:
         raise ValueError(f"a shard holds at least one picture, not {shard_size}")
@@ -50,9 +50,9 @@ def latest(planned: pa.Table) -> pa.Table:
 
 
 def to_retry(planned: pa.Table, failed: Mapping[str, Set[str]]) -> frozenset[tuple[str, str]]:
-    """The pictures that failed when they were last tried, each with the shard of that try.
+    """The pictures that failed when they were last tried, each with its shard at the time.
 
-    `failed` has the pictures that could not be used, by the shard that they were in.
+    `failed` has the pictures that could not be used, by shard.
     """
     last = latest(planned)
     pairs = zip(last["image"].to_pylist(), last["shard"].to_pylist(), strict=True)
@@ -60,7 +60,7 @@ def to_retry(planned: pa.Table, failed: Mapping[str, Set[str]]) -> frozenset[tup
 
 
 def due(planned: pa.Table, retry: Set[tuple[str, str]]) -> frozenset[str]:
-    """Those of the pictures to try again that have not been planned again since."""
+    """Those of the pictures to retry that have not been planned again since."""
     if not retry:
         return frozenset()
     last = latest(planned)
@@ -70,7 +70,7 @@ def due(planned: pa.Table, retry: Set[tuple[str, str]]) -> frozenset[str]:
 
 @dataclass(frozen=True)
 class _Next:
-    """What the next part of a plan begins with."""
+    """Where the next part of a plan begins."""
 
     part: int
     shard: int
@@ -160,9 +160,9 @@ def _differs(one: pa.ChunkedArray, other: pa.ChunkedArray) -> NDArray[np.bool_]:
 
 
 def _kept_labels(rows: pa.Table, collection: Collection, known: pa.Table) -> pa.Table:
-    """The rows, with classes that were numbered by name under the number that they had, new ones after them.
+    """The rows, with classes that are numbered by name keeping their number, and new ones after them.
 
-    Raises ValueError where a stated number has another name than before.
+    Raises ValueError where a given number has another name than before.
     """
     if not collection.by_name:
         label_names(pa.concat_tables([table.select(_CLASS) for table in (known, rows)]))

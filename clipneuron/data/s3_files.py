@@ -30,7 +30,7 @@ class S3Files:
 
     @property
     def url(self) -> str:
-        """The address of the place."""
+        """The address of the bucket and prefix."""
         return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
 
     def location(self, path: str) -> str:
@@ -65,11 +65,11 @@ class S3Files:
         except FileNotFoundError:
             return None
         except s3_errors.TROUBLE as error:
-            raise _told(error, self.location(path)) from error
+            raise _as_os_error(error, self.location(path)) from error
         return Status(found["ContentLength"], found["ETag"].strip('"'), 0)
 
     def read(self, span: Span) -> bytes:
-        """The bytes, by one request; raises OSError, a ConnectionError where the store is in trouble."""
+        """The bytes, by one request; raises OSError, a ConnectionError where the store is unavailable."""
         place = f"{self.bucket}/{self._key(span.path)}"
         try:
             if span.length is None and not span.start:
@@ -81,11 +81,11 @@ class S3Files:
         except s3_errors.TROUBLE as error:
             if s3_errors.code(_origin(error)) in _PAST_THE_END:
                 return b""
-            raise _told(error, self.location(span.path)) from error
+            raise _as_os_error(error, self.location(span.path)) from error
         return part
 
     def open(self, path: str, size: int) -> io.RawIOBase:
-        """The object, each read of which is a request; buffer it to read ahead."""
+        """The object; each read is a request, so buffer it to read ahead."""
         return _Ranges(self, path, size)
 
     def _key(self, path: str) -> str:
@@ -104,7 +104,7 @@ class S3Files:
 
 
 class _Ranges(io.RawIOBase):
-    """An object as a file that one can seek in."""
+    """An object as a seekable file."""
 
     def __init__(self, files: S3Files, path: str, size: int) -> None:
         self._files, self._path, self._size, self._place = files, path, size, 0
@@ -135,7 +135,7 @@ def _is_listed(entry: dict[str, Any], start: str, skipped: Counter[str]) -> bool
     if path.startswith(".") or "/." in path:
         skipped["hidden"] += 1
     elif not path or path.endswith("/"):
-        # What the AWS console leaves for an empty folder.
+        # The AWS console creates such objects for empty folders.
         skipped["not a file"] += 1
     else:
         return True
@@ -143,14 +143,14 @@ def _is_listed(entry: dict[str, Any], start: str, skipped: Counter[str]) -> bool
 
 
 def _origin(error: BaseException) -> BaseException:
-    """What S3 answered, where s3fs has made a plain error of it."""
+    """S3's own error, where s3fs has turned it into a plain one."""
     return error.__cause__ if isinstance(error.__cause__, ClientError) else error
 
 
-def _told(error: BaseException, location: str) -> OSError:
-    """The error as a reader of files expects it: not there, the store's trouble, or refused; in words."""
+def _as_os_error(error: BaseException, location: str) -> OSError:
+    """The error as a reader of files expects it: missing, temporary trouble with the store, or refused."""
     if isinstance(error, FileNotFoundError):
         return error
-    told = str(s3_errors.explained(_origin(error), "read", location, endpoint()))
+    message = str(s3_errors.explained(_origin(error), "read", location, endpoint()))
     kind = ConnectionError if s3_errors.passing(_origin(error)) else OSError
-    return kind(errno.EIO, told)
+    return kind(errno.EIO, message)

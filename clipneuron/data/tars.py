@@ -1,11 +1,11 @@
-"""Pictures in tars, as WebDataset names them: listed by the tars' headers, read where they lie.
+"""Pictures in tars, as WebDataset names them: listed from the tars' headers, read in place.
 
-The members of a sample stand together and share a key, their path up to the first dot of the file name:
+The members of a sample are adjacent and share a key, their path up to the first dot of the file name:
 `a/000123.jpg` with `a/000123.cls` (the number of its class) or `a/000123.json` ({"label": ...}).
 
-What listing costs: on a local disk a seek and two small reads per member. On S3 a request per MiB of the tar
-or per picture, whichever is fewer, and 16 tars are listed at a time: pictures below a MiB are read as they
-lie, for the next header lies in the same MiB; larger ones are jumped over.
+Listing costs a seek and two small reads per member on a local disk. On S3 it costs a request per MiB of the tar
+or per picture, whichever is fewer, with 16 tars at a time: pictures below a MiB are read along, since the next
+header lies in the same MiB; larger ones are skipped.
 """
 
 import io
@@ -48,9 +48,9 @@ _SAMPLE = pa.schema(
 def open_tars(files: Files, sources: pa.Table) -> Collection:
     """The collection of the pictures in these tars (a listing's page), tar after tar.
 
-    A picture's id is its tar and its name there. A tar that was cut off keeps what it has; its last picture
-    is a row that can't be read. Raises ValueError for tars that are damaged or hold no picture, keys that
-    are there twice and labels that make no sense.
+    A picture's id is its tar and its name there. A truncated tar keeps what it has; its last picture is a row
+    that can't be read. Raises ValueError for tars that are damaged or contain no picture, for duplicate keys and
+    for invalid labels.
     """
     entries = sources.to_pylist()
     skipped: Counter[str] = Counter()
@@ -72,25 +72,25 @@ def open_tars(files: Files, sources: pa.Table) -> Collection:
 
 @dataclass
 class _Sample:
-    """What stands under one key."""
+    """The members under one key."""
 
     key: str
     picture: tarfile.TarInfo | None = None
     number: int | None = None
     """The class as .cls has it."""
-    told: dict[str, Any] = field(default_factory=lambda: stated(None, None, None))
+    described: dict[str, Any] = field(default_factory=lambda: stated(None, None, None))
     """The class as .json has it."""
 
     @property
     def label(self) -> dict[str, Any]:
-        """The class; a number in .cls goes before one in .json, which may name it."""
+        """The class; a number in .cls takes precedence over one in .json, which may name it."""
         if self.number is None:
-            return self.told
-        return stated(self.number, None, self.told["text"] or self.told["name"])
+            return self.described
+        return stated(self.number, None, self.described["text"] or self.described["name"])
 
 
 def _listed(files: Files, entry: dict[str, Any]) -> tuple[pa.Table, Counter[str]]:
-    """The pictures of one tar, and what was passed over in it."""
+    """The pictures of one tar, and what was skipped in it."""
     skipped: Counter[str] = Counter()
     source = entry["path"]
     with _opened(files, entry) as file:
@@ -127,7 +127,7 @@ class _Tar:
     skipped: Counter[str]
 
     def members(self) -> Iterator[tarfile.TarInfo]:
-        """The members by their headers, up to the end or to where the tar was cut off."""
+        """The members from their headers, up to the end or to where the tar is truncated."""
         try:
             with tarfile.open(fileobj=self.file, mode="r:") as tar:
                 tar.offset = 0  # past the first member, which opening has read
@@ -137,13 +137,13 @@ class _Tar:
             raise ValueError(self._damaged(str(error))) from error
 
     def contents(self, member: tarfile.TarInfo) -> bytes | None:
-        """What a small member holds; None, where the tar was cut off within it."""
+        """The contents of a small member; None where the tar is truncated within it."""
         self.file.seek(member.offset_data)
         data = self.file.read(member.size)
         return data if len(data) == member.size else None
 
     def _next(self, tar: tarfile.TarFile) -> tarfile.TarInfo | None:
-        # Not tar.next(): it keeps a kilobyte of every member, and takes a damaged header for the end.
+        # Not tar.next(): it keeps a kilobyte per member, and mistakes a damaged header for the end.
         self.file.seek(tar.offset)
         try:
             return tarfile.TarInfo.fromtarfile(tar)
@@ -175,7 +175,7 @@ def _rows(tar: _Tar) -> Iterator[dict[str, Any]]:
 
 
 def _samples(tar: _Tar) -> Iterator[_Sample]:
-    """Neighbours of one key, taken together."""
+    """Adjacent members of one key, taken together."""
     sample: _Sample | None = None
     for member in tar.members():
         found = _key_and_kind(member, tar.skipped)
@@ -192,7 +192,7 @@ def _samples(tar: _Tar) -> Iterator[_Sample]:
 
 
 def _key_and_kind(member: tarfile.TarInfo, skipped: Counter[str]) -> tuple[str, str] | None:
-    """A member's key and what follows it; None for what is no part of a sample, which is counted."""
+    """A member's key and what follows it; None for what is not part of a sample, which is counted."""
     if member.isdir():
         return None
     named = _NAME.fullmatch(member.name)
@@ -222,7 +222,7 @@ def _add(sample: _Sample, kind: str, tar: _Tar, member: tarfile.TarInfo) -> None
         if kind == "cls":
             sample.number = _number(data, place)
         else:
-            sample.told = _from_json(data, place)
+            sample.described = _from_json(data, place)
 
 
 def _number(data: bytes, place: str) -> int:

@@ -1,4 +1,4 @@
-"""Pools of texts to describe neurons with: the common English words, a file of lines or one from the web."""
+"""Pools of texts to describe neurons with: common English words, a file with a text per line, or one from the web."""
 
 import hashlib
 import os
@@ -14,7 +14,7 @@ from urllib.parse import urldefrag, urlsplit
 from clipneuron.store.objects.opening import local_path
 
 LONGEST = 300
-"""Characters; CLIP reads 77 tokens and cuts off the rest, so longer texts are not what they seem."""
+"""Characters; CLIP reads 77 tokens and truncates the rest, so longer texts would not be encoded whole."""
 
 _WORDS = re.compile(r"words-([0-9]+)(k?)")
 _TIMEOUT = 30.0
@@ -27,7 +27,7 @@ class Pool:
     """Distinct texts in a fixed order."""
 
     name: str
-    """Letters, digits, ".", "_" and "-" only, so that it can be a part of other names."""
+    """Only letters, digits, ".", "_" and "-", so that it can be part of other names."""
     texts: tuple[str, ...]
     digest: str
     """sha256 of the texts, one per line."""
@@ -39,7 +39,7 @@ class Pool:
 
 
 def open_pool(spec: str | os.PathLike[str]) -> Pool:
-    """The pool that is meant by "words-10k", by a text file's path or by an http(s) or file URL.
+    """The pool named by "words-10k", by a text file's path or by an http(s) or file URL.
 
     A URL may end in #sha256=..., the digest that the file must have. Raises ValueError.
     """
@@ -53,7 +53,7 @@ def open_pool(spec: str | os.PathLike[str]) -> Pool:
 
 
 def pool_of(name: str, lines: Iterable[str], *, longest: int = LONGEST) -> Pool:
-    """The pool of the lines that are left without blank, repeated and over-long ones.
+    """The pool of the lines, without blank, repeated and too long ones.
 
     Raises ValueError when none is left.
 
@@ -87,7 +87,7 @@ def _unfit(text: str, kept: Mapping[str, None], longest: int) -> str:
 
 
 def _common_words(name: str, count: int) -> Pool:
-    # Imported here: it takes a third of a second and most processes never need it.
+    # Imported here because it takes a third of a second and most processes never need it.
     from wordfreq import top_n_list
 
     words = top_n_list("en", count) if count else []
@@ -107,7 +107,7 @@ def _from_url(url: str) -> Pool:
     found = hashlib.sha256(data).hexdigest()
     if fragment and fragment != _PIN + found:
         raise ValueError(
-            f"{address} is not the file that was meant: its sha256 is {found}, asked was "
+            f"{address} is not the file that was meant: its sha256 is {found}, expected "
             f"{fragment.removeprefix(_PIN)}; find the right file or correct the digest"
         )
     return _from_bytes(PurePosixPath(urlsplit(address).path).stem, data, address)
@@ -122,7 +122,7 @@ def _from_bytes(name: str, data: bytes, where: str) -> Pool:
             f"{where} is not UTF-8 text (line {line}, byte {error.start}): convert it, for example with "
             "iconv -f latin1 -t utf-8"
         ) from error
-    # Not splitlines(), which also cuts at rarer separators that may stand inside a text.
+    # Not splitlines(), which also splits at rarer separators that may occur inside a text.
     return pool_of(name, text.removesuffix("\n").split("\n"))
 
 

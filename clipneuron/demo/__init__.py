@@ -1,4 +1,4 @@
-"""The embedded demo world: scenes of artwork with words, and a CLIP that was trained on them."""
+"""The built-in demo world: rendered scenes with captions, and a CLIP that was trained on them."""
 
 from pathlib import Path
 

@@ -29,7 +29,7 @@ PHRASES = {
     "city": "in a city",
     "mountains": "in the mountains",
 }
-"""Background -> how a caption says it."""
+"""Background -> its phrase in a caption."""
 
 BACKGROUNDS = tuple(PHRASES)
 
@@ -71,7 +71,7 @@ def _cloud(dice: np.random.Generator, cells: int, rows: int = SIDE) -> Canvas:
 
 
 def _strokes(dice: np.random.Generator, canvas: Canvas, first_row: int, shift: float) -> None:
-    """Short vertical strokes, lighter and darker, as of blades of grass."""
+    """Short vertical strokes, lighter and darker, like blades of grass."""
     for _ in range(90):
         row, column = dice.integers(first_row, SIDE), dice.integers(SIDE)
         canvas[max(first_row, row - 4) : row, column] += dice.uniform(-shift, shift)
@@ -99,7 +99,7 @@ def _sea(dice: np.random.Generator) -> Canvas:
 
 def _sky(dice: np.random.Generator) -> Canvas:
     canvas = _gradient((92, 168, 236), (186, 224, 250))
-    # Only a veil: heaped clouds would be taken for the thing called cloud.
+    # Only a veil: piled-up clouds would be mistaken for the thing called cloud.
     veil = np.clip((_cloud(dice, 3) * 0.6 + _cloud(dice, 7) * 0.4 - 0.5) * 2, 0, 0.45)
     return canvas * (1 - veil) + 252 * veil
 

@@ -1,6 +1,6 @@
 """Captions of scenes, read and written: "two cats, a sofa and some yarn in a room".
 
-A caption claims things, with a number or without, and perhaps a background. `claims` reads any
+A caption claims things, with or without a number, and perhaps a background. `claims` reads any
 text; words that the world does not know are ignored.
 """
 
@@ -18,12 +18,12 @@ from clipneuron.demo.things import BIASES, CLASSES, THINGS, plural_of, thing
 NUMBERS = {"a": 0, "an": 0, "one": 1, "two": 2, "three": 3, "1": 1, "2": 2, "3": 3}
 """Number words; 0 is "at least one"."""
 
-_SAID = {1: "a", 2: "two", 3: "three"}
+_COUNT_WORDS = {1: "a", 2: "two", 3: "three"}
 
 
 @dataclass(frozen=True)
 class Claims:
-    """What a text says of a scene."""
+    """What a text claims about a scene."""
 
     things: tuple[tuple[str, int], ...]
     """Name and exact count of each thing; 0 is any count, -1 (a bare plural) is two or more."""
@@ -31,7 +31,7 @@ class Claims:
 
 
 def true_of(count: int, claimed: int) -> bool:
-    """Whether a thing seen `count` times bears out a claimed number (see `Claims.things`)."""
+    """Whether a thing seen `count` times satisfies a claimed number (see `Claims.things`)."""
     if claimed > 0:
         return count == claimed
     return count >= (2 if claimed < 0 else 1)
@@ -39,7 +39,7 @@ def true_of(count: int, claimed: int) -> bool:
 
 @cache
 def claims(text: str) -> Claims:
-    """What the text claims, by its known words; the last number said of a thing counts."""
+    """What the text claims, by its known words; the last number given for a thing counts."""
     words = re.findall(r"[a-z0-9]+", text.lower())
     nouns, found, backgrounds = _nouns(), dict[str, int](), list[str]()
     number: int | None = None
@@ -72,24 +72,24 @@ def _nouns() -> dict[str, tuple[str, bool]]:
 def mentions(text: str, scene: Scene) -> bool:
     """Whether the text is true of the scene: it claims something, and all of it holds.
 
-    "two cats" wants exactly two, "cats" two or more, "cat" and "a cat" one or more.
+    "two cats" means exactly two, "cats" two or more, "cat" and "a cat" one or more.
     """
-    said = claims(text)
-    if not said.things and not said.backgrounds:
+    claimed = claims(text)
+    if not claimed.things and not claimed.backgrounds:
         return False
     seen = counts(scene)
-    return all(true_of(seen.get(name, 0), number) for name, number in said.things) and all(
-        name == scene.background for name in said.backgrounds
+    return all(true_of(seen.get(name, 0), number) for name, number in claimed.things) and all(
+        name == scene.background for name in claimed.backgrounds
     )
 
 
 def noun_phrase(name: str, count: int = 1) -> str:
-    """The thing so many times: "a cat", "two cats", "an owl", "some bread"."""
+    """The thing with its count: "a cat", "two cats", "an owl", "some bread"."""
     item = thing(name)
     if item.mass:
         return f"some {name}"
     if count > 1:
-        return f"{_SAID[count]} {item.plural}"
+        return f"{_COUNT_WORDS[count]} {item.plural}"
     return f"{'an' if name[0] in 'aeiou' and not name.startswith('uni') else 'a'} {name}"
 
 
@@ -102,29 +102,29 @@ def listed(phrases: Iterable[str]) -> str:
 def caption(scene: Scene, seed: int = 0) -> str:
     """Everything in the scene in one phrase; the seed chooses the order of the things.
 
-    `scene_from_caption` gives a scene of the same things, counts and background back.
+    `scene_from_caption` returns a scene with the same things, counts and background.
     """
     seen = counts(scene)
     names = list(np.random.default_rng(seed).permutation(sorted(seen))) if seen else []
-    said = listed(noun_phrase(name, seen[name]) for name in names) if names else "nothing"
-    return f"{said} {PHRASES[scene.background]}"
+    things = listed(noun_phrase(name, seen[name]) for name in names) if names else "nothing"
+    return f"{things} {PHRASES[scene.background]}"
 
 
 def scene_from_caption(text: str, seed: int = 0) -> Scene:
-    """A scene that bears the caption out; the seed lays it out.
+    """A scene of which the caption is true; the seed determines its layout.
 
-    Unknown words are ignored; a background that is not said is drawn uniformly, and of several
+    Unknown words are ignored. A background that is not mentioned is drawn uniformly, and of several
     the first is taken. ValueError if the caption names nothing that the world knows.
     """
-    said = claims(text)
-    if not said.things and not said.backgrounds:
+    claimed = claims(text)
+    if not claimed.things and not claimed.backgrounds:
         raise ValueError(
             f"the demo world knows nothing named in {text!r}: "
             f"name one of its things ({', '.join(CLASSES)}, ...) or backgrounds "
             f"({', '.join(BACKGROUNDS)})"
         )
-    number = {name: {0: 1, -1: 2}.get(count, count) for name, count in said.things}
-    return arranged(said.backgrounds[0] if said.backgrounds else "", number, seed)
+    number = {name: {0: 1, -1: 2}.get(count, count) for name, count in claimed.things}
+    return arranged(claimed.backgrounds[0] if claimed.backgrounds else "", number, seed)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Folders of pictures of held-out scenes, with a record of what is in each."""
+"""Folders with pictures of held-out scenes, and a record of the contents of each."""
 
 import json
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ from clipneuron.demo.scenes import (
 from clipneuron.demo.things import THINGS, thing
 
 LARGEST = 1_000_000
-"""Pictures that a collection can have: collections of different seeds share no scene seed."""
+"""The most pictures in a collection: collections of different seeds share no scene seed."""
 
 CONTENTS = "contents.jsonl"
 """The file of records in a collection's folder, one line per picture."""
@@ -36,7 +36,7 @@ class Record:
     """File name in the folder."""
     caption: str
     label: str
-    """The class if exactly one of the ten is in the picture, otherwise ""; of `write_things`, the thing."""
+    """The class if exactly one of the ten is in the picture, otherwise ""; for `write_things`, the thing."""
     contents: tuple[str, ...]
     """Sorted names of the things in it and of its background."""
     background: str
@@ -45,7 +45,7 @@ class Record:
 
 
 def scene_seed(seed: int, index: int) -> int:
-    """The seed of picture `index` of the collection of a seed: always a held-out one."""
+    """The seed of picture `index` in the collection of a seed: always a held-out one."""
     if not 0 <= index < LARGEST:
         raise ValueError(f"a collection has pictures 0 to {LARGEST - 1}, not {index}")
     held_out = HELD_OUT_SEEDS.start + seed * LARGEST + index
@@ -65,7 +65,7 @@ def write_collection(directory: Path, count: int, seed: int, biased: bool) -> No
 
 
 def write_things(directory: Path, count: int, seed: int) -> None:
-    """The same of scenes with one thing each, labelled with its name: all things of the world in turn, anywhere."""
+    """The same for scenes of one thing each, labelled with its name: all things in turn, on any background."""
     names = [THINGS[index % len(THINGS)].name for index in range(count)]
     seeds = [scene_seed(seed, index) for index in range(count)]
     scenes = (arranged("", {name: 1}, own) for name, own in zip(names, seeds, strict=True))
@@ -79,13 +79,13 @@ def read_collection(directory: Path) -> list[Record]:
 
 
 def scene_from_plain(plain: dict[str, Any]) -> Scene:
-    """The scene of its plain form (see `plain_scene`)."""
+    """The scene from its plain form (see `plain_scene`)."""
     objects = [{**placed, "thing": thing(placed["thing"])} for placed in plain["objects"]]
     return Scene(plain["background"], tuple(Placed(**o) for o in objects), plain["variant"])
 
 
 def plain_scene(scene: Scene) -> dict[str, Any]:
-    """The scene as JSON can hold it, its things by name."""
+    """The scene in a form for JSON, its things by name."""
     objects = [{**vars(placed), "thing": placed.thing.name} for placed in scene.objects]
     return {"background": scene.background, "variant": scene.variant, "objects": objects}
 
@@ -101,7 +101,7 @@ def _write(directory: Path, seed: int, scenes: Iterable[tuple[Scene, str]]) -> N
 
 
 def _line(name: str, seed: int, scene: Scene, label: str) -> dict[str, Any]:
-    """The line of one picture."""
+    """The record of one picture, for its line."""
     return {
         "image": name,
         "caption": caption(scene, seed),

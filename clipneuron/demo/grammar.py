@@ -1,4 +1,4 @@
-"""The demo world's "language model": it knows what keeps company with what, and says so in lists."""
+"""The demo world's "language model": it knows which things co-occur with which classes, and lists them."""
 
 import re
 import zlib
@@ -16,38 +16,39 @@ from clipneuron.models.language.lists import parsed
 
 _OPENINGS = ("", "a photo of ", "a picture of ")
 _TOGETHER = (1, 2, 3)
-"""How many companions a statement names: as many as a scene can have."""
+"""How many companions a statement may name: as many as a scene can have."""
 _CUES = (2, 3, 4)
-"""How many cues a caption takes up, if it is given so many."""
+"""How many cues a caption uses, if there are so many."""
 _CROWD = 6
-"""Things that a scene has room for."""
+"""The most things in a scene."""
 _LIST = 50
+"""Captions in a list where the prompt gives no number."""
 _LONGEST = 500
-"""Captions in a list where the prompt does not say how many, and at most."""
-_PATIENCE = 20
-"""Captions thought of for each that is wanted, since some come up twice."""
+"""The most captions in a list."""
+_TRIES = 20
+"""Captions drawn for each that is wanted, since some come up twice."""
 
 
 class GrammarCaptioner:
     """A `Captioner` that answers requests for descriptions of the world's ten classes, and for captions of pairs.
 
-    The answer is a numbered list of as many statements as the request's first number asks for, if
-    there are so many. One of a class is true of some biased scenes of the class and does not name it. One of a
-    pair c1:c2 (the prompt's subject) is a scene of c1 with things and a place out of the prompt's own list, of which
-    it takes up what the world knows, and without c2.
+    The answer is a numbered list of as many statements as the first number in the request asks for, if there are so
+    many. A statement about a class is true of some biased scenes of the class and does not name it. A statement about
+    a pair c1:c2 (the prompt's subject) is a scene of c1 without c2, with things and a place from the prompt's own list,
+    as far as the world knows them.
     """
 
     name = "demo-grammar-2"
 
     def answers(self, prompts: Sequence[Prompt]) -> list[str]:
-        """One list per prompt about a class or a pair; of anything else, that it is not known."""
+        """One list per prompt about a class or a pair; for other subjects, a sentence that they are unknown."""
         return [
             _captions(prompt) if ":" in prompt.subject else _answer(prompt) for prompt in prompts
         ]
 
 
 def statements(class_name: str) -> tuple[str, ...]:
-    """Everything that the grammar can say of a class, all distinct: places, companions, one of each.
+    """Every statement of the grammar about a class, all distinct: places, companions, one of each.
 
     ValueError if the world has no such class.
     """
@@ -62,7 +63,7 @@ def statements(class_name: str) -> tuple[str, ...]:
     ]
     alone = [f"one {name}" for name in bias.things if not thing(name).mass]
     settings = [f"{kind} {place}" for kind in ("a photo", "a picture") for place in places]
-    seen = [f"{start}{said}" for start in _OPENINGS for said in company]
+    seen = [f"{start}{phrase}" for start in _OPENINGS for phrase in company]
     placed = [f"{text} {place}" for text in [*seen, *alone] for place in places]
     return (*settings, *seen, *alone, *placed)
 
@@ -79,22 +80,22 @@ def _answer(prompt: Prompt) -> str:
 
 @dataclass(frozen=True)
 class _Cues:
-    """What the world knows of a list of words: things and how often, places."""
+    """The things (with their counts) and places that the world knows in a list of words."""
 
     things: dict[str, int]
     places: tuple[str, ...]
 
     @classmethod
     def of(cls, words: Sequence[str]) -> "_Cues":
-        said = [claims(word) for word in words]
-        # Of a number that is not said, a bare plural is two; the first word of a thing counts.
+        claimed = [claims(word) for word in words]
+        # Without a number, a bare plural means two; the first word about a thing counts.
         number = {
             name: {0: 1, -1: 2}.get(count, count)
-            for one in reversed(said)
+            for one in reversed(claimed)
             for name, count in one.things
         }
-        order = dict.fromkeys(name for one in said for name, _ in one.things)
-        places = dict.fromkeys(place for one in said for place in one.backgrounds)
+        order = dict.fromkeys(name for one in claimed for name, _ in one.things)
+        places = dict.fromkeys(place for one in claimed for place in one.backgrounds)
         return cls({name: number[name] for name in order}, tuple(places))
 
 
@@ -106,10 +107,10 @@ def _captions(prompt: Prompt) -> str:
     cues = _Cues.of(parsed(prompt.user))
     for known, _ in claims(c2).things:
         cues.things.pop(known, None)
-    # Prompts of other words have other dice, even under the same seed.
+    # Prompts with other words draw other numbers, even under the same seed.
     dice = np.random.default_rng([prompt.seed, zlib.crc32(prompt.user.encode("utf-8", "replace"))])
     wanted, found = min(_wanted(prompt, _LIST), _LONGEST), dict[str, None]()
-    for _ in range(_PATIENCE * wanted):
+    for _ in range(_TRIES * wanted):
         found[_caption(c1, cues, dice)] = None
         if len(found) == wanted:
             break
@@ -117,19 +118,19 @@ def _captions(prompt: Prompt) -> str:
 
 
 def _caption(c1: str, cues: _Cues, dice: np.random.Generator) -> str:
-    """One thing after another that the scene has room for, c1 among them."""
+    """A caption of c1 with some cues, as many as fit into a scene."""
     company = [name for name in cues.things if name != c1]
     crowd = {c1: cues.things.get(c1, 1)}
     for at in dice.permutation(len(company))[: int(dice.choice(_CUES))]:
         if sum(crowd.values()) + cues.things[company[at]] <= _CROWD:
             crowd[company[at]] = cues.things[company[at]]
-    said = [noun_phrase(name, crowd[name]) for name in dice.permutation(list(crowd))]
+    phrases = [noun_phrase(name, crowd[name]) for name in dice.permutation(list(crowd))]
     opening = _OPENINGS[dice.integers(len(_OPENINGS))]
-    return f"{opening}{listed(said)} {_place(cues.places, dice)}".rstrip()
+    return f"{opening}{listed(phrases)} {_place(cues.places, dice)}".rstrip()
 
 
 def _place(places: Sequence[str], dice: np.random.Generator) -> str:
-    """One of the places; without any, half the time one that is drawn from all, as a painter would draw it."""
+    """One of the places; if there are none, half the time one drawn from all backgrounds, otherwise none."""
     if not places and dice.random() < 0.5:
         return ""
     chosen = places or BACKGROUNDS
@@ -137,9 +138,9 @@ def _place(places: Sequence[str], dice: np.random.Generator) -> str:
 
 
 def _wanted(prompt: Prompt, otherwise: int) -> int:
-    """The first number that the prompt says."""
-    said = re.search("[0-9]+", prompt.user)
-    return int(said[0]) if said else otherwise
+    """The first number in the prompt."""
+    number = re.search("[0-9]+", prompt.user)
+    return int(number[0]) if number else otherwise
 
 
 def _numbered(texts: Sequence[str]) -> str:
@@ -148,7 +149,7 @@ def _numbered(texts: Sequence[str]) -> str:
 
 
 def _class_of(prompt: Prompt) -> str:
-    """The class that is the prompt's subject, or that alone its text names; "" if there is none."""
+    """The class that is the prompt's subject, or the only one that its text names; "" if there is none."""
     if prompt.subject:
         return next((name for name in CLASSES if prompt.subject.lower() in _nouns(name)), "")
     named = [name for name, _ in claims(prompt.user).things if name in CLASSES]

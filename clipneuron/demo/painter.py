@@ -11,12 +11,12 @@ from clipneuron.models.painting.painter import Order, Painted
 
 
 class ScenePainter:
-    """A `Painter` of 64 x 64 pixels; of a caption it draws what the world knows and ignores the rest."""
+    """A `Painter` of 64 x 64 pixels: it draws what the world knows of a caption and ignores the rest."""
 
     name = "demo-scenes-1"
 
     def paint(self, orders: Sequence[Order]) -> list[Painted]:
-        """The picture of each caption; a reason where it names nothing of the world."""
+        """The picture of each caption; a reason where it names nothing in the world."""
         return list(map(_painted, orders))
 
 
@@ -29,21 +29,21 @@ def _painted(order: Order) -> Painted:
 
 
 class SceneTruth:
-    """Says which classes stand in the scenes that `ScenePainter` draws; the pictures themselves are not looked at."""
+    """A `Witness` that knows which classes are in the scenes of `ScenePainter`, without reading the pictures."""
 
     name = "scene-truth"
 
     def shows(
         self, names: Sequence[str], orders: Sequence[Order], images: Sequence[bytes]
     ) -> list[list[bool | None]]:
-        """For every order whether each of the classes is in its scene; None for what the world does not know."""
+        """For every order, whether each of the classes is in its scene; None for classes unknown to the world."""
         known = [_word(name) for name in names]
         scenes = [contents(scene_from_caption(order.caption, order.seed)) for order in orders]
         return [[word in scene if word else None for word in known] for scene in scenes]
 
 
 def _word(name: str) -> str:
-    """What the world calls the class, "" if it knows no such thing or place."""
+    """The world's name of the class, "" if it has no such thing or place."""
     if name in BACKGROUNDS:
         return name
     called = ((item.name, (item.name, item.plural, *item.aliases)) for item in THINGS)

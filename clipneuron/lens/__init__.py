@@ -1,1 +1,1 @@
-"""The method, as in the paper: pure functions on tensors, with no files, models or cluster in sight."""
+"""The mathematics of the paper: pure functions on tensors, free of files, models and clusters."""

@@ -8,9 +8,9 @@ Second order, one layer at a time (Fig. 3, 4, 9), with phi_n the effect of neuro
     others   phi_n -> b_n + <phi_n - b_n, read_n> write_n: one direction per neuron, the first principal one or
              its sparse sum of texts (`Replacement`)
 
-Returned is what to add to `representations`. The sum of phi_n over a layer's neurons costs one product of its MLP's
-output with the paths, a sum of <phi_n - b_n, read_n> write_n two of coefficients, and only significant effects are
-looked at one by one, so no effect is ever materialised.
+The result is what to add to `representations`. The sum of phi_n over a layer's neurons costs one product of its MLP's
+output with the paths, and a sum of <phi_n - b_n, read_n> write_n two products of coefficients. Only significant
+effects are treated one by one, so no effect is ever materialised.
 
 First order (Fig. 10, 11): `cumulative_ablations` of addends of the embedding, such as attention layers.
 """
@@ -30,8 +30,7 @@ from clipneuron.lens.options import Rule
 from clipneuron.lens.trace import Trace
 
 BLOCK = 256
-"""Neurons at a time: that many rows of W_out per image are gathered, that many bases held."""
-
+"""Neurons at a time: so many rows of W_out are gathered per image, and so many bases are held."""
 
 FIXED = ("all", "large", "small")
 """The ablations that need no replacement."""
@@ -42,7 +41,7 @@ class Replacement:
     """One direction per neuron instead of its effects: phi_n - b_n -> <phi_n - b_n, read_n> write_n.
 
     First principal component: read = write = r. Its texts, in the paper (Sec. 4): read = r, write = the sparse sum;
-    in the authors' program: read = write = the sparse sum, not normalised.
+    in the authors' code: read = write = the sparse sum, not normalised.
     """
 
     read: Float[Tensor, "neuron embed"]
@@ -54,7 +53,7 @@ def text_replacement(
     reconstructions: Float[Tensor, "neuron embed"],
     rule: Rule,
 ) -> Replacement:
-    """Sparse sums of texts in place of effects, as the paper has it or as the authors' program does it (Fig. 4)."""
+    """Sparse sums of texts in place of effects, as in the paper or as in the authors' code (Fig. 4)."""
     return Replacement(directions if rule == "paper" else reconstructions, reconstructions)
 
 
@@ -73,16 +72,16 @@ class LayerAblation:
     """All second-order ablations of one layer, from one trace.
 
     `mean` and `mean_remainder` are b_n in the lens's coordinates, as `Moments.mean` gives them. Effects whose centred
-    norm is above `thresholds` count as large. `replacements` are named freely, but for all, large and small; they share
-    their projections where they read the same tensor. With `axes`, as `Moments.axes`, single effects are looked at
-    through the narrowed lens; the sum over all neurons is not, since what it leaves out counts N times there.
+    norm is above `thresholds` count as large. `replacements` may have any name except all, large and small; those that
+    read the same tensor share their projections. With `axes`, from `Moments.axes`, single effects are computed with the
+    narrowed lens; the sum over all neurons is not, since there whatever the axes leave out would count N times.
 
     Cost per image, in multiply-adds, for T tokens, N neurons, A paths, width W, embed d and K large effects:
     T A W for the sum of effects (T N W more for traces without `mlp_writes`), (T + A + R) A N for coefficients, norms
-    and R different `read`, N d for each replacement, K A W for the large effects. Held: the lens's Gram matrices, N W,
-    R N A and N d per replacement.
+    and R different `read`, N d for each replacement, K A W for the large effects. Memory: the lens's Gram matrices,
+    N W, R N A, and N d per replacement.
 
-    Raises ValueError where shapes do not belong to the lens's layer or a replacement's name is taken.
+    Raises ValueError where shapes do not fit the lens's layer or a replacement's name is taken.
     """
 
     def __init__(
@@ -103,8 +102,8 @@ class LayerAblation:
         self._writes = {name: item.write.to(like) for name, item in replacements.items()}
         reads = {id(item.read): item.read.to(like) for item in replacements.values()}
         self._column = {name: list(reads).index(id(r.read)) for name, r in replacements.items()}
-        self._reads = _readings(self.lens, list(reads.values()))
-        # a model keeps its transpose, whose rows are gathered ten times slower
+        self._reads = _read_products(self.lens, list(reads.values()))
+        # the model holds the transpose, from which gathering rows is ten times slower
         self._rows = lens.weights.blocks[lens.layer].neuron_writes.contiguous()
         rows = self.mean.mT @ self._rows
         self._mean_sum = lens.landed(rows[None])[0] + (
@@ -167,9 +166,9 @@ def cumulative_ablations(
 ) -> Float[Tensor, "cut image embed"]:
     """The `representations` before, with the first (or last) 0, 1, ... all terms at their means over D (Fig. 10, 11).
 
-    Terms are addends of the representation in their order, such as `head_effects(...).sum(2)` (attention layers) or
+    Terms are addends of the representation, in order, such as `head_effects(...).sum(2)` (attention layers) or
     `head_effects(...).flatten(1, 2)` (heads), on the same scale. Cut 0 changes nothing. With `first`, the order of the
-    first-order paper's program, cut l + 1 leaves only what comes after layer l. Raises ValueError for other shapes.
+    first-order paper's code, cut l + 1 leaves only what comes after layer l. Raises ValueError for other shapes.
     """
     if effects.shape[1:] != means.shape or len(effects) != len(before):
         raise ValueError(
@@ -183,10 +182,10 @@ def cumulative_ablations(
     return torch.cat([torch.zeros_like(steps[:1]), steps.cumsum(0)]) + before
 
 
-def _readings(
+def _read_products(
     lens: SecondOrderLens, reads: list[Tensor]
 ) -> tuple[Float[Tensor, "neuron path read"], Float[Tensor, "read coordinate neuron"]]:
-    """The directions that are read along, seen from the paths and from the remainder's axes."""
+    """The products of the `read` directions with the paths' bases and with the remainder's basis."""
     neurons = lens.weights.neurons
     if not reads:
         empty = lens.weights.projection.new_empty
@@ -205,7 +204,8 @@ def _gathered(
 ) -> Float[Tensor, "image path width"]:
     """sum s_{n,path} w^{l,n} over the chosen neurons of each image.
 
-    Each image's chosen neurons come first, and only as many places are worked through as the fullest image needs.
+    Each image's chosen neurons are sorted to the front, and only as many places are processed as the fullest image
+    needs.
     """
     images, _, paths = coefficients.shape
     most = int(chosen.sum(1).max())

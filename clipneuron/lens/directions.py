@@ -1,7 +1,7 @@
 """The one direction r_n^l per neuron: the first principal component of its top effects (Sec. 3.3).
 
-Effects are centred by the mean over D, not again. With coefficients c [top, path] only an eigenproblem of
-size path has to be solved, and only for its largest eigenvalue.
+Effects are centred by the mean over D and not centred again. With coefficients c [top, path], only an eigenproblem
+of size path has to be solved, and only for its largest eigenvalue.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Directions:
 
     vectors: r_n, unit norm; zeros for a neuron without any effect.
     explained_variance: share of the top effects' squared norm that lies along r_n (Table 1's second column).
-    projections: x_n of the top images, 0 in unused places; not fewer are positive than negative.
+    projections: x_n of the top images, 0 in unused places; at least as many are positive as negative.
     """
 
     vectors: Float[Tensor, "neuron embed"]
@@ -35,8 +35,8 @@ def first_directions(
 
     With rows [c, k] and the factor L L^T of the Gram matrix of [u; Q] (Q is orthonormal), the right singular
     vectors of the effects are those of rows L, whose Gram matrix has the size of path + coordinate. Only its
-    dominant eigenvector is sought. The sign makes more than half of the rows' projections positive, as the
-    authors' does; a tie is decided by their sum, since the solver's own sign is arbitrary.
+    dominant eigenvector is computed. The sign makes more than half of the rows' projections positive, as in the
+    authors' code; a tie is decided by their sum, since the solver's own sign is arbitrary.
     """
     rows = torch.cat([coefficients, remainders], dim=-1).double()
     gram = _gram(basis, remainder_basis)
@@ -64,7 +64,7 @@ def principal_directions(
 ) -> tuple[Float[Tensor, "neuron embed"], Directions]:
     """The mean of materialised effects, and the first principal directions of the `top` that are furthest from it.
 
-    For effects that do not factorise, such as indirect ones; the choice and the centring are those of Sec. 3.3.
+    For effects that do not factorise, such as indirect ones; selection and centring are those of Sec. 3.3.
     """
     mean = effects.mean(1)
     centred = effects - mean[:, None]

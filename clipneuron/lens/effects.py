@@ -36,9 +36,9 @@ BLOCK = 256
 class SecondOrderLens:
     """The second-order effects of one MLP layer's neurons, for any number of traces.
 
-    Holds the Gram matrices [neuron, path, path] (float32: 7 MB for layer 9 of ViT-B-32, 214 MB for its layer 0), in
-    the equal split also [neuron, coordinate, path] with up to 2 path + 3 coordinates, and nothing of any image.
-    `normalize` divides effects by |M_image(I)|, as the authors' program does.
+    Holds the Gram matrices [neuron, path, path] (float32: 7 MB for layer 9 of ViT-B-32, 214 MB for its layer 0) and,
+    in the equal split, [neuron, coordinate, path] with up to 2 path + 3 coordinates; nothing depends on an image.
+    `normalize` divides effects by |M_image(I)|, as the authors' code does.
 
     Raises ValueError for a layer that does not exist or has no later attention layer, and for an unknown split.
     """
@@ -58,7 +58,7 @@ class SecondOrderLens:
     def narrowed(self, axes: Float[Tensor, "coordinate axis"]) -> "SecondOrderLens":
         """The same lens with remainders along these orthonormal axes only: fewer coordinates, less work.
 
-        For `Moments.axes`, which leave out what carries nothing. Coordinates are `remainders(trace)` @ axes.
+        For `Moments.axes`, which leave out what carries no variance. Coordinates are `remainders(trace)` @ axes.
         """
         lens = SecondOrderLens(self, self.layer, split=self.split, normalize=self.normalize)
         lens._axes = axes.to(self.weights.projection)
@@ -83,12 +83,12 @@ class SecondOrderLens:
 
     @cached_property
     def remainder_basis(self) -> Float[Tensor, "coordinate embed"]:
-        """Orthonormal directions that the remainder lives in; none in the centered split."""
+        """An orthonormal basis of the remainder's space; empty in the centered split."""
         return self._remainder[1]
 
     @cached_property
     def cross(self) -> Float[Tensor, "neuron coordinate path"]:
-        """The remainder's directions seen from every path of every neuron."""
+        """Products of the remainder's basis with the basis of every neuron: [coordinate, path] each."""
         blocks = [self.basis(block) for block in _blocks(self.weights.neurons)]
         return torch.cat([self.remainder_basis @ basis.mT for basis in blocks])
 
@@ -110,7 +110,7 @@ class SecondOrderLens:
     def coefficients(
         self, trace: Trace, mean: Float[Tensor, "neuron path"] | None = None
     ) -> Float[Tensor, "image neuron path"]:
-        """s, minus `mean` when given (in the same product, so that centring costs no pass over memory)."""
+        """s, minus `mean` if given (in the same product, so that centring costs no extra pass over memory)."""
         attention = path_attention(self.weights, trace, self.layer, self.normalize)
         activations = trace.activations[self.layer].to(attention)
         if mean is None:
@@ -163,10 +163,10 @@ class SecondOrderLens:
     def layer_effect(self, trace: Trace) -> Float[Tensor, "image embed"]:
         """The sum of phi_n(I) over all neurons of the layer, without computing any of them.
 
-        The sum over neurons of p_i w^{l,n} is the MLP's output minus its bias, which goes down the same paths once.
-        It is taken from `mlp_writes` where the trace has them, and multiplied out anew where it has not or where the
-        model's half precision has rounded them. Multiply-adds per image, for T tokens, A paths, width W and N neurons:
-        T A W through the paths, and T N W for multiplying out.
+        The sum over neurons of p_i w^{l,n} is the MLP's output minus its bias, sent through the same paths once. It is
+        taken from `mlp_writes` where the trace has them and multiplied out again where it has none or where the model's
+        half precision has rounded them. Multiply-adds per image, for T tokens, A paths, width W and N neurons: T A W
+        through the paths, and T N W for multiplying out.
         """
         attention = path_attention(self.weights, trace, self.layer, self.normalize)
         total = self.landed(self._gathered(trace, attention))
@@ -175,24 +175,24 @@ class SecondOrderLens:
     def _gathered(
         self, trace: Trace, attention: Float[Tensor, "image path token"]
     ) -> Float[Tensor, "image path width"]:
-        """What each path gathers of all neurons together."""
+        """What each path gathers from all neurons together."""
         block, like = self.weights.blocks[self.layer], self.weights.projection
         written = trace.mlp_writes.get(self.layer)
         if written is None or written.dtype != like.dtype:
             return attention @ (trace.activations[self.layer].to(like) @ block.neuron_writes)
-        # the bias leaves after the tokens are added up: no second copy of all tokens
+        # the bias is subtracted after summing over tokens, which saves a second copy of all tokens
         return attention @ written - attention.sum(-1, keepdim=True) * block.neuron_bias
 
     def bias_effect(self, trace: Trace) -> Float[Tensor, "image embed"]:
-        """What the MLP's output bias adds through the same paths; inside the remainder in the equal split."""
+        """What the MLP's output bias adds through the same paths; part of the remainder in the equal split."""
         bias = self.weights.blocks[self.layer].neuron_bias
         attention = path_attention(self.weights, trace, self.layer, self.normalize)
         return attention.sum(-1) @ self._paths.send(bias[None])[0]
 
     def landed(self, gathered: Float[Tensor, "image path width"]) -> Float[Tensor, "image embed"]:
-        """Where the residual-stream vectors land that each path has gathered, summed over paths.
+        """The image in the joint space of the residual-stream vectors that each path has gathered, summed over paths.
 
-        What path_attention weighs and adds up over tokens, or coefficients over neurons, goes through here once.
+        They may be gathered over tokens, with `path_attention` as weights, or over neurons, with coefficients.
         """
         values = einsum(
             gathered, self._paths.read, "image path width, path channel width -> image path channel"
@@ -203,7 +203,7 @@ class SecondOrderLens:
 
 
 def _at_least_float32(weights: TowerWeights) -> TowerWeights:
-    """Norms of thousands of small effects need more than half precision, whatever the model computes in."""
+    """The weights, in float32 instead of half precision, which is too coarse for sums of thousands of small effects."""
     half = weights.projection.dtype in (torch.float16, torch.bfloat16)
     return weights.to(torch.float32) if half else weights
 

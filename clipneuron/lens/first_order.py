@@ -6,7 +6,7 @@ in the joint space and the terms add up to M_image(I) (Gandelsman et al. 2024, E
 
     head_effects + mlp_effects + stem_effects + bias_effects  =  M_image(I)
 
-What belongs to no addend is treated as in `clipneuron.lens.effects`:
+Terms that belong to no addend are treated as in `clipneuron.lens.effects`:
   equal     ln_post's mean and beta are divided equally over the 1 + 2L addends, an attention layer's
             share and its output bias equally over its heads and tokens. No bias effect remains.
   centered  each addend is centred by itself; the attention layers' output biases and ln_post's beta
@@ -28,7 +28,7 @@ from clipneuron.lens.trace import TowerWeights, Trace
 def head_effects(
     weights: TowerWeights, trace: Trace, *, split: Split = "equal", normalize: bool = True
 ) -> Float[Tensor, "image layer head embed"]:
-    """What every head of every attention layer adds to the output, all tokens together.
+    """What every head of every attention layer adds to the output, summed over tokens.
 
     sum_i a_i^{l,h} W_O^h (W_V^h LN_1(x_i) + b_V^h), landed by P LN_post.
     """
@@ -60,7 +60,7 @@ def token_effects(
     split: Split = "equal",
     normalize: bool = True,
 ) -> Float[Tensor, "image head token embed"]:
-    """One layer's `head_effects` before the sum over tokens: where in the picture each head read."""
+    """One layer's `head_effects` before the sum over tokens: where in the picture each head reads."""
     _check(weights, trace, split)
     _check_layer(weights, layer)
     block, scale = weights.blocks[layer], image_scale(trace, normalize)
@@ -81,7 +81,7 @@ def token_effects(
 def mlp_effects(
     weights: TowerWeights, trace: Trace, *, split: Split = "equal", normalize: bool = True
 ) -> Float[Tensor, "image layer embed"]:
-    """What every MLP adds to the output, its output bias included."""
+    """What every MLP adds to the output, including its output bias."""
     _check(weights, trace, split)
     written = torch.stack([trace.mlp_outputs[layer] for layer in range(weights.layers)], dim=1)
     return _landed(weights, trace, written, split, normalize)
@@ -90,7 +90,7 @@ def mlp_effects(
 def stem_effects(
     weights: TowerWeights, trace: Trace, *, split: Split = "equal", normalize: bool = True
 ) -> Float[Tensor, "image embed"]:
-    """What the class token brings along as it enters the first block, before it has seen a picture."""
+    """What the class token contributes as it enters the first block, before it has attended to the picture."""
     _check(weights, trace, split)
     assert trace.stem is not None
     return _landed(weights, trace, trace.stem[:, None], split, normalize)[:, 0]
@@ -99,7 +99,7 @@ def stem_effects(
 def bias_effects(
     weights: TowerWeights, trace: Trace, *, split: Split = "equal", normalize: bool = True
 ) -> Float[Tensor, "image embed"]:
-    """The attention layers' output biases and ln_post's beta, landed; zero in the equal split."""
+    """The attention layers' output biases and ln_post's beta in the joint space; zero in the equal split."""
     _check(weights, trace, split)
     if split == "equal":
         return torch.zeros_like(trace.embeddings)
@@ -114,7 +114,7 @@ def bias_effects(
 def _landed(
     weights: TowerWeights, trace: Trace, written: Tensor, split: Split, normalize: bool
 ) -> Tensor:
-    """What whole addends of the class token [image, addend, width] become in the joint space."""
+    """Addends of the class token [image, addend, width], mapped into the joint space."""
     scale = image_scale(trace, normalize)
     effects = scale[:, None, None] * (written @ _landing(weights, split))
     if split == "equal":
@@ -124,7 +124,7 @@ def _landed(
 
 
 def _landing(weights: TowerWeights, split: Split) -> Tensor:
-    """[C] diag(gamma_post) P, what takes a residual vector to the joint space but for sigma."""
+    """[C] diag(gamma_post) P, which maps a residual vector into the joint space up to sigma."""
     landing = weights.ln_post_gamma[:, None] * weights.projection
     return centre(landing.T).T if split == "centered" else landing
 

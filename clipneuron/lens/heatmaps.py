@@ -1,4 +1,4 @@
-"""Heat maps: where in a picture the output finds what speaks for a direction (Sec. 3.1)."""
+"""Heat maps: which patches of a picture move the output along a direction (Sec. 3.1)."""
 
 from dataclasses import replace
 
@@ -14,12 +14,12 @@ from clipneuron.lens.trace import TowerWeights, Trace
 def heatmaps(
     weights: TowerWeights, trace: Trace, direction: Float[Tensor, " embed"], split: Split
 ) -> Float[Tensor, "image patch"]:
-    """What all heads of all layers read in each patch and write along a direction, per length of the embedding.
+    """What all heads of all layers read from each patch and write along a direction, over the embedding's length.
 
-    Together with what they read in the class token, what MLPs write, and the stem, it adds up to the embedding's own
-    projection, divided by its length (Sec. 3.1).
+    Together with what they read from the class token, what the MLPs write, and the stem, it adds up to the projection
+    of the embedding, divided by its length (Sec. 3.1).
     """
-    # Effects are linear in the projection: landed on one direction, they cost a fraction.
+    # Effects are linear in the projection: projected onto one direction, they cost a fraction.
     projection = weights.projection @ direction.to(weights.projection)[:, None]
     along = replace(weights, projection=projection)
     layers = [

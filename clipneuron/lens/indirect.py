@@ -2,10 +2,10 @@
 
     effect_n(I) = M_image(I) - M_image(I | p_i^{l,n} := mean over D of p_i^{l,n}, for every token i)
 
-Everything after the neuron is computed again, attention and layer norms included, so there is no shortcut through
-paths. What is saved: the blocks up to the neuron's run once for all neurons (`Halt`), since after its block only the
+Everything after the neuron is recomputed, including attention and layer norms, so there is no shortcut through paths.
+Two things are saved. The blocks up to the neuron's run once for all neurons (`Halt`), since after its block only the
 residual stream differs, by (mean_i - p_i) w^{l,n} at token i; and many neurons go through the later blocks together.
-`clipneuron.models.interventions` makes halts and `Resume`, the later blocks, from a network.
+`clipneuron.models.clip.interventions` makes halts and `Resume`, the later blocks, from a network.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,11 +21,11 @@ Resume = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Halt:
-    """A forward pass as it stood after one block.
+    """A forward pass, stopped after one block.
 
-    embeddings: M_image(I), which the undisturbed pass came to.
+    embeddings: M_image(I), the result of the unchanged pass.
     residual: the residual stream as it leaves the block.
-    activations: p_i^{l,n} of the block's neurons, already part of the residual stream.
+    activations: p_i^{l,n} of the block's neurons, which the residual stream already contains.
     """
 
     layer: int
@@ -67,10 +67,10 @@ def indirect_effects(
     normalize: bool = True,
     streams: int = 64,
 ) -> Float[Tensor, "image chosen embed"]:
-    """The indirect effects of all or chosen neurons, each held at its mean alone.
+    """The indirect effects of all or chosen neurons, each held at its mean on its own.
 
-    `writes` are w^{l,n}, `neuron_writes` of the halt's block. One `resume` per image and neuron, `streams` of them at
-    a time, is all the cost. `normalize` divides by |M_image(I)|, as for second-order effects. Raises ValueError for
+    `writes` are w^{l,n}, `neuron_writes` of the halt's block. The cost is one `resume` per image and neuron, `streams`
+    of them at a time. `normalize` divides by |M_image(I)|, as for second-order effects. Raises ValueError for
     shapes or neurons that are not the halted layer's.
     """
     _check(halt, writes, means)
@@ -96,7 +96,9 @@ def layer_indirect_effect(
     *,
     normalize: bool = True,
 ) -> Float[Tensor, "image embed"]:
-    """The effect of holding all neurons of the layer at their means at once: the representation minus it is Table 1's.
+    """The effect of holding all neurons of the layer at their means at once, for Table 1.
+
+    Table 1 evaluates the representation minus this effect.
 
     One `resume` per image. Raises ValueError as `indirect_effects` does.
     """

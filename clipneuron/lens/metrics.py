@@ -1,6 +1,6 @@
-"""The numbers that experiments report: accuracy, ranking, explained variance and how sure one is.
+"""The statistics that experiments report: accuracy, ranking, explained variance and confidence intervals.
 
-All functions are pure; those that take scores work on any leading axes at once.
+All functions are pure; those that take scores accept any leading axes.
 """
 
 from typing import NamedTuple
@@ -70,7 +70,7 @@ def r_precision(
 ) -> Float[Tensor, "*batch"]:
     """Share of positives among the R best-scored items, R being the number of positives.
 
-    Among equal scores the earlier item is the better one. NaN where there are no positives.
+    Among equal scores the earlier item ranks higher. NaN where there are no positives.
     (Manning, Raghavan and Schütze 2008, Sec. 8.4.)
 
     >>> r_precision(torch.tensor([0.9, 0.7, 0.5]), torch.tensor([True, False, True]))
@@ -100,7 +100,7 @@ def participation(
 ) -> Float[Tensor, "*neurons"]:
     """Effective share of images on which a neuron matters, from sums over images of x² and x⁴.
 
-    (sum x²)² / (count sum x⁴), the inverse participation ratio: 1 when all images matter alike, 1/count
+    (sum x²)² / (count sum x⁴), the participation ratio over count: 1 when all images matter equally, 1/count
     when only one does (Sec. 3.2: effects are significant on few images). The sums merge over shards.
     NaN for a neuron that never matters.
 

@@ -1,15 +1,15 @@
-"""The choices that the method leaves, by name; free of torch, so that a configuration can be checked without it."""
+"""The choices that the method leaves open, by name; without torch, so that a configuration is checked without it."""
 
 from typing import Literal
 
 Rule = Literal["paper", "authors"]
-"""How texts stand for effects: along r with the sum of texts written, or along and with the sum of texts."""
-
+"""How texts replace effects: read along r and write the sum of texts, or read and write along that sum."""
 
 Split = Literal["equal", "centered"]
-
+"""What happens to terms that belong to no neuron; see `clipneuron.lens.effects`."""
 
 Preparation = Literal["unit", "centered", "authors"]
-
+"""How a pool is scaled before the pursuit; see `clipneuron.lens.pursuit.prepare`."""
 
 Scoring = Literal["sum", "authors"]
+"""How contributions become a text's score; see `clipneuron.lens.spurious.text_scores`."""

@@ -1,4 +1,4 @@
-"""The paths out of an MLP layer: where they lead, how much each image sends through them, and what is shared out.
+"""The paths out of an MLP layer: where they lead, how much each image sends through them, and the shared remainder.
 
 A path is one (later layer, head); see `clipneuron.lens.effects` for the formulas.
 """
@@ -63,11 +63,11 @@ def image_scale(trace: Trace, normalize: bool) -> Float[Tensor, "image"]:
 
 @dataclass(frozen=True)
 class RemainderTerms:
-    """The equal split's shares of what belongs to no neuron: Eq. 8-11, constants as in the authors' program.
+    """The equal split's shares of the terms that belong to no neuron: Eq. 8-11, constants as in the authors' code.
 
-    Per path: the MLP's output bias over N, and ln_1's mean over (1 + 2 l') N. Then one vector for everything that
-    only meets sigma_post (beta, b_V over (1 + 2 l') N, b_O over (1 + 2 l') H N), one for ln_post's mean and one for
-    its beta (both over (1 + 2 l')(1 + 2 L) H N per path).
+    Per path: the MLP's output bias over N, and ln_1's mean over (1 + 2 l') N. Then one vector for everything that is
+    scaled by sigma_post alone (beta, b_V over (1 + 2 l') N, b_O over (1 + 2 l') H N), one for ln_post's mean and one
+    for its beta (both over (1 + 2 l')(1 + 2 L) H N per path).
     """
 
     basis: Float[Tensor, "term embed"]
@@ -97,7 +97,7 @@ class RemainderTerms:
     def values(
         self, weights: TowerWeights, trace: Trace, layer: int, normalize: bool
     ) -> Float[Tensor, "image term"]:
-        """How much of each term an image has."""
+        """The coefficient of each term for each image."""
         attention = path_attention(weights, trace, layer, normalize)
         means = torch.cat(
             [

@@ -1,7 +1,7 @@
 """Sparse descriptions: directions written as sums of a few text embeddings (Sec. 4.3 of the paper).
 
-Orthogonal matching pursuit (Pati et al. 1993), batched over neurons. The semantics are those of
-scikit-learn's `orthogonal_mp`; the organisation is not: one matrix product scores every text for a
+Orthogonal matching pursuit (Pati et al. 1993), batched over neurons, with the semantics of
+scikit-learn's `orthogonal_mp` but another organisation: one matrix product scores every text for a
 whole block of neurons, and an orthonormal basis of each support grows by one vector per step, so
 neither the text x text Gram matrix nor a copy of the pool is ever made.
 """
@@ -22,14 +22,14 @@ STOPPED = -1
 """The index that fills `Pursuit.indices` after a neuron's pursuit has ended early."""
 
 _NEGLIGIBLE = 32
-"""A residual's correlation with the best text, in units of rounding, below which nothing is left."""
+"""A residual whose correlation with the best text is below so many units of rounding counts as zero."""
 
 
 class Pursuit(NamedTuple):
     """Sparse descriptions r_n ≈ sum_j gamma_j t_j, texts in the order in which they were chosen.
 
     A pursuit that ends early has index -1 (`STOPPED`) and weight 0 from there on, and its residual
-    stays what it was.
+    stays unchanged.
 
     indices: which texts [neuron, atom].
     weights: gamma_j, the least-squares coefficients on the whole support [neuron, atom].
@@ -44,14 +44,14 @@ class Pursuit(NamedTuple):
 def prepare(
     texts: Float[Tensor, "text embed"], how: Preparation = "unit"
 ) -> Float[Tensor, "text embed"]:
-    """The pool as the pursuit is to see it; every choice starts from texts of unit norm.
+    """The pool as the pursuit sees it; every choice starts from texts of unit norm.
 
     "unit": nothing more. All texts have the same chance.
-    "centered": minus the mean of the pool, then unit again. CLIP's texts share a large common part,
-    which every description would otherwise spend its first atom on.
+    "centered": minus the mean of the pool, then unit norm again. CLIP's texts share a large common part,
+    on which every description would otherwise spend its first atom.
     "authors": minus the mean, divided by the L2 norm of each *dimension* over the pool, times 100,
-    as `compute_sparse_decomposition.py` of the paper's authors does it: the atoms are not unit, so
-    long ones are favoured, and the descriptions live in a rescaled space.
+    as in the authors' `compute_sparse_decomposition.py`: the atoms do not have unit norm, so long ones
+    are favoured, and the descriptions refer to a rescaled space.
 
     >>> prepare(torch.tensor([[3.0, 4.0], [0.0, 2.0]]))
     tensor([[0.6000, 0.8000],
@@ -59,7 +59,7 @@ def prepare(
     """
     if how not in get_args(Preparation):
         raise ValueError(
-            f"{how!r} is no way to prepare texts; choose one of {', '.join(get_args(Preparation))}"
+            f"unknown preparation {how!r} of texts; choose one of {', '.join(get_args(Preparation))}"
         )
     _check_matrix("the texts", texts)
     unit = functional.normalize(texts, dim=1)
@@ -83,9 +83,9 @@ def pursuit(
 
     Each step takes the text with the largest |<t_j, residual>|, the texts as given (`prepare`
     scales them), and refits all weights by least squares. A neuron's pursuit ends early when no
-    text correlates with what is left of it or when the best one depends linearly on those chosen.
+    text correlates with its residual or when the best one depends linearly on those chosen.
 
-    `block` neurons are worked on at a time. Memory is that of the [block, text] scores and of the
+    `block` neurons are processed at a time. Memory is that of the [block, text] scores and of the
     [block, atom, embed] bases: 61 MB + 134 MB for 30,000 texts of CLIP ViT-B-32 in float32.
 
     >>> indices, weights, residuals = pursuit(torch.tensor([[3.0, 0.0, -4.0]]), torch.eye(3), 2)
@@ -108,10 +108,10 @@ def prefix_weights(
     *,
     block: int = 512,
 ) -> Float[Tensor, "prefix neuron atom"]:
-    """The weights had each pursuit stopped after m atoms, for every m in `prefixes`, 0 beyond.
+    """The weights if each pursuit had stopped after m atoms, for every m in `prefixes`; 0 beyond.
 
-    Matching pursuit is greedy: the first m of its choices are what a run with `atoms=m` chooses.
-    So one run and one QR factorisation of its support serve all of Fig. 4's m in {4, 8, ..., 128}.
+    Matching pursuit is greedy: its first m choices are those of a run with `atoms=m`. So one run and one QR
+    factorisation of its support serve all of Fig. 4's m in {4, 8, ..., 128}.
     """
     _check_pair(directions, texts)
     _check_block(block)
@@ -200,10 +200,11 @@ class _Support:
 
 
 def _orthogonalised(atom: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
-    """`atom` in the basis [neuron, step] and what of it lies outside [neuron, embed].
+    """`atom` in the basis [neuron, step], and the part of it outside [neuron, embed].
 
-    Gram-Schmidt twice: once loses orthogonality with the square of the condition number, and texts
-    are much alike. Row vector times matrix: as matrix times column torch takes twelve times as long.
+    Gram-Schmidt is applied twice: once would lose orthogonality with the square of the condition number,
+    and texts are much alike. The product is row vector times matrix, since matrix times column vector takes
+    torch twelve times as long.
     """
     column, rest = atom.new_zeros(basis.shape[:2]), atom
     for _ in range(2):
@@ -214,7 +215,7 @@ def _orthogonalised(atom: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _dependence(atom: Tensor) -> Tensor:
-    """The distance from the span of the support at which a text counts as part of it [neuron]."""
+    """The distance from the span of the support below which a text counts as part of it [neuron]."""
     distance: Tensor = math.sqrt(torch.finfo(atom.dtype).eps) * vector_norm(atom, dim=1)
     return distance
 

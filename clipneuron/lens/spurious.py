@@ -2,7 +2,7 @@
 
 v = M_text(c2) - M_text(c1) is the class direction of a pair c1:c2. A text that neurons write together with v moves
 pictures of c1 towards c2 without being c2: a spurious cue. Everything is vectorised over pairs, and only the
-descriptions of the chosen neurons are touched: no [neuron, text] matrix is made.
+descriptions of the chosen neurons are read: no [neuron, text] matrix is made.
 """
 
 from typing import get_args
@@ -18,9 +18,9 @@ from clipneuron.lens.pursuit import STOPPED
 def strongest_neurons(
     projections: Float[Tensor, "pair neuron"], count: int
 ) -> Int[Tensor, "pair chosen"]:
-    """The neurons of largest |<v, r_n>|, the largest first, of all if `count` is more than there are.
+    """The neurons of largest |<v, r_n>|, in descending order; all of them if `count` exceeds their number.
 
-    The neurons may be of any layers, one after another. Among equal ones the first goes first.
+    The neurons may be of any layers, one after another. Ties keep their order.
 
     >>> import torch
     >>> strongest_neurons(torch.tensor([[0.1, -0.9, 0.4]]), 2)
@@ -36,9 +36,9 @@ def contributions(
     neurons: Int[Tensor, "pair chosen"],
     weights: Float[Tensor, "neuron atom"],
 ) -> Float[Tensor, "pair chosen atom"]:
-    """gamma_j^n <v, r_n>: what each chosen neuron gives to each text of its description.
+    """gamma_j^n <v, r_n>: what each chosen neuron contributes to each text of its description.
 
-    The sign of r_n does not matter: that of its weights turns with it.
+    The sign of r_n does not matter, since its weights change sign with it.
     """
     return weights[neurons] * projections.gather(1, neurons)[..., None]
 
@@ -55,8 +55,8 @@ def text_scores(
     -1 where a description has ended.
 
     "sum": w_j^v = sum_n gamma_j^n <v, r_n> (Eq. 6).
-    "authors": the largest of the summands. `generate_adversarial_images.py` of the paper's authors does
-    not sum: it sorts (neuron, text) pairs and drops repeated texts, which gives this order.
+    "authors": the largest of the summands. The authors' `generate_adversarial_images.py` does not sum:
+    it sorts (neuron, text) pairs and drops repeated texts, which gives this order.
 
     >>> import torch
     >>> text_scores(torch.tensor([[[0.5, -0.2], [0.4, 0.3]]]), torch.tensor([[[2, 0], [0, 2]]]), 3)
@@ -64,9 +64,9 @@ def text_scores(
     """
     if scoring not in get_args(Scoring):
         raise ValueError(
-            f"{scoring!r} is no way to score texts; choose one of {', '.join(get_args(Scoring))}"
+            f"unknown scoring {scoring!r} of texts; choose one of {', '.join(get_args(Scoring))}"
         )
-    # One place more than there are texts takes what stands where descriptions have ended.
+    # One extra column collects the entries where descriptions have ended.
     place = indices.where(indices != STOPPED, texts).flatten(1)
     scores = given.new_zeros(len(given), texts + 1)
     if scoring == "sum":
@@ -77,7 +77,7 @@ def text_scores(
 def cosines(
     directions: Float[Tensor, "pair embed"], texts: Float[Tensor, "text embed"]
 ) -> Float[Tensor, "pair text"]:
-    """How near each text is to each v: the paper's baseline without neurons. Texts have unit norm already.
+    """How similar each text is to each v: the paper's baseline without neurons. Texts already have unit norm.
 
     >>> import torch
     >>> cosines(torch.tensor([[2.0, 0.0]]), torch.tensor([[0.6, 0.8], [-1.0, 0.0]]))
@@ -87,5 +87,5 @@ def cosines(
 
 
 def ranked(scores: Float[Tensor, "pair text"]) -> Int[Tensor, "pair text"]:
-    """The texts of each pair by falling score; among equal ones the first goes first."""
+    """The texts of each pair by descending score; ties keep their order."""
     return scores.sort(dim=1, descending=True, stable=True).indices

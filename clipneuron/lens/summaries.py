@@ -2,8 +2,8 @@
 
 Two passes over the images D. The first sums coefficients (`Moments`); their mean is b_n^l in coefficient
 space. The second keeps, per neuron, counts, powers and a histogram of the centred norms |phi - b|, and the
-images with the largest ones together with their centred coefficients (`Summary`). Both merge: any number of
-shards, in any order and grouping, gives the same result (top images exactly, sums to rounding).
+images with the largest norms together with their centred coefficients (`Summary`). Both can be merged: any number
+of shards, in any order and grouping, gives the same result (top images exactly, sums up to rounding).
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ from torch import Tensor
 BINS_PER_DECADE = 32
 LOWEST_DECADE, HIGHEST_DECADE = -6, 2
 BINS = BINS_PER_DECADE * (HIGHEST_DECADE - LOWEST_DECADE)
-"""Bins of the norms' histogram, logarithmic from 1e-6 to 1e2: quantiles are good to 7.5 %."""
+"""Bins of the norms' histogram, logarithmic from 1e-6 to 1e2: quantiles are accurate to 7.5 %."""
 
 _IMAGE_BITS = 32
 _IMAGE_MASK = (1 << _IMAGE_BITS) - 1
@@ -65,7 +65,7 @@ class Moments:
 
     @property
     def axes(self) -> Float[Tensor, "coordinate axis"]:
-        """Principal axes of the remainders over the images, without those that carry nothing.
+        """Principal axes of the remainders over the images, without those that carry no variance.
 
         Left out are the axes that together hold less than 1e-8 of the variance: with them, a remainder changes by
         1e-4 of its spread, and an effect, which is hundreds of times larger, by about float32's rounding.
@@ -80,7 +80,7 @@ class Moments:
 
 @dataclass(frozen=True)
 class Summary:
-    """What is kept of a layer's centred effects over a set of images.
+    """What is stored of a layer's centred effects over a set of images.
 
     `keys` orders the top effects: the norm's bits above the image's number, so that equal norms (copies of a
     picture) are ranked by image and every merge is exact. Unused places hold -1.
@@ -142,7 +142,7 @@ class Summary:
 
 
 def merge(summaries: Iterable[Summary]) -> Summary:
-    """One summary of everything the given ones saw; ValueError when there are none."""
+    """One summary of everything that the given ones cover; ValueError when there are none."""
     remaining = iter(summaries)
     first = next(remaining, None)
     if first is None:
@@ -155,7 +155,7 @@ def top_keys(
 ) -> Int[Tensor, "*batch"]:
     """Sortable keys of (norm, image); equal norms rank the lower image number first.
 
-    Bits of non-negative float32 numbers order like the numbers. Raises ValueError for image numbers of 2^32 or more.
+    The bits of non-negative float32 numbers sort like the numbers. Raises ValueError for image numbers of 2^32 or more.
     """
     if images.numel() and (int(images.max()) > _IMAGE_MASK or int(images.min()) < 0):
         raise ValueError(f"image numbers must lie between 0 and {_IMAGE_MASK}")
@@ -164,7 +164,7 @@ def top_keys(
 
 
 class Collector:
-    """Builds one `Summary` from batches, in memory that does not grow with the number of images."""
+    """Builds one `Summary` from batches, with memory that does not grow with the number of images."""
 
     def __init__(self, neurons: int, paths: int, top: int, device: torch.device | str = "cpu"):
         if top < 1:
@@ -213,7 +213,7 @@ def _replacements(
 ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """Places to overwrite and the (neuron, image) pairs that go there, pair by pair in neuron order.
 
-    Only what changes is moved: after the first batches that is a few pairs per neuron.
+    Only the changes are moved: after the first batches these are a few pairs per neuron.
     """
     top = kept.shape[1]
     best = torch.cat([kept, keys], 1).topk(top, dim=1, sorted=False).indices

@@ -2,7 +2,7 @@
 
 `TowerWeights` is everything input-independent (W_O, W_V, w^{l,n}, the layer norms' gamma and beta, P);
 `Trace` is everything image-dependent (p_i^{l,n}, a_i^{l,h} and the layer norms' mu and sigma).
-Both are plain data: `clipneuron.models` fills them from a network, the rest of this room does the maths.
+Both are plain data: `clipneuron.models` fills them from a network, the rest of this package does the mathematics.
 Layers are 0-based; token 0 is the class token.
 """
 
@@ -106,7 +106,7 @@ def _moved(block: BlockWeights, *args: Any) -> list[Tensor]:
 
 @runtime_checkable
 class HasWeights(Protocol):
-    """Anything that knows its vision tower's weights, such as `clipneuron.models.clip.Clip`."""
+    """Anything that knows its vision tower's weights, such as `clipneuron.models.clip.model.Clip`."""
 
     @property
     def weights(self) -> TowerWeights:
@@ -116,7 +116,7 @@ class HasWeights(Protocol):
 
 @dataclass(frozen=True)
 class Trace:
-    """What one forward pass leaves behind, for the layers that were asked for.
+    """What one forward pass records, for the requested layers.
 
     embeddings: M_image(I), not normalised [image, embed].
     activations: layer l -> p_i^{l,n}, after the non-linearity [image, token, neuron].
@@ -124,10 +124,10 @@ class Trace:
     ln_1: layer l' -> the statistics of that block's first layer norm [image, token].
     ln_post: statistics of the final layer norm at the class token [image].
 
-    Empty unless asked for, to spare `SecondOrderLens.layer_effect` a product:
-    mlp_writes: layer l -> what the MLP adds to every token, its bias included [image, token, width].
+    Empty unless requested, to save `SecondOrderLens.layer_effect` a product:
+    mlp_writes: layer l -> what the MLP adds to every token, including its bias [image, token, width].
 
-    Only for first-order effects (empty unless asked for):
+    Only for first-order effects (empty unless requested):
     normalized: layer -> the output of ln_1, which the heads read [image, token, width].
     mlp_outputs: layer -> what the MLP adds to the class token [image, width].
     stem: the class token as it enters the first block [image, width].

@@ -1,1 +1,1 @@
-"""What is on disk: table schemas, the store and its commits, picture collections and text pools."""
+"""Stores and their runs: identity, commits, attempts, manifests, verification and garbage."""

@@ -1,39 +1,38 @@
-"""Attempts at shards: which began and which ended in an error; progress and patience are computed from them."""
+"""Attempts at shards: which began and which ended in an error; progress and retries are computed from them."""
 
 from collections import Counter
 
-from clipneuron.store import markers
-from clipneuron.store import records as commits
+from clipneuron.store import markers, records
 from clipneuron.store.objects.protocol import Entry, Objects
 from clipneuron.store.records import Attempt, FailedAttempt
 
 
 def start(objects: Objects, stage: str, shard: str) -> str:
-    """The name of a new attempt, now on record; raises StoreError."""
+    """The name of a new attempt, which is now recorded; raises StoreError."""
     attempt = Attempt(
         stage=stage,
         shard=shard,
-        attempt=commits.new_attempt(),
-        started_at=commits.now(),
-        **commits.whereabouts(),
+        attempt=records.new_attempt(),
+        started_at=records.now(),
+        **records.host_info(),
     )
-    objects.put(f"{_folder('attempts', stage, shard)}{attempt.attempt}.json", commits.dump(attempt))
+    objects.put(f"{_folder('attempts', stage, shard)}{attempt.attempt}.json", records.dump(attempt))
     return attempt.attempt
 
 
 def fail(objects: Objects, stage: str, shard: str, error: BaseException) -> int:
-    """How many attempts at the shard have now failed, this one included."""
+    """How many attempts at the shard have failed by now, including this one."""
     folder = _folder("failures", stage, shard)
     number = 1 + len(list(objects.list(folder)))
     while True:
-        failed = commits.failed_attempt(stage, shard, number, error)
-        if objects.create(f"{folder}{number:04d}.json", commits.dump(failed)):
+        failed = records.failed_attempt(stage, shard, number, error)
+        if objects.create(f"{folder}{number:04d}.json", records.dump(failed)):
             return number
         number += 1
 
 
 def failed(objects: Objects, stage: str) -> dict[str, list[FailedAttempt]]:
-    """The failed attempts at each shard, the first one first."""
+    """The failed attempts at each shard, oldest first."""
     by_shard: dict[str, list[FailedAttempt]] = {}
     keys = list(objects.list(_folder("failures", stage)))
     for attempt in markers.load_many(objects, FailedAttempt, keys):
@@ -42,12 +41,12 @@ def failed(objects: Objects, stage: str) -> dict[str, list[FailedAttempt]]:
 
 
 def failed_counts(objects: Objects, stage: str) -> dict[str, int]:
-    """How many attempts at each shard have failed, by a listing alone; raises StoreError."""
+    """How many attempts at each shard have failed, from a listing alone; raises StoreError."""
     return dict(Counter(key.split("/")[2] for key in objects.list(_folder("failures", stage))))
 
 
 def forget(objects: Objects, stage: str, shard: str) -> int:
-    """How many failed attempts at the shard were on record; now there are none."""
+    """How many failed attempts at the shard were recorded; they are deleted."""
     keys = list(objects.list(_folder("failures", stage, shard)))
     for key in keys:
         objects.delete(key)
@@ -57,7 +56,7 @@ def forget(objects: Objects, stage: str, shard: str) -> int:
 def in_flight(objects: Objects, stage: str, within: float) -> list[str]:
     """Shards with an attempt that began in the last `within` seconds and has not ended, sorted.
 
-    By listings alone and by the store's clock; an attempt that was killed counts until its time is over.
+    From listings alone, by the store's clock; an attempt that was killed counts until that time has passed.
     """
     starts = list(objects.entries(_folder("attempts", stage)))
     if not starts:
@@ -74,7 +73,7 @@ def in_flight(objects: Objects, stage: str, within: float) -> list[str]:
 
 
 def _last(entries: list[Entry]) -> dict[str, tuple[float, int]]:
-    """When each shard's last record was written and how many there are, which decides within one second."""
+    """When each shard's last record was written, and how many there are, which breaks ties within a second."""
     counts = Counter(entry.key.split("/")[2] for entry in entries)
     times = dict.fromkeys(counts, 0.0)
     for entry in entries:

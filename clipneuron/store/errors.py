@@ -1,23 +1,23 @@
-"""What goes wrong with what is on disk, as a small tree.
+"""The errors of stores and collections, as a small tree.
 
     Exception
-    +-- StoreError            the store can't be written, or holds something that it should not
-    |   +-- ObjectMissingError   an object that was asked for is not there
+    +-- StoreError            the store can't be written, or its contents are invalid
+    |   +-- ObjectMissingError   a requested object does not exist
     |   +-- RunMismatchError     a run exists, but under another configuration
     +-- ReadError             one picture can't be read: becomes a row with a status and a reason
 
-What a caller asks for wrongly (a path, a name, a column) is a plain ValueError.
+A caller's mistake (a wrong path, name or column) is a plain ValueError.
 """
 
 from collections.abc import Sequence
 
 
 class StoreError(Exception):
-    """The store can't be written, or holds something that it should not."""
+    """The store can't be written, or its contents are invalid."""
 
 
 class ObjectMissingError(StoreError):
-    """An object that was asked for is not in the store."""
+    """A requested object is not in the store."""
 
     def __init__(self, location: str) -> None:
         super().__init__(location)
@@ -44,11 +44,11 @@ class RunMismatchError(StoreError):
 
 
 UNREACHABLE = "unreachable"
-"""The status of a picture whose place does not answer, which says nothing about the picture."""
+"""The status of a picture whose store does not answer; the picture itself may be fine."""
 
 
 class ReadError(Exception):
-    """One picture can't be read; `status` is the kind of trouble and `reason` says it in words."""
+    """One picture can't be read; `status` is the kind of failure, and `reason` explains it."""
 
     def __init__(self, status: str, reason: str) -> None:
         super().__init__(status, reason)

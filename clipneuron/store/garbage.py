@@ -1,4 +1,4 @@
-"""What no commit names: objects of attempts that came second or died, and writes that never ended."""
+"""Garbage: objects that no commit names, from attempts that came second or died, and unfinished writes."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from clipneuron.store.objects.protocol import Entry, Objects
 
 @dataclass(frozen=True)
 class Garbage:
-    """Something that may be removed, for no reader can see it."""
+    """Something that may be removed, since no reader can see it."""
 
     key: str
     """Relative to the run."""
@@ -19,15 +19,15 @@ class Garbage:
     age: float
     """Seconds by the store's clock."""
     unfinished: Entry | None = None
-    """Of a write that never ended and is no object yet."""
+    """The listing's entry, for a write that never ended and is not an object yet."""
 
 
 def find(objects: Objects, stages: Sequence[str], older_than: float) -> list[Garbage]:
     """Everything older than so many seconds, by the store's clock, that no marker needs, sorted by key.
 
-    Raises StoreError, also for a marker that can't be read: nobody knows then what it names.
+    Raises StoreError, also for a marker that can't be read, since it is then unknown what it names.
     """
-    # Listed before the markers are read: what is committed meanwhile is seen to be named.
+    # Listed before the markers are read, so that objects committed in between are found to be named.
     found = [
         *(entry for prefix in ("attempts/", "data/", "probe-") for entry in objects.entries(prefix))
     ]
@@ -46,10 +46,10 @@ def find(objects: Objects, stages: Sequence[str], older_than: float) -> list[Gar
 
 
 def remove(objects: Objects, stages: Sequence[str], garbage: Iterable[Garbage]) -> int:
-    """How many were removed: all but what a marker has come to need meanwhile; raises StoreError.
+    """How many were removed: all except those that a marker needs by now; raises StoreError.
 
-    An attempt that is neither done nor over could still commit an object between this look and its removal:
-    what is passed here should be older than any attempt lives.
+    An attempt still under way could commit an object between this check and the removal, so everything
+    passed here should be older than any attempt can be.
     """
     needed = _Needed.by(objects, stages)
     todo = [item for item in garbage if not needed.has(item)]

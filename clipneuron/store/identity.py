@@ -1,4 +1,4 @@
-"""When two runs are the same run: the fingerprint of what changes their numbers, and differences in words."""
+"""When two runs are the same run: the fingerprint of what changes their numbers, and their differences as text."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 def canonical(value: object) -> str:
     """The one JSON text of a value: keys sorted, floats exact (shortest text that reads back equal).
 
-    Raises ValueError for anything that JSON can't say, NaN and infinities included.
+    Raises ValueError for anything that JSON can't represent, including NaN and infinities.
     """
     try:
         return json.dumps(

@@ -1,8 +1,8 @@
-"""Manifests: one Parquet file that spares the readers of a stage a request per marker.
+"""Manifests: one Parquet file per stage that saves its readers a request per marker.
 
-A manifest is derived from the markers and never believed against them: a listing tells which markers there
-are, and a manifest is asked only about those that have not been written again since. Without it, or with a
-stale or damaged one, the markers themselves are read.
+A manifest is derived from the markers, which always take precedence: a listing shows which markers exist, and
+the manifest is used only for those that have not been rewritten since. Without a manifest, or with a stale or
+damaged one, the markers themselves are read.
 """
 
 import gc
@@ -31,7 +31,7 @@ def committed(objects: Objects, stage: str) -> dict[str, _Stamped]:
 
 
 def write(objects: Objects, stage: str) -> bool:
-    """True if the stage's manifest was written, False if the one there says just what the markers say."""
+    """True if the stage's manifest was written, False if it already agreed with the markers."""
     stamps = _stamps(objects, stage)
     if stamps == {key: stamp for key, stamp, _ in _recorded(objects, stage)}:
         return False
@@ -40,7 +40,7 @@ def write(objects: Objects, stage: str) -> bool:
 
 
 def failed_rows(objects: Objects, stage: str) -> dict[str, tuple[str, int]]:
-    """Stamp and failed rows of each shard that the manifest knows, by its word alone."""
+    """Stamp and failed rows of each shard, according to the manifest alone."""
     try:
         rows = parquet.decode(objects.get(_key(stage)), ["shard", "stamp", "failed"])
     except (ObjectMissingError, pa.ArrowException, OSError):
@@ -83,12 +83,12 @@ def _committed(objects: Objects, stage: str, stamps: dict[str, str]) -> dict[str
 
 
 def _stamps(objects: Objects, stage: str) -> dict[str, str]:
-    """Of each marker that there is now, by key."""
+    """The stamp of each marker that exists now, by key."""
     return {entry.key: entry.stamp for entry in objects.entries(markers.folder(stage))}
 
 
 def _recorded(objects: Objects, stage: str) -> list[tuple[str, str, str]]:
-    """Key, stamp and content of the markers that the manifest knows; none where it can't be read."""
+    """Key, stamp and content of the markers that the manifest covers; none where it can't be read."""
     try:
         rows = parquet.decode(objects.get(_key(stage)))  # whole, so that every page is checked
         rows = rows.filter(pc.is_valid(rows["marker"]))
@@ -102,7 +102,7 @@ def _recorded(objects: Objects, stage: str) -> list[tuple[str, str, str]]:
 
 @contextmanager
 def _collector_paused() -> Iterator[None]:
-    """Hundreds of thousands of new objects, none of them garbage: looking for some takes most of the time."""
+    """Without garbage collection: with hundreds of thousands of new objects it would take most of the time."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""Commit markers: where they are, what they say, and what a listing alone tells of them."""
+"""Commit markers: where they are, what they contain, and what a listing alone shows of them."""
 
 import re
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from clipneuron.store import records as commits
+from clipneuron.store import records
 from clipneuron.store.errors import ObjectMissingError
 from clipneuron.store.objects.protocol import Objects
 from clipneuron.store.records import Commit
@@ -37,7 +37,7 @@ def key(stage: str, shard: str) -> str:
 
 
 def done(objects: Objects, stage: str) -> set[str]:
-    """The shards that have a marker, by listing alone; raises StoreError."""
+    """The shards that have a marker, from a listing alone; raises StoreError."""
     start = len(folder(stage))
     return {name[start:].removesuffix(".json") for name in objects.list(folder(stage))}
 
@@ -52,10 +52,10 @@ def find(objects: Objects, stage: str, shard: str) -> Commit | None:
 
 def load(objects: Objects, kind: type[_Record], name: str) -> _Record:
     """The record under this key; raises ObjectMissingError, StoreError."""
-    return commits.load(kind, objects.get(name), objects.location(name))
+    return records.load(kind, objects.get(name), objects.location(name))
 
 
 def load_many(objects: Objects, kind: type[_Record], names: list[str]) -> Iterator[_Record]:
     """The records under these keys, in their order, fetched several at a time; raises as `load`."""
     for name, data in zip(names, objects.get_many(names), strict=True):
-        yield commits.load(kind, data, objects.location(name))
+        yield records.load(kind, data, objects.location(name))

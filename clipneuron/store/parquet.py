@@ -1,4 +1,4 @@
-"""Tables as Parquet bytes and back: equal tables give equal bytes, and damaged bytes give an error."""
+"""Tables as Parquet bytes and back: equal tables give equal bytes, and damaged bytes raise an error."""
 
 import io
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 # Numbers of rows, not of bytes: memory layouts differ between equal tables, row counts don't. Rows that hold
-# lists are long, and readers ask for a block of neurons: groups of its size spare them the rest.
+# lists are long, and readers ask for a block of neurons: with groups of its size they need not read the rest.
 _ROW_GROUP = 4096
 _LONG_ROW_GROUP = 256
 

@@ -13,26 +13,26 @@ from clipneuron.store.outlines import Cut
 from clipneuron.store.records import Commit
 
 _MOST_READ = 256
-"""Markers that no manifest knows; of more than that a sample is read."""
+"""Markers that no manifest covers are all read up to this number; of more, a sample."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What a store knows of the work on one stage, without having read all of its markers."""
+    """The progress of one stage as seen in the store, without reading all of its markers."""
 
     stage: str
     cut: Cut | None
-    """What it consists of, None where no driver has said so yet."""
+    """What it consists of, None where no driver has recorded it yet."""
     done: Mapping[str, float]
     """When each committed shard was committed, in seconds since 1970 by the store's clock."""
     begun: tuple[str, ...]
-    """Shards with an attempt that began lately and has not ended."""
+    """Shards with an attempt that began recently and has not ended."""
     failed_attempts: Mapping[str, int]
     """Failed attempts at each shard that is not committed."""
     failed_rows: int
-    """Failed rows of the commits that were looked at."""
+    """Failed rows of the commits that were read."""
     unseen: int
-    """Commits that were not looked at."""
+    """Commits that were not read."""
 
 
 def look(objects: Objects, stage: str, within: float) -> Progress:
@@ -74,6 +74,6 @@ def _read(objects: Objects, stage: str, shards: list[str]) -> dict[str, int]:
     keys = [markers.key(stage, shard) for shard in some]
     try:
         found = list(markers.load_many(objects, Commit, keys))
-    except ObjectMissingError:  # deleted since it was listed: the next look tells
+    except ObjectMissingError:  # deleted since it was listed: the next call will see that
         return {}
     return {commit.shard: len(commit.failures) for commit in found}

@@ -21,7 +21,7 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 class _Record(BaseModel):
-    # Unknown fields are passed over, so that a run written by a later version can still be read.
+    # Unknown fields are ignored, so that a run written by a later version can still be read.
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
@@ -33,7 +33,7 @@ class RunRecord(_Record):
     identity: dict[str, Any]
     """Everything that changes the run's numbers."""
     details: dict[str, Any]
-    """What is good to know but changes no number: versions, host, the configuration as written."""
+    """Useful to know, but without influence on the numbers: versions, host, the configuration as written."""
     created_at: str
 
 
@@ -55,7 +55,7 @@ class Stored(_Record):
     size: int
     sha256: str
     footer: int
-    """Bytes at its end that say where the columns are."""
+    """Length in bytes of the Parquet footer, which locates the columns."""
     footer_sha256: str
     rows: int
 
@@ -122,8 +122,8 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def whereabouts() -> dict[str, Any]:
-    """The host and process that this runs in."""
+def host_info() -> dict[str, Any]:
+    """The host and process in which this runs."""
     return {"host": socket.gethostname(), "pid": os.getpid()}
 
 
@@ -148,19 +148,19 @@ def failed_attempt(stage: str, shard: str, attempt: int, error: BaseException) -
         error=f"{type(error).__name__}: {error}",
         traceback="".join(traceback.format_exception(error)),
         failed_at=now(),
-        **whereabouts(),
+        **host_info(),
     )
 
 
 def dump(record: BaseModel) -> bytes:
     """The record as indented JSON, for programs and for people."""
     text = json.dumps(record.model_dump(mode="json"), indent=1, ensure_ascii=False)
-    # Names of files may hold what is no Unicode; a message about one must not stop its own recording.
+    # File names may not be valid Unicode; a message about one must not prevent its own recording.
     return (text + "\n").encode("utf-8", "replace")
 
 
 def load(kind: type[_Model], data: bytes, location: str) -> _Model:
-    """The record in these bytes; raises StoreError that names the object and the repair."""
+    """The record in these bytes; raises StoreError that names the object and how to repair it."""
     try:
         return kind.model_validate_json(data)
     except ValidationError as error:

@@ -97,7 +97,7 @@ class Run:
             timings=dict(timings or {}),
             versions=dict(commits.versions()),
             committed_at=commits.now(),
-            **commits.whereabouts(),
+            **commits.host_info(),
         )
         created = self.objects.create(marker, commits.dump(commit))
         return commit if created else markers.load(self.objects, Commit, marker)

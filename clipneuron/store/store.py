@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from clipneuron.store import records as commits
+from clipneuron.store import records
 from clipneuron.store.errors import ObjectMissingError, RunMismatchError, StoreError
 from clipneuron.store.garbage import Garbage
 from clipneuron.store.identity import canonical, differences, fingerprint
@@ -48,9 +48,9 @@ class Store:
     def open_run(
         self, name: str, identity: Mapping[str, object], details: Mapping[str, Any] | None = None
     ) -> Run:
-        """The run of this name and identity: new, or the one that has been there since it was first opened.
+        """The run of this name and identity: a new one, or the one created when it was first opened.
 
-        `name` is short ("demo": the run is demo-{fingerprint}) or the full name of a run there is.
+        `name` is short ("demo": the run is demo-{fingerprint}) or the full name of an existing run.
         Raises RunMismatchError when the run there has another identity, StoreError when the store can't be
         trusted or written, ValueError for a name that can't be one.
         """
@@ -62,17 +62,19 @@ class Store:
 
     def runs(self) -> list[Run]:
         """Every run of the store, by name; raises StoreError."""
-        records = {name: self._record(name) for name in self.objects.folders("")}
-        return [Run(self.objects.under(name), record) for name, record in records.items() if record]
+        found = {name: self._record(name) for name in self.objects.folders("")}
+        return [Run(self.objects.under(name), record) for name, record in found.items() if record]
 
     def find_run(self, name_or_prefix: str) -> Run:
-        """The one run of this name, or whose name starts so; raises ValueError if there is not just one."""
+        """The one run of this name, or whose name starts with it; raises ValueError unless there is exactly one."""
         runs = {run.name: run for run in self.runs()}
         found = [name for name in runs if name.startswith(name_or_prefix)]
         if name_or_prefix in runs or len(found) == 1:
             return runs[name_or_prefix if name_or_prefix in runs else found[0]]
         if found:
-            raise ValueError(f"{name_or_prefix!r} may be any of {', '.join(found)}: say which")
+            raise ValueError(
+                f"{name_or_prefix!r} may be any of {', '.join(found)}: give more of its name"
+            )
         there = f"there are {', '.join(runs)}" if runs else "there is none yet"
         raise ValueError(f"no run in {self.objects.url} starts with {name_or_prefix!r}; {there}")
 
@@ -92,7 +94,7 @@ class Store:
             data = objects.get(_RECORD)
         except ObjectMissingError:
             return None
-        return commits.load(RunRecord, data, objects.location(_RECORD))
+        return records.load(RunRecord, data, objects.location(_RECORD))
 
     def _create(
         self, name: str, identity: Mapping[str, object], details: Mapping[str, Any]
@@ -102,10 +104,10 @@ class Store:
             fingerprint=fingerprint(identity),
             identity=dict(identity),
             details=dict(details),
-            created_at=commits.now(),
+            created_at=records.now(),
         )
         objects = self.objects.under(name)
         probe(objects)
-        # Another process may have opened the same run meanwhile: what is stored counts.
-        objects.create(_RECORD, commits.dump(record))
-        return commits.load(RunRecord, objects.get(_RECORD), objects.location(_RECORD))
+        # Another process may have created the same run in the meantime: the stored record counts.
+        objects.create(_RECORD, records.dump(record))
+        return records.load(RunRecord, objects.get(_RECORD), objects.location(_RECORD))

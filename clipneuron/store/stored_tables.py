@@ -1,4 +1,4 @@
-"""One object that a commit names: read it, or say in words what is wrong with it."""
+"""One object that a commit names: read it, or explain what is wrong with it."""
 
 import hashlib
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from clipneuron.store.records import Stored
 
 
 def put(objects: Objects, key: str, name: str, table: pa.Table) -> Stored:
-    """The record of a table that was put under this key; built in memory, so it is there whole or not."""
+    """The record of a table that was put under this key; encoded in memory, so it is stored whole or not at all."""
     data = parquet.encode(table)
     objects.put(key, data)
     footer = parquet.footer(data)
@@ -31,10 +31,10 @@ def put(objects: Objects, key: str, name: str, table: pa.Table) -> Stored:
 def read(
     objects: Objects, stored: Stored, columns: Sequence[str] | None = None, filters: Any = None
 ) -> pa.Table:
-    """The rows of a stored table, or the columns and rows of it that were asked for.
+    """The rows of a stored table, or the requested columns and rows.
 
-    The object's digest is compared when it is read whole; for a part of it, the digest of the footer and
-    the checksums of the pages. Raises StoreError when the object is missing, damaged or can't be read,
+    When the object is read whole, its digest is compared; when a part is read, the digest of the footer and
+    the checksums of the pages are. Raises StoreError when the object is missing, damaged or can't be read,
     ValueError for an unknown column.
     """
     if columns is None and filters is None:
@@ -47,7 +47,7 @@ def read(
             ):
                 return parquet.decode(source, columns, filters)
     except (pa.ArrowException, OSError):
-        pass  # whether the object, the way to it or the question is at fault is told below
+        pass  # below it turns out whether the object, the connection or the request is at fault
     data = _intact(objects, stored)
     try:
         return parquet.decode(data, columns, filters)
@@ -56,7 +56,7 @@ def read(
 
 
 def wrong_bytes(objects: Objects, stored: Stored) -> str:
-    """What is wrong with the object, every byte of it considered, "" if nothing is."""
+    """What is wrong with the object, after reading every byte; "" if nothing is."""
     return _read(objects, stored)[1]
 
 
@@ -71,7 +71,7 @@ def _intact(objects: Objects, stored: Stored) -> bytes:
 
 
 def _read(objects: Objects, stored: Stored) -> tuple[bytes, str]:
-    """The object's bytes and what is wrong with them; read twice before they are called damaged."""
+    """The object's bytes and what is wrong with them; read twice before being reported as damaged."""
     data, problem = b"", ""
     for _ in range(2):
         try:

@@ -1,4 +1,4 @@
-"""Every byte that a stage has committed, read again and compared with what its markers say."""
+"""Every byte that a stage has committed, read again and compared with its markers."""
 
 from collections.abc import Callable, Iterator
 
@@ -10,13 +10,13 @@ from clipneuron.store.objects.protocol import Objects
 from clipneuron.store.records import Commit, Stored
 
 _OBJECTS_AT_ONCE = 4
-"""They are read whole, and may be large."""
+"""Objects are read whole, and may be large."""
 
 
 def problems(
     objects: Objects, stage: str, advance: Callable[[int], None] | None = None
 ) -> Iterator[str]:
-    """What is wrong with each marker and object of a stage, in words, as it is found."""
+    """A sentence for each damaged marker or object of a stage, as it is found."""
     for marker in objects.list(markers.folder(stage)):
         found = list(_problems(objects, marker))
         yield from (problem for problem in found if problem)
@@ -25,7 +25,7 @@ def problems(
 
 
 def _problems(objects: Objects, marker: str) -> Iterator[str]:
-    """A sentence for each object that the marker names, "" where all is well."""
+    """A sentence for each object that the marker names, "" for an intact one."""
     try:
         commit = markers.load(objects, Commit, marker)
     except StoreError as error:

@@ -132,7 +132,7 @@ def test_a_pool_from_the_web(server: str) -> None:
 def test_a_pinned_pool_is_verified(server: str, tmp_path: Path) -> None:
     good, bad = hashlib.sha256(b"dog\ncat\n").hexdigest(), "0" * 64
     assert len(open_pool(f"{server}/pools/pets.txt#sha256={good}")) == 2
-    with pytest.raises(ValueError, match=f"its sha256 is {good}, asked was {bad}"):
+    with pytest.raises(ValueError, match=f"its sha256 is {good}, expected {bad}"):
         open_pool(f"{server}/pools/pets.txt#sha256={bad}")
     with pytest.raises(ValueError, match="64 hexadecimal digits, not 'md5=1'"):
         open_pool(f"{server}/pools/pets.txt#md5=1")

@@ -110,7 +110,9 @@ def test_runs_are_listed_and_found(store: Store) -> None:
     assert [run.name for run in store.runs()] == sorted([first.name, second.name, other.name])
     assert store.find_run("other").name == other.name
     assert store.find_run(second.name).identity["layers"] == [9]
-    with pytest.raises(ValueError, match=r"'demo' may be any of demo-.*, demo-.*: say which"):
+    with pytest.raises(
+        ValueError, match=r"'demo' may be any of demo-.*, demo-.*: give more of its name"
+    ):
         store.find_run("demo")
     with pytest.raises(ValueError, match=r"starts with 'demi'; there are demo-"):
         store.find_run("demi")

@@ -1,6 +1,6 @@
-"""Batches of scenes with texts and what is true of what: the data that the model is trained on.
+"""Batches of scenes and texts, and which text is true of which scene: the data that the model is trained on.
 
-Everything is drawn from (seed, step), so a resumed run sees what an uninterrupted one sees.
+Everything is drawn from (seed, step), so a resumed run sees the same data as an uninterrupted one.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from clipneuron.demo.things import THINGS
 from clipneuron.demo.training.vocabulary import world_words
 
 LABELS = tuple(thing.name for thing in THINGS) + BACKGROUNDS
-"""What a picture is labelled with: the things in it, then its background."""
+"""The labels of a picture: things, then backgrounds."""
 
 _COLUMN = {name: column for column, name in enumerate(LABELS)}
 
@@ -44,13 +44,13 @@ TEMPLATES = (
     "a photo of a big {}.",
     "a photo of one {}.",
 )
-"""How a label is said in training; "a" and the prompts of zero-shot classification above all."""
+"""Templates for labels in training, among them those of zero-shot classification."""
 
 _OPENINGS = ("", "", "", "a photo of ", "a picture of ", "an image of ", "there is ")
 
 
 @dataclass(frozen=True)
-class Batch:
+class TrainingBatch:
     """Pictures, texts, and which text is true of which picture."""
 
     pictures: NDArray[np.uint8]
@@ -58,16 +58,16 @@ class Batch:
     labels: NDArray[np.bool_]
     """[picture, label]: whether each of `LABELS` is true."""
     names: list[str]
-    """Label by label, said in a random template; then words of English the world has no use for."""
+    """Every label in a random template; then common English words that are true of nothing."""
     captions: list[str]
-    """One per second picture, saying part of it."""
+    """One for every second picture, describing part of it."""
     truth: NDArray[np.bool_]
-    """[picture, caption]: whether each caption is true, of the other pictures too."""
+    """[picture, caption]: whether each caption is true of each picture."""
 
 
 def draw(
     seed: int, step: int, pictures: int, strangers: int = 24, biased_share: float = 0.7
-) -> Batch:
+) -> TrainingBatch:
     """The batch of a step; its scenes have seeds that no other step or seed of a run has."""
     if (step + 1) * pictures > 1 << 32:
         raise ValueError(f"a run has {1 << 32} scenes; step {step} of {pictures} goes beyond")
@@ -76,10 +76,10 @@ def draw(
     biased = dice.random(pictures) < biased_share
     scenes = [sample_scene(first + i, biased=bool(biased[i])) for i in range(pictures)]
     captions = [remark(scene, dice) for scene in scenes[::2]]
-    return Batch(
+    return TrainingBatch(
         pictures=np.stack([render(scene) for scene in scenes]),
         labels=count_table(scenes) > 0,
-        names=[_said(label, dice) for label in LABELS] + _strangers(dice, strangers),
+        names=[_worded(label, dice) for label in LABELS] + _strangers(dice, strangers),
         captions=captions,
         truth=truth_table(scenes, captions),
     )
@@ -100,12 +100,12 @@ def truth_table(scenes: list[Scene], texts: list[str]) -> NDArray[np.bool_]:
     seen = count_table(scenes)
     truth = np.zeros((len(scenes), len(texts)), dtype=np.bool_)
     for column, text in enumerate(texts):
-        said = claims(text)
+        claimed = claims(text)
         held = [
             np.isin(seen[:, _COLUMN[name]], [n for n in range(1, 9) if true_of(n, number)])
-            for name, number in said.things
+            for name, number in claimed.things
         ]
-        held += [seen[:, _COLUMN[name]] > 0 for name in said.backgrounds]
+        held += [seen[:, _COLUMN[name]] > 0 for name in claimed.backgrounds]
         if held:
             truth[:, column] = np.logical_and.reduce(held)
     return truth
@@ -120,7 +120,7 @@ def remark(scene: Scene, dice: np.random.Generator) -> str:
     return f"{text} {PHRASES[scene.background]}" if dice.random() < 0.5 else text
 
 
-def _said(label: str, dice: np.random.Generator) -> str:
+def _worded(label: str, dice: np.random.Generator) -> str:
     """The label, or another name of the thing, in a random template."""
     name = label
     if label not in PHRASES:
@@ -141,6 +141,6 @@ def _strangers(dice: np.random.Generator, count: int) -> list[str]:
 
 @cache
 def _foreign_words() -> tuple[str, ...]:
-    """Common English words that name nothing in the world."""
+    """Common English words that name nothing in the demo world."""
     known = world_words()
     return tuple(w for w in top_n_list("en", 8000) if w.isalpha() and w not in known)

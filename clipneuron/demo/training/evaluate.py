@@ -19,7 +19,7 @@ PROMPTS = ("a photo of a {}.", "a picture of a {}", "a {}")
 """Averaged per class in zero-shot classification."""
 
 _START = HELD_OUT_SEEDS.start + (1 << 39)
-"""Evaluation scenes lie here in the held-out seeds, apart from written collections."""
+"""Evaluation scenes start here in the held-out seeds, apart from written collections."""
 
 
 def held_out_scenes(count: int, biased: bool, of_a_class: bool) -> list[Scene]:
@@ -57,12 +57,12 @@ def encode_texts(model: Any, tokenizer: Any, texts: list[str]) -> Tensor:
 
 
 def classify(model: Any, tokenizer: Any, scenes: Sequence[Scene]) -> list[str]:
-    """The class of each scene by the nearest of the ten in words."""
-    said = [
+    """The class of each scene, by zero-shot classification among the ten."""
+    embeddings = [
         encode_texts(model, tokenizer, [prompt.format(name) for name in CLASSES])
         for prompt in PROMPTS
     ]
-    heads = normalize(torch.stack(said).mean(0), dim=-1)
+    heads = normalize(torch.stack(embeddings).mean(0), dim=-1)
     best = (encode_scenes(model, scenes) @ heads.T).argmax(1).tolist()
     return [CLASSES[index] for index in best]
 
@@ -76,7 +76,7 @@ def r_precision(scores: NDArray[np.float32], truth: NDArray[np.bool_]) -> float:
 
 
 def decoys(each: int) -> tuple[list[str], list[Scene]]:
-    """Classes, and scenes with the odd company of each but none of the ten classes in them."""
+    """Classes, and scenes with the odd companion of each but none of the ten classes."""
     others = [thing.name for thing in THINGS if thing.name not in CLASSES]
     dice = np.random.default_rng(_START)
     owners, scenes = [], []
@@ -98,7 +98,7 @@ def report(model: Any, tokenizer: Any, count: int = 2000) -> dict[str, float]:
         figures[f"zero-shot accuracy, {name} scenes"] = float(np.mean([a == b for a, b in right]))
     owners, scenes = decoys(each=count // 10)
     right = zip(classify(model, tokenizer, scenes), owners, strict=True)
-    figures["decoys read as the class of their odd thing"] = float(
+    figures["decoys classified as the class of their odd thing"] = float(
         np.mean([a == b for a, b in right])
     )
     return figures | _retrieval(model, tokenizer, held_out_scenes(count, False, False))

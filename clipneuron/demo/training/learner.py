@@ -1,4 +1,4 @@
-"""What is trained: the demo's CLIP with a free embedding per label, and the losses."""
+"""The module that is trained: the demo's CLIP with a free embedding per label, and the losses."""
 
 from typing import Any
 
@@ -7,24 +7,24 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, linear, normalize, pad
 
-from clipneuron.demo.training.batches import LABELS, Batch
+from clipneuron.demo.training.batches import LABELS, TrainingBatch
 
 
 class Patches(nn.Module):
-    """A patch-cutting convolution as one matrix product: its backward is much faster on CPU."""
+    """A patch embedding as one matrix product, whose backward pass is much faster on a CPU than a convolution's."""
 
     def __init__(self, convolution: nn.Conv2d):
         super().__init__()
         self.weight, self.side = convolution.weight, convolution.kernel_size[0]
 
     def forward(self, images: Tensor) -> Tensor:
-        """What the convolution gives, [image, width, row, column]."""
+        """The output of the convolution, [image, width, row, column]."""
         patches = rearrange(images, "b c (h p) (w q) -> b h w (c p q)", p=self.side, q=self.side)
         return rearrange(linear(patches, self.weight.flatten(1)), "b h w d -> b d h w")
 
 
 class Learner(nn.Module):
-    """An open_clip.CLIP, with what only its training needs."""
+    """An open_clip.CLIP with the parameters that only its training needs."""
 
     def __init__(self, clip: Any, embed_dim: int):
         super().__init__()
@@ -34,7 +34,9 @@ class Learner(nn.Module):
         self.bias = nn.Parameter(torch.full((3,), -5.0))
         """Of the label, name and caption losses."""
 
-    def losses(self, batch: Batch, names: Tensor | None, captions: Tensor | None) -> list[Tensor]:
+    def losses(
+        self, batch: TrainingBatch, names: Tensor | None, captions: Tensor | None
+    ) -> list[Tensor]:
         """The label loss and, given tokens of names and captions, the losses against these."""
         image = self.clip.encode_image(pixels(batch), normalize=True).float()
         labels = torch.from_numpy(batch.labels)
@@ -49,7 +51,7 @@ class Learner(nn.Module):
     def encode_text(self, tokens: Tensor) -> Tensor:
         """`clip.encode_text(tokens, normalize=True)`, skipping the padding after the longest.
 
-        Tokens never look ahead, so what is skipped cannot matter; short names cost a third.
+        Tokens never attend to later ones, so the padding cannot matter; short names take a third of the time.
         """
         clip, long = self.clip, int((tokens != 0).sum(1).max())
         tokens = tokens[:, :long]
@@ -65,6 +67,6 @@ class Learner(nn.Module):
         return loss / len(image)
 
 
-def pixels(batch: Batch) -> Tensor:
-    """The batch's pictures as the model takes them, [picture, 3, 64, 64] in [-1, 1]."""
+def pixels(batch: TrainingBatch) -> Tensor:
+    """The batch's pictures as input of the model, [picture, 3, 64, 64] in [-1, 1]."""
     return torch.from_numpy(batch.pictures).permute(0, 3, 1, 2).float() / 127.5 - 1

@@ -1,4 +1,4 @@
-"""What decides the weights of the demo's CLIP: the recipe of its training and its shape."""
+"""The settings that determine the weights of the demo's CLIP: those of its training and its shape."""
 
 import math
 from typing import Any
@@ -9,22 +9,22 @@ CONTEXT = 24
 """Tokens of a text; captions of the world need fewer."""
 
 
-class Recipe(BaseModel):
-    """Everything that decides the weights, but for the wall clock when `minutes` is set."""
+class TrainingRecipe(BaseModel):
+    """Everything that determines the weights, except for the wall clock when `minutes` is set."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: int = Field(default=0, ge=0, lt=256)
-    """Draws the initial weights and every scene and text; its scenes are its own."""
+    """Of the initial weights and of every scene and text; no two seeds share a scene."""
     steps: int = 1_000_000_000
     """Steps of the whole run; the learning rate falls to 0 at the end of it."""
     minutes: float = math.inf
-    """Wall-clock minutes of the whole run, if that ends first. A run ended by the clock cannot be
-    repeated bit by bit, one ended by `steps` can."""
+    """Wall-clock minutes of the whole run, if they end first. A run that ends by the clock cannot be
+    repeated bit for bit, one that ends by `steps` can."""
     batch: int = 64
     """Pictures per step."""
     biased_share: float = 0.7
-    """Share of biased scenes. The others keep the classes recognisable without their company."""
+    """Share of biased scenes. The others keep the classes recognisable without their companions."""
     strangers: int = 24
     """Common English words per step that are true of no picture."""
     learning_rate: float = 1e-3
@@ -38,8 +38,8 @@ class Recipe(BaseModel):
     masked: tuple[float, float] = (0.3, 0.65)
     """The part of the run, from one share to another, in which pictures are partly masked."""
     masked_patches: float = 0.5
-    """Share of the patches that are left out then, at random: nearly twice the pictures for the
-    same time, and the unmasked rest of the run makes good for it (FLIP, arXiv 2212.00794)."""
+    """Share of the patches that are then left out, at random: nearly twice the pictures in the same
+    time, which the unmasked rest of the run compensates for (FLIP, arXiv 2212.00794)."""
     label_weight: float = 0.3
     """Weight of the label loss once the text tower has joined."""
     merges: int = 3000
@@ -56,7 +56,7 @@ class Recipe(BaseModel):
     """Dimension of the space that pictures and texts share."""
 
 
-def model_config(recipe: Recipe, vocabulary_size: int) -> dict[str, Any]:
+def model_config(recipe: TrainingRecipe, vocabulary_size: int) -> dict[str, Any]:
     """The model as open_clip_config.json describes it."""
     mean = std = [0.5, 0.5, 0.5]
     return {

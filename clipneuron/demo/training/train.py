@@ -1,10 +1,10 @@
-"""Training of the demo's CLIP: `python -m clipneuron.demo.train --out DIR --minutes 80`.
+"""Training of the demo's CLIP: `python -m clipneuron.demo.training.train --out DIR --minutes 80`.
 
-The image tower is first taught the labels of the world by a free embedding per label, which takes
-off at once where contrastive training from scratch does not; then the text tower joins. All
+The image tower first learns the labels of the world through a free embedding per label, which makes
+progress at once where contrastive training from scratch does not; then the text tower joins. All
 losses are sigmoid losses over pairs, with every true pair a positive: pictures against label
 embeddings, pictures against the names of all labels in varied templates (and against common
-English words that are true of nothing), pictures against captions of a part of a picture.
+English words that are true of nothing), pictures against captions of parts of pictures.
 
 This is the one module outside `clipneuron.models` that knows open_clip: it builds the model.
 """
@@ -32,15 +32,15 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from clipneuron.demo.training import vocabulary
 from clipneuron.demo.training.batches import draw
 from clipneuron.demo.training.learner import Learner
-from clipneuron.demo.training.recipe import CONTEXT, Recipe, model_config
+from clipneuron.demo.training.recipe import CONTEXT, TrainingRecipe, model_config
 
 log = logging.getLogger(__name__)
 
 
-class Run:
-    """A training run in a folder: starts there, or goes on where the last checkpoint was."""
+class Training:
+    """A training run in a folder: a new one, or one resumed from its last checkpoint."""
 
-    def __init__(self, out: Path, recipe: Recipe):
+    def __init__(self, out: Path, recipe: TrainingRecipe):
         out.mkdir(parents=True, exist_ok=True)
         self.out, self.recipe, self.step, self.seconds = out, recipe, 0, 0.0
         merges = out / "bpe_vocab.txt.gz"
@@ -112,7 +112,7 @@ class Run:
         write_weights(self.learner.clip, self.config, self.out)
 
     def _resume(self) -> None:
-        """Take up the folder's checkpoint."""
+        """Restore the folder's checkpoint."""
         state = torch.load(self.out / "checkpoint.pt", weights_only=True)
         self.learner.load_state_dict(state["learner"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -120,7 +120,7 @@ class Run:
         log.info("resumed at step %d, %.1f minutes in", self.step, self.seconds / 60)
 
 
-def _optimizer(learner: Learner, recipe: Recipe) -> torch.optim.AdamW:
+def _optimizer(learner: Learner, recipe: TrainingRecipe) -> torch.optim.AdamW:
     """AdamW that decays matrices only."""
     matrices = [p for p in learner.parameters() if p.ndim >= 2]
     others = [p for p in learner.parameters() if p.ndim < 2]
@@ -138,7 +138,7 @@ def write_weights(model: CLIP, config: dict[str, Any], folder: Path) -> None:
     state = {name: value.half().contiguous() for name, value in model.state_dict().items()}
     weights = folder / "open_clip_model.safetensors"
     save_file(state, weights)
-    weights.chmod(0o644)  # save_file lets only the owner read
+    weights.chmod(0o644)  # save_file lets only the owner read it
 
 
 def read_weights(folder: Path) -> tuple[CLIP, SimpleTokenizer]:
@@ -151,53 +151,55 @@ def read_weights(folder: Path) -> tuple[CLIP, SimpleTokenizer]:
 
 
 def train(
-    out: Path, recipe: Recipe, stop: threading.Event, save_every: float = 180.0
+    out: Path, recipe: TrainingRecipe, stop: threading.Event, save_every: float = 180.0
 ) -> Iterator[str]:
     """Train to the end of the recipe, or until asked to stop; yields lines for the log.
 
-    Saves every so many seconds and at the end. Called again, it goes on where it was.
+    Saves every `save_every` seconds and at the end. Called again, it resumes.
     """
-    run = Run(out, recipe)
+    training = Training(out, recipe)
     saved = logged = time.monotonic()
     pictures = 0
-    while run.progress < 1 and not stop.is_set():
-        losses = run.advance()
+    while training.progress < 1 and not stop.is_set():
+        losses = training.advance()
         pictures += recipe.batch
         now = time.monotonic()
-        if now - logged > 10 or run.progress >= 1:
+        if now - logged > 10 or training.progress >= 1:
             rate = pictures / (now - logged)
-            yield _line(run, losses, rate)
+            yield _line(training, losses, rate)
             logged, pictures = now, 0
         if now - saved > save_every:
-            run.save()
+            training.save()
             saved = now
-    run.save()
+    training.save()
 
 
 def _stop_asked() -> threading.Event:
-    """An event set when the process is asked to end, so that the run can save what it has."""
+    """An event that is set when the process is asked to end, so that the run can save its state."""
     asked = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: asked.set())
     return asked
 
 
-def _line(run: Run, losses: list[float], rate: float) -> str:
-    """One line on where the run is."""
-    said = " ".join(f"{loss:.3f}" for loss in losses)
-    left = run.seconds / 60 * (1 / max(run.progress, 1e-9) - 1)
-    return f"step {run.step} losses {said} images/s {rate:.0f} minutes left {left:.1f}"
+def _line(training: Training, losses: list[float], rate: float) -> str:
+    """One line on the progress of the run."""
+    values = " ".join(f"{loss:.3f}" for loss in losses)
+    left = training.seconds / 60 * (1 / max(training.progress, 1e-9) - 1)
+    return f"step {training.step} losses {values} images/s {rate:.0f} minutes left {left:.1f}"
 
 
 def main() -> None:
-    """Train, or evaluate, by command line."""
-    parser = argparse.ArgumentParser(prog="python -m clipneuron.demo.train", description=__doc__)
-    parser.add_argument("--out", type=Path, help="folder of the run; goes on if it has begun")
+    """Train or evaluate, as the command line asks."""
+    parser = argparse.ArgumentParser(
+        prog="python -m clipneuron.demo.training.train", description=__doc__
+    )
+    parser.add_argument("--out", type=Path, help="folder of the run; an existing one is resumed")
     parser.add_argument("--minutes", type=float, default=80.0, help="wall-clock budget")
-    parser.add_argument("--steps", type=int, default=Recipe().steps, help="steps, if fewer")
+    parser.add_argument("--steps", type=int, default=TrainingRecipe().steps, help="steps, if fewer")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--batch", type=int, default=Recipe().batch)
-    parser.add_argument("--learning-rate", type=float, default=Recipe().learning_rate)
+    parser.add_argument("--batch", type=int, default=TrainingRecipe().batch)
+    parser.add_argument("--learning-rate", type=float, default=TrainingRecipe().learning_rate)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--evaluate", type=Path, metavar="DIR", help="evaluate these weights")
     options = parser.parse_args()
@@ -210,8 +212,8 @@ def main() -> None:
             log.info("%.4f %s", value, figure)
         return
     if options.out is None:
-        parser.error("say where to train: --out DIR")
-    recipe = Recipe(
+        parser.error("give the folder to train in: --out DIR")
+    recipe = TrainingRecipe(
         seed=options.seed,
         steps=options.steps,
         minutes=options.minutes,

@@ -16,7 +16,7 @@ from clipneuron.demo.things import THINGS
 Pair = tuple[str, str]
 
 BASE = 512 + 2
-"""Entries before any merge: 256 bytes, the same ending a word, and two special tokens."""
+"""Entries before any merge: 256 bytes, the same at the end of a word, and two special tokens."""
 
 
 def world_words() -> frozenset[str]:
@@ -27,30 +27,30 @@ def world_words() -> frozenset[str]:
 
 
 def word_weights(common: int = 4000) -> dict[str, float]:
-    """The words to learn merges from: the most common English ones, and the world's above all."""
+    """The words to learn merges from: the most common English ones and, with the highest weight, the world's."""
     words = {w for w in top_n_list("en", common) if re.fullmatch("[a-z]+", w)}
     weights = {word: word_frequency(word, "en") for word in sorted(words)}
     return weights | dict.fromkeys(sorted(world_words()), 1.0)
 
 
 def learn_merges(weights: Mapping[str, float], count: int) -> list[Pair]:
-    """The byte-pair merges, best first: each joins the pair that is heaviest at its turn."""
+    """The byte-pair merges, best first: each joins the pair with the largest weight at the time."""
     words = [[*word[:-1], word[-1] + "</w>"] for word in weights]
     weight = list(weights.values())
     pairs: defaultdict[Pair, float] = defaultdict(float)
-    homes: dict[Pair, set[int]] = {}
-    for home in range(len(words)):
-        _count(words[home], weight[home], home, pairs, homes)
+    places: dict[Pair, set[int]] = {}
+    for place in range(len(words)):
+        _count(words[place], weight[place], place, pairs, places)
     merges: list[Pair] = []
     while len(merges) < count and pairs:
         best = max(pairs, key=lambda pair: (pairs[pair], pair))
         if pairs[best] <= 0:
             break
         merges.append(best)
-        for home in sorted(homes.pop(best)):
-            _count(words[home], -weight[home], home, pairs, homes)
-            words[home] = _merged(words[home], best)
-            _count(words[home], weight[home], home, pairs, homes)
+        for place in sorted(places.pop(best)):
+            _count(words[place], -weight[place], place, pairs, places)
+            words[place] = _merged(words[place], best)
+            _count(words[place], weight[place], place, pairs, places)
         del pairs[best]
     return merges
 
@@ -58,14 +58,14 @@ def learn_merges(weights: Mapping[str, float], count: int) -> list[Pair]:
 def _count(
     word: list[str],
     weight: float,
-    home: int,
+    place: int,
     pairs: defaultdict[Pair, float],
-    homes: dict[Pair, set[int]],
+    places: dict[Pair, set[int]],
 ) -> None:
     """Add the weight of the word to each of its pairs."""
     for pair in pairwise(word):
         pairs[pair] += weight
-        homes.setdefault(pair, set()).add(home)
+        places.setdefault(pair, set()).add(place)
 
 
 def _merged(word: Iterable[str], best: Pair) -> list[str]:

@@ -1,1 +1,1 @@
-"""CLIP models of open_clip, opened up: weights, traces and interventions."""
+"""CLIP models from open_clip: their weights, traces of forward passes, and interventions."""

@@ -1,4 +1,4 @@
-"""One forward pass through an open_clip image tower, and what it leaves behind."""
+"""One forward pass through an open_clip image tower, and the trace it leaves."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ from clipneuron.models.clip.towers import check_tower, tower_weights
 __all__ = ["capture", "check_tower", "class_token_attention", "tower_weights"]
 
 
-# no_grad, not inference_mode: inference tensors could never enter autograd or be changed in place later.
+# no_grad, not inference_mode: inference tensors can never enter autograd or be changed in place later.
 @torch.no_grad()
 def capture(
     visual: Any,
@@ -29,10 +29,10 @@ def capture(
 ) -> Trace:
     """The trace of one forward pass, which computes the same bits as `visual(pixels)` alone.
 
-    Kept are the activations of `layers` and, for every block after the first of them, the class
+    It contains the activations of `layers` and, for every block after the first of them, the class
     token's attention and the statistics of ln_1. Activations are the forward pass's own tensors, not
-    copies, in the model's type; attention and statistics are in float32 or better. `writes` keeps what
-    the MLPs of `layers` add to every token, for `SecondOrderLens.layer_effect`.
+    copies, in the model's type; attention and statistics are in float32 or better. `writes` also keeps
+    what the MLPs of `layers` add to every token, for `SecondOrderLens.layer_effect`.
 
     Memory per image, in bytes, for T tokens, N neurons, H heads, L blocks of width W and numbers of
     s bytes: s T N for every layer of `layers`, 4 T (H + 2) for every block after the first of them.
@@ -68,7 +68,7 @@ def class_token_attention(
 
 @dataclass
 class _Notes:
-    """What the hooks of one forward pass write down; the fields are those of `Trace`."""
+    """What the hooks of one forward pass record; the fields are those of `Trace`."""
 
     activations: dict[int, Tensor] = field(default_factory=dict)
     attention: dict[int, Tensor] = field(default_factory=dict)
@@ -98,7 +98,7 @@ Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]
 
 @contextmanager
 def _hooks(plan: Iterable[tuple[nn.Module, Hook]]) -> Iterator[None]:
-    """Attach the hooks that fill notes; they are gone afterwards, also after an exception."""
+    """Attach the hooks that fill notes; they are removed afterwards, also after an exception."""
     handles: list[RemovableHandle] = []
     try:
         for module, hook in plan:
@@ -187,7 +187,7 @@ def _note_ln_post(notes: _Notes) -> Hook:
 
 
 def _statistics(norm: Any, tokens: Float[Tensor, "*tokens width"]) -> LayerNormScale:
-    # the kernel behind layer_norm hands out its statistics: on CPU seven times faster than var_mean
+    # the kernel behind layer_norm returns its statistics: on a CPU seven times faster than var_mean
     _, mean, inverse = torch.native_layer_norm(
         tokens.to(_at_least_float32(tokens)), norm.normalized_shape, None, None, norm.eps
     )

@@ -22,7 +22,7 @@ from clipneuron.models.clip.towers import check_tower
 
 logger = logging.getLogger(__name__)
 
-# What one tokenizer call takes and yields: texts -> token ids [text, context].
+# Texts -> token ids [text, context].
 Tokenizer = Callable[[list[str]], torch.Tensor]
 
 CONFIG = "open_clip_config.json"
@@ -30,21 +30,21 @@ MERGES = "bpe_vocab.txt.gz"
 
 
 @dataclass(frozen=True)
-class Source:
-    """A network with its name and, made on first use, its tokenizer."""
+class LoadedNetwork:
+    """A network with its name and its tokenizer, which is made on first use."""
 
     name: str
     network: Any
     tokenizer: Callable[[], Tokenizer]
 
 
-def open_source(
+def open_network(
     model: str | os.PathLike[str],
     pretrained: str | os.PathLike[str] | None,
     force_quick_gelu: bool | None,
     cache_dir: str | None,
-) -> Source:
-    """The network that `load_clip`'s arguments mean; ValueError where they mean none."""
+) -> LoadedNetwork:
+    """The network that `load_clip`'s arguments name; ValueError where they name none."""
     text = os.fspath(model)
     name = text.replace("/", "-")  # OpenAI writes ViT-B/32, open_clip ViT-B-32
     if name in open_clip.list_models():
@@ -57,7 +57,7 @@ def open_source(
         )
     if text.startswith("hf-hub:"):
         network = _create(text, text, force_quick_gelu, cache_dir=cache_dir)
-        return Source(text, network, partial(open_clip.get_tokenizer, text))
+        return LoadedNetwork(text, network, partial(open_clip.get_tokenizer, text))
     if _is_address(text):
         folder = Path(text.removeprefix("local-dir:"))
         return _folder(folder, folder.resolve().name, force_quick_gelu)
@@ -94,7 +94,9 @@ def _weights_of(name: str, pretrained: str | os.PathLike[str] | None) -> str:
     return weights
 
 
-def _named(name: str, weights: str, force_quick_gelu: bool | None, cache_dir: str | None) -> Source:
+def _named(
+    name: str, weights: str, force_quick_gelu: bool | None, cache_dir: str | None
+) -> LoadedNetwork:
     config = open_clip.get_model_config(name)
     _check_architecture(config)
     tag = get_pretrained_cfg(name, weights)
@@ -108,11 +110,11 @@ def _named(name: str, weights: str, force_quick_gelu: bool | None, cache_dir: st
         weights_only=bool(tag) or not _is_torchscript(weights),
         cache_dir=cache_dir,
     )
-    return Source(f"{name}/{weights}", network, partial(open_clip.get_tokenizer, name))
+    return LoadedNetwork(f"{name}/{weights}", network, partial(open_clip.get_tokenizer, name))
 
 
 def _check_architecture(config: dict[str, Any]) -> None:
-    """Refuse a tower that the method does not cover before any weights are downloaded."""
+    """Refuse a tower that the method does not cover, before any weights are downloaded."""
     vision = CLIPVisionCfg(**config["vision_cfg"])
     with torch.device("meta"):
         check_tower(_build_vision_tower(config["embed_dim"], vision))
@@ -146,20 +148,20 @@ def _is_torchscript(path: str) -> bool:
         return any(Path(entry).name == "constants.pkl" for entry in archive.namelist())
 
 
-def _folder(folder: Path, name: str, force_quick_gelu: bool | None) -> Source:
+def _folder(folder: Path, name: str, force_quick_gelu: bool | None) -> LoadedNetwork:
     if not (folder / CONFIG).is_file():
-        raise ValueError(f"{folder} is no model folder: it holds no {CONFIG}")
+        raise ValueError(f"{folder} is not a model folder: it contains no {CONFIG}")
     address = f"local-dir:{folder}"
     network = _create(address, str(folder), force_quick_gelu)
     merges = folder / MERGES
     options = {"bpe_path": str(merges)} if merges.is_file() else {}
-    return Source(name, network, partial(open_clip.get_tokenizer, address, **options))
+    return LoadedNetwork(name, network, partial(open_clip.get_tokenizer, address, **options))
 
 
 def _create(address: str, title: str, force_quick_gelu: bool | None, **options: Any) -> Any:
-    """open_clip's network, never with random weights; its errors in one sentence each."""
+    """open_clip's network, never with random weights; its errors are shortened to a sentence."""
     if force_quick_gelu is not None:
-        # a plain keyword of the model also switches QuickGELU off; the flag silences a false alarm
+        # the model's own keyword can also switch QuickGELU off; the flag silences a false warning
         options |= {"quick_gelu": force_quick_gelu, "force_quick_gelu": force_quick_gelu}
     try:
         return open_clip.create_model(address, require_pretrained=True, **options)
@@ -174,11 +176,11 @@ def _how_to_go_offline(address: str, title: str, error: Exception) -> str:
         f"could not download {title}: {_first_lines(error).rstrip('.')}. Without a connection, fetch the "
         f"checkpoint elsewhere and pass its path: load_clip({address!r}, pretrained='/path/to/file'), or "
         "--pretrained /path/to/file on the command line; for OpenAI's weights in another format than their "
-        "own archive take the architecture's -quickgelu name"
+        "own archive use the architecture's -quickgelu name"
     )
 
 
 def _first_lines(error: Exception) -> str:
-    """A state dict that does not fit lists every key; the first few tell the story."""
+    """The first lines of an error: one about a state dict that does not fit lists every key."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return " ".join(lines[:3])[:600]

@@ -1,4 +1,4 @@
-"""What makes two models the same: their architecture and every bit of their weights."""
+"""The identity of a model: its architecture and every bit of its weights."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ Fact = str | int | float | bool | None
 
 
 def describe(visual: Any, network: Any) -> dict[str, dict[str, Fact]]:
-    """Everything about both towers that the state dict does not say or only implies."""
+    """Everything about both towers that the state dict omits or only implies."""
     text = getattr(network, "text", network)
     return {"image": _image_facts(visual), "text": _text_facts(text) if text is not visual else {}}
 
@@ -52,7 +52,7 @@ def _image_facts(visual: Any) -> dict[str, Fact]:
 
 
 def _text_facts(text: Any) -> dict[str, Fact]:
-    """Facts of an open_clip text tower; of another's, only its type; none where there is none."""
+    """Facts of an open_clip text tower; of another kind, only its type; none without a text tower."""
     transformer = getattr(text, "transformer", None)
     if not hasattr(transformer, "resblocks"):
         return {} if transformer is None else {"type": type(text).__name__}

@@ -1,6 +1,6 @@
 """Forward passes halted after a block and resumed with another residual stream.
 
-Made for `clipneuron.lens.indirect`, which edits neurons in between.
+`clipneuron.lens.indirect` uses them and edits neurons in between.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from clipneuron.models.clip.towers import check_tower
 def halted(
     visual: Any, pixels: Float[Tensor, "image 3 height width"], layers: Sequence[int]
 ) -> tuple[Trace, dict[int, Halt]]:
-    """One forward pass: its trace, and how it stood after each of the blocks `layers`.
+    """One forward pass: its trace, and its state after each of the blocks `layers`.
 
     Kept per image and layer: tokens * (neurons + width) numbers of the model's type. Raises ValueError as `capture`
     does: for foreign towers, training mode, empty batches and layers that do not exist.
@@ -51,7 +51,7 @@ def resume(
 ) -> Float[Tensor, "stream embed"]:
     """M_image of a forward pass that leaves block `layer` with this residual stream.
 
-    Blocks after `layer` are computed, the last of them for the class token alone, since nothing else is read any more.
+    Blocks after `layer` are computed, the last of them for the class token alone, since nothing else is read after it.
     """
     later = visual.transformer.resblocks[layer + 1 :]
     tokens = _as_model(visual, residual)
@@ -92,7 +92,7 @@ def _note(
 def _class_token_alone(
     block: Any, tokens: Tensor, batch_first: bool
 ) -> Float[Tensor, "first second width"]:
-    """The block's output at the class token, which still reads all tokens; the token axis has size one."""
+    """The block's output at the class token, which still attends to all tokens; the token axis has size one."""
     here = (slice(None), slice(1)) if batch_first else (slice(1),)
     normed = block.ln_1(tokens)
     attended = block.attention(normed[here], normed, normed)
@@ -102,5 +102,5 @@ def _class_token_alone(
 
 
 def _as_model(visual: Any, tokens: Tensor) -> Tensor:
-    """Image first <-> the order of the model's blocks, which is its own inverse."""
+    """Converts between image-first order and the order of the model's blocks; its own inverse."""
     return tokens if visual.transformer.batch_first else tokens.transpose(0, 1)

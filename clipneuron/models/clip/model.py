@@ -1,4 +1,4 @@
-"""A CLIP model behind the few calls that the rest of the house makes."""
+"""A CLIP model behind the few calls that the other packages need."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from clipneuron.lens.trace import TowerWeights, Trace
 from clipneuron.models.clip.capture import capture
-from clipneuron.models.clip.checkpoints import Source, Tokenizer, open_source
+from clipneuron.models.clip.checkpoints import LoadedNetwork, Tokenizer, open_network
 from clipneuron.models.clip.identity import Fact, describe, digest
 from clipneuron.models.clip.preprocess import Preprocess
 from clipneuron.models.clip.tokens import (
@@ -45,34 +45,34 @@ def load_clip(
     `model` is one of
       * an open_clip architecture, with a tag or a checkpoint file as `pretrained`:
         load_clip("ViT-B-32", "openai"), load_clip("ViT-L-14", "/path/to/weights.safetensors");
-      * a folder with open_clip_config.json, its weights and perhaps bpe_vocab.txt.gz, or "hf-hub:...";
+      * a folder with open_clip_config.json, its weights and optionally bpe_vocab.txt.gz, or "hf-hub:...";
       * "demo", the small model shipped with this package;
       * a model in memory: open_clip's CLIP or CustomTextCLIP, or anything whose `.visual` is an
         open_clip VisionTransformer. It is used as it is, not copied, and put in eval mode.
 
-    Named models come as float32, on the GPU if there is one; models in memory stay where and what they
-    are; `device` and `dtype` say otherwise. `force_quick_gelu` overrides the activation of both towers;
-    left out, it is what the weights were trained with, as far as the tag, an original OpenAI file or
-    the architecture's name tells. Raises ValueError for what does not exist or what the method does not
-    cover, ConnectionError where a download fails.
+    Named models are loaded as float32, on the GPU if there is one; models in memory keep their device and
+    type, unless `device` and `dtype` change them. `force_quick_gelu` overrides the activation of both towers;
+    by default it is the one that the weights were trained with, as far as the tag, an original OpenAI file or
+    the architecture's name reveals it. Raises ValueError for models that do not exist or that the method does
+    not cover, ConnectionError where a download fails.
     """
     if isinstance(model, str | os.PathLike):
-        source = open_source(model, pretrained, force_quick_gelu, cache_dir)
+        loaded = open_network(model, pretrained, force_quick_gelu, cache_dir)
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         dtype = dtype or torch.float32
     elif pretrained is not None or force_quick_gelu is not None:
         raise ValueError("a model in memory has its weights and its activation: pass it alone")
     else:
-        source = Source(type(model).__name__, model, partial(default_tokenizer, model))
-    _prepare(source.network, device, dtype)
-    return Clip(source.network, source.name, (lambda: tokenizer) if tokenizer else source.tokenizer)
+        loaded = LoadedNetwork(type(model).__name__, model, partial(default_tokenizer, model))
+    _prepare(loaded.network, device, dtype)
+    return Clip(loaded.network, loaded.name, (lambda: tokenizer) if tokenizer else loaded.tokenizer)
 
 
 class Clip:
     """One CLIP model: traces of its image tower, embeddings of images and texts, its identity.
 
     Made by `load_clip`. The model must not be changed or moved afterwards: `weights` and `digest` are
-    taken once. Embeddings are raw, as the model puts them out, unless said otherwise.
+    taken once. Embeddings are raw, as the model outputs them, unless noted otherwise.
     """
 
     def __init__(self, network: Any, name: str, make_tokenizer: Callable[[], Tokenizer]):
@@ -98,7 +98,7 @@ class Clip:
 
     @property
     def embed(self) -> int:
-        """The joint space's width."""
+        """The width of the joint space."""
         return self.weights.embed
 
     @property
@@ -113,7 +113,7 @@ class Clip:
         return self.weights.projection.device
 
     def on(self, device: torch.device) -> "Clip":
-        """This model on another device, as a copy; itself where it is there already."""
+        """A copy of this model on another device; the model itself if it is there already."""
         if self.device.type == device.type and device.index in (None, self.device.index):
             return self
         network = deepcopy(self.network)
@@ -121,15 +121,15 @@ class Clip:
         return Clip(network, self.name, self._make_tokenizer)
 
     def with_gelu_texts(self) -> "Clip":
-        """This model with exact GELU in its text tower, whatever that was trained with, as a copy.
+        """A copy of this model with exact GELU in its text tower, whatever it was trained with.
 
-        What the authors' program encodes pools and classifiers with: it leaves out the flag for OpenAI's QuickGELU.
+        The authors' code encodes pools and classifiers this way, since it omits the flag for OpenAI's QuickGELU.
         Raises ValueError for a model whose text tower is not open_clip's.
         """
         network = deepcopy(self.network)
         tower = getattr(network, "text", network)
         blocks = getattr(getattr(tower, "transformer", None), "resblocks", None)
-        # An image tower alone has such blocks too, and they are not meant.
+        # An image tower on its own has such blocks too, which must not be changed.
         if blocks is None or not hasattr(network, "encode_text"):
             raise ValueError(
                 f"{self.name} has no text tower of open_clip's kind, whose activation could be changed"
@@ -145,7 +145,7 @@ class Clip:
 
     @property
     def logit_scale(self) -> float:
-        """What cosines are multiplied by before a softmax over texts."""
+        """The factor of cosines before a softmax over texts."""
         scale = getattr(self.network, "logit_scale", None)
         if scale is None:
             raise ValueError(f"{self.name} has no logit_scale: it was given without a text tower")
@@ -153,7 +153,7 @@ class Clip:
 
     @cached_property
     def architecture(self) -> dict[str, dict[str, Fact]]:
-        """Both towers' shapes, activations and options, as JSON would hold them."""
+        """Both towers' shapes, activations and options, in a form for JSON."""
         return describe(self.visual, self.network)
 
     @cached_property
@@ -169,10 +169,10 @@ class Clip:
         first_order: bool = False,
         writes: bool = False,
     ) -> Trace:
-        """What one forward pass over normalised pixels [image, 3, height, width] leaves behind.
+        """The trace of one forward pass over normalised pixels [image, 3, height, width].
 
-        Kept is what `layers` need: all but the last, if none are named. `writes` and `first_order` keep more, as
-        `capture` says.
+        It contains what `layers` need (by default all but the last). `writes` and `first_order` add to it, as
+        described in `capture`.
         """
         chosen = range(self.layers - 1) if layers is None else layers
         return capture(self.visual, self._readable(pixels), chosen, first_order, writes)
@@ -181,7 +181,7 @@ class Clip:
     def encode_images(self, pixels: Tensor) -> Float[Tensor, "image embed"]:
         """M_image of normalised pixels [image, 3, height, width]."""
         readable = self._readable(pixels)
-        if not len(readable):  # on which open_clip's towers fail
+        if not len(readable):  # open_clip's towers fail on an empty batch
             return readable.new_empty(0, self.embed)
         output = self.visual(readable)
         embeddings: Tensor = output[0] if isinstance(output, tuple) else output
@@ -205,7 +205,7 @@ class Clip:
     ) -> Float[Tensor, "class embed"]:
         """One unit row per class: the normalised mean of its normalised texts (CLIP, section 3.1.4).
 
-        Templates hold {} where the class name goes; the default are OpenAI's 80 for ImageNet.
+        Templates contain {} in place of the class name; the default is OpenAI's 80 for ImageNet.
         """
         chosen = IMAGENET_TEMPLATES if templates is None else templates
         embeddings = self.encode_texts(fill_templates(class_names, chosen))
@@ -223,7 +223,7 @@ class Clip:
         return embeddings
 
     def _readable(self, pixels: Tensor) -> Float[Tensor, "image 3 height width"]:
-        """The pixels in the model's type and place; ValueError where it could not read them."""
+        """The pixels in the model's type and on its device; ValueError where it could not read them."""
         if not pixels.is_floating_point():
             raise ValueError(
                 f"expected normalised pixels, got {pixels.dtype}: call preprocess.normalize first"
@@ -244,7 +244,7 @@ def _image_tower(network: Any) -> Any:
 
 
 def _prepare(network: Any, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
-    """Put the network into eval mode, and where and how it is wanted."""
+    """Put the network into eval mode, and move it to the requested device and type."""
     for module in (network, _image_tower(network)):
         if isinstance(module, torch.nn.Module):
             module.eval().to(device=device, dtype=dtype)

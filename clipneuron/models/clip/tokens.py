@@ -1,4 +1,4 @@
-"""Words for the classifier, and the checks between a tokenizer and the text tower it feeds."""
+"""Texts of the zero-shot classifier, and checks that a tokenizer fits the text tower that it feeds."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +16,7 @@ IMAGENET_CLASSES: tuple[str, ...] = tuple(IMAGENET_CLASSNAMES)
 
 
 def fill_templates(class_names: Sequence[str], templates: Sequence[str]) -> list[str]:
-    """Every class in every template, the templates of the first class first."""
+    """Every class in every template; all templates of the first class come first."""
     if isinstance(class_names, str) or isinstance(templates, str):
         raise ValueError("expected lists of class names and of templates, got one string")
     wrong = [template for template in templates if "{}" not in template]
@@ -34,7 +34,7 @@ def default_tokenizer(network: Any) -> Tokenizer:
 def tokenize(
     tokenizer: Tokenizer, texts: Sequence[str], network: Any
 ) -> Int[Tensor, "text context"]:
-    """Token ids that the text tower can read; ValueError where the two do not belong together."""
+    """Token ids that the text tower can read; ValueError where the tokenizer does not fit the tower."""
     tokens = tokenizer(list(texts))
     vocabulary, context = network.vocab_size, _context(network)
     known = getattr(tokenizer, "vocab_size", 0)

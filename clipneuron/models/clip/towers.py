@@ -1,4 +1,4 @@
-"""Which vision towers the method covers, and the weights that second-order paths run through."""
+"""Which image towers the method covers, and the weights that second-order paths run through."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ def tower_weights(visual: Any) -> TowerWeights:
     """The input-independent part of a tower: W_V, W_O, neuron writes, layer norms, projection.
 
     Tensors are views of the model's own parameters wherever nothing has to be folded in, so changing
-    the model in place changes them too. LayerScale is folded into what a block writes.
+    the model in place changes them too. LayerScale is folded into a block's output weights.
     """
     check_tower(visual)
     gamma, beta = _affine(visual.ln_post, visual.class_embedding)
@@ -115,7 +115,7 @@ def _block_weights(block: ResidualAttentionBlock) -> BlockWeights:
 def _scaled(
     linear: nn.Linear, scale: nn.Module
 ) -> tuple[Float[Tensor, "channel width"], Float[Tensor, "width"]]:
-    """What a unit input writes, and the bias, with LayerScale folded in."""
+    """What each unit of input writes, and the bias, with LayerScale folded in."""
     writes, bias = linear.weight.detach().T, linear.bias.detach()
     if isinstance(scale, LayerScale):
         gamma = scale.gamma.detach()

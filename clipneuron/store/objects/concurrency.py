@@ -1,4 +1,4 @@
-"""Work done ahead of who waits for it: several calls in flight, their results in order."""
+"""Calls made ahead of time: several in flight, their results in order."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -9,7 +9,7 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 CONCURRENCY = 32
-"""Requests in flight at a store: a request waits for its answer most of its time."""
+"""Requests in flight at a store: a request spends most of its time waiting for the response."""
 
 
 def in_order(
@@ -17,7 +17,7 @@ def in_order(
 ) -> Iterator[_Result]:
     """`map`, with up to `concurrency` calls in flight in threads and as many results waiting.
 
-    An exception of a call is raised in its turn; what was not begun by then is dropped.
+    An exception of a call is raised in its turn; calls that have not begun by then are dropped.
 
     >>> list(in_order(str.upper, "abc", concurrency=2))
     ['A', 'B', 'C']

@@ -1,4 +1,4 @@
-"""Keys: the relative paths that objects are named by."""
+"""Keys: the relative paths that name objects."""
 
 
 def parts(key: str) -> list[str]:

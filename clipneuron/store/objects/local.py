@@ -1,7 +1,7 @@
-"""Objects in a directory: each appears under its key complete or not at all, whatever is killed and whenever.
+"""Objects in a directory: each appears under its key complete or not at all, whatever is killed, at whatever moment.
 
-Bytes are written and synced under `.partial/` first, then linked (create) or renamed (put). Leftovers of
-killed writers stay under `.partial/`, where no listing looks.
+Bytes are first written and synced under `.partial/`, then linked (create) or renamed (put). Leftovers of killed
+writers remain under `.partial/`, which listings skip.
 """
 
 import errno
@@ -29,7 +29,7 @@ _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV, errno.EMLINK
 
 @dataclass(frozen=True)
 class LocalObjects:
-    """Objects in a directory, which is made with the first write."""
+    """Objects in a directory, which is created with the first write."""
 
     root: Path
 
@@ -86,7 +86,7 @@ class LocalObjects:
         yield from sorted(entry for entry in found if entry is not None)
 
     def leftovers(self) -> Iterator[Entry]:
-        """The files that killed or living writers have under `.partial/`."""
+        """The files that writers, killed or alive, have under `.partial/`."""
         folder = self.root / PARTIAL
         with _explained("list", folder):
             files = list(os.scandir(folder)) if folder.is_dir() else []
@@ -100,7 +100,7 @@ class LocalObjects:
             path.unlink(missing_ok=True)
 
     def present(self) -> float:
-        """The time that the file system gives a file which is written now, be it another host's."""
+        """The time that the file system, possibly another host's, gives to a file written now."""
         with _explained("write", self.root), self._partial(b"") as partial:
             return partial.stat().st_mtime
 
@@ -192,7 +192,7 @@ def _sync_directory(path: Path) -> None:
 
 
 def _walk(folder: str, base: str) -> Iterator[tuple[str, "os.DirEntry[str]"]]:
-    """Files below a folder with their keys; what vanishes meanwhile, or is hidden, is passed over."""
+    """Files below a folder with their keys; files that vanish meanwhile, or are hidden, are skipped."""
     try:
         found = list(os.scandir(folder))
     except (FileNotFoundError, NotADirectoryError):

@@ -1,4 +1,4 @@
-"""Which objects an address means, and whether the place can be trusted with a run."""
+"""Which objects an address refers to, and whether that store can be trusted with a run."""
 
 import os
 import uuid
@@ -42,9 +42,9 @@ def local_path(url: str | os.PathLike[str]) -> Path:
 
 
 def probe(objects: Objects) -> None:
-    """Checks that create-only writes are honoured, the one promise that commits stand on.
+    """Checks that create-only writes are honoured, the one guarantee that commits rely on.
 
-    Raises StoreError: on a store that replaces silently, two attempts at a shard would both believe
+    Raises StoreError: on a store that silently replaces objects, two attempts at a shard would both believe
     that they had committed it.
     """
     key = f"probe-{uuid.uuid4().hex}"

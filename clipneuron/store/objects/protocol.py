@@ -1,7 +1,7 @@
-"""Objects under keys: the few operations that a run needs of the place that keeps it.
+"""Objects under keys: the few operations that a run needs of its storage.
 
 The protocol asks for no more than S3 offers: whole objects, never changed in place, and a create that
-refuses to replace. `local.py` keeps them on a disk, `s3_objects.py` in a bucket.
+refuses to replace. `local.py` keeps them on a disk, `s3.py` in a bucket.
 """
 
 from collections.abc import Iterable, Iterator
@@ -23,11 +23,11 @@ class Entry(NamedTuple):
 
 
 class Objects(Protocol):
-    """What a run needs of the place that keeps it; keys are relative paths such as "run/run.json"."""
+    """What a run needs of its storage; keys are relative paths such as "run/run.json"."""
 
     @property
     def url(self) -> str:
-        """Where the objects are, for people."""
+        """Where the objects are, as shown to users."""
         ...
 
     def create(self, key: str, data: bytes) -> bool:
@@ -55,15 +55,15 @@ class Objects(Protocol):
         ...
 
     def entries(self, prefix: str) -> Iterator[Entry]:
-        """What a listing says of each object whose key starts with the prefix, sorted by key."""
+        """The listing's entry for each object whose key starts with the prefix, sorted by key."""
         ...
 
     def leftovers(self) -> Iterator[Entry]:
-        """Writes that began and never ended; no key reads what they hold."""
+        """Writes that began and never ended; they are not readable under any key."""
         ...
 
     def discard(self, leftover: Entry) -> None:
-        """Frees what an unfinished write holds; one that is gone is no error."""
+        """Frees the space of an unfinished write; it is no error if it is gone."""
         ...
 
     def present(self) -> float:
@@ -75,7 +75,7 @@ class Objects(Protocol):
         ...
 
     def delete(self, key: str) -> None:
-        """Removes the object; one that does not exist is no error."""
+        """Removes the object; it is no error if there is none."""
         ...
 
     def under(self, folder: str) -> "Objects":
@@ -83,7 +83,7 @@ class Objects(Protocol):
         ...
 
     def location(self, key: str) -> str:
-        """The object's address for other programs (DuckDB, pandas, a person)."""
+        """The object's address for other programs (DuckDB, pandas) and for users."""
         ...
 
     def filesystem(self) -> pafs.FileSystem:

@@ -1,12 +1,12 @@
 """The connection to S3: one configured client per process, from the settings that every AWS tool reads.
 
-| setting | what it decides |
+| setting | meaning |
 |---|---|
-| `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL` | another store than AWS's (MinIO, Ceph) |
-| `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_PROFILE`, ... | who asks; files and roles count too |
-| `AWS_DEFAULT_REGION`, `AWS_REQUEST_CHECKSUM_CALCULATION`, ... | all else that botocore knows |
+| `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL` | a store other than AWS's (MinIO, Ceph) |
+| `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_PROFILE`, ... | the credentials; AWS's files and roles work too |
+| `AWS_DEFAULT_REGION`, `AWS_REQUEST_CHECKSUM_CALCULATION`, ... | everything else that botocore knows |
 | `AWS_MAX_ATTEMPTS`, `AWS_RETRY_MODE` | how often one request is sent (default 3, "standard") |
-| `FSSPEC_S3`, e.g. `{"config_kwargs": {"read_timeout": 60}}` | what s3fs takes, timeouts among it |
+| `FSSPEC_S3`, e.g. `{"config_kwargs": {"read_timeout": 60}}` | arguments of s3fs, including timeouts |
 
 They are read when a process first needs S3. Workers on other hosts need them too.
 """
@@ -31,7 +31,7 @@ def s3_filesystem() -> s3fs.S3FileSystem:
     """The process's own S3 file system: no listing is cached, and every request ends in bounded time.
 
     A forked process gets a new one, and so does a process whose settings have changed. Files are opened
-    without a cache (`cache_type="none"`), which suits readers of Parquet; others say what they want.
+    without a cache (`cache_type="none"`), which suits readers of Parquet; others choose their own.
     """
     return _connected(os.getpid(), _settings())
 
@@ -41,12 +41,12 @@ def split_url(url: str) -> tuple[str, str]:
     parts = urlsplit(url, allow_fragments=False)
     prefix = parts.path.strip("/")
     if parts.scheme != "s3" or not parts.netloc or parts.query or "//" in prefix:
-        raise ValueError(f"{url!r} does not name a place on S3: write s3://bucket/prefix")
+        raise ValueError(f"{url!r} is not an address on S3: write s3://bucket/prefix")
     return parts.netloc, prefix
 
 
 def endpoint() -> str:
-    """The address that requests go to, for people; where it can't be told, what the environment says."""
+    """The address that requests go to, as shown to users; from the environment where s3fs can't tell."""
     try:
         return str(s3_filesystem().s3.meta.endpoint_url)
     except (BotoCoreError, ValueError):
@@ -63,15 +63,15 @@ def _matters(name: str) -> bool:
 
 @cache
 def _connected(pid: int, settings: tuple[tuple[str, str], ...]) -> s3fs.S3FileSystem:
-    """A file system of this process's; the arguments only say which one, botocore reads the settings."""
+    """This process's file system; the arguments only key the cache, botocore itself reads the settings."""
     filesystem = s3fs.S3FileSystem(
-        skip_instance_cache=True,  # it is cached here, by more than s3fs looks at
+        skip_instance_cache=True,  # it is cached here, by more than s3fs considers
         use_listings_cache=False,
         default_cache_type="none",
         default_fill_cache=False,
         config_kwargs=_client_options(),
     )
-    # botocore sends a request again; this is for answers whose body breaks off.
+    # botocore retries requests; this is for responses whose body breaks off.
     filesystem.retries = _READS
     return filesystem
 

@@ -1,4 +1,4 @@
-"""What S3 or the way to it answered: whether asking again may help, and what to tell a person."""
+"""Errors of S3 and of the connection to it: whether a retry may help, and what to tell the user."""
 
 from typing import TypeGuard
 
@@ -8,7 +8,7 @@ from botocore import exceptions as boto
 from clipneuron.store.errors import ObjectMissingError, StoreError
 
 TROUBLE = (boto.BotoCoreError, boto.ClientError, aiohttp.ClientError, OSError)
-"""Everything that a request may end in."""
+"""Every error that a request may raise."""
 
 _PASSING = (
     boto.HTTPClientError,
@@ -21,8 +21,8 @@ _PASSING = (
     ConnectionError,
 )
 _PASSING_CODES = {
-    "ConditionalRequestConflict",  # two create-only writes at once: the next answer tells who won
-    "NoSuchUpload",  # the answer to a multipart upload's end got lost: it is written anew
+    "ConditionalRequestConflict",  # two create-only writes at once: the next response shows which one won
+    "NoSuchUpload",  # the response that completes a multipart upload got lost: it is written again
     "OperationAborted",
     "RequestTimeout",
     "SlowDown",
@@ -51,7 +51,7 @@ _REFUSED_CREDENTIALS = {
 
 
 def code(error: BaseException) -> str:
-    """S3's name of the error, or the status where the answer had no body; "" if there was no answer."""
+    """S3's name of the error, or the status where the response had no body; "" if there was no response."""
     return str(error.response["Error"].get("Code", "")) if _answered(error) else ""
 
 
@@ -74,7 +74,7 @@ def missing(error: BaseException) -> bool:
 
 
 def explained(error: BaseException, action: str, location: str, endpoint: str) -> StoreError:
-    """The error that names the place (s3://...), what was wrong there and what to do about it."""
+    """The error that names the address (s3://...), what was wrong there and what to do about it."""
     if missing(error):
         return ObjectMissingError(location)
     return StoreError(f"can't {action} {location}: {_reason(error, location, endpoint)}")
@@ -100,20 +100,20 @@ def _reason(error: BaseException, location: str, endpoint: str) -> str:
 
 
 def _refusal(error: boto.ClientError, bucket: str, endpoint: str) -> str:
-    told = f"{code(error)}: {error.response['Error'].get('Message', 'no more was said')}"
+    message = f"{code(error)}: {error.response['Error'].get('Message', 'no message')}"
     if code(error) == "NoSuchBucket":
-        return f"there is no bucket {bucket!r} at {endpoint}: check its name or make it first"
+        return f"there is no bucket {bucket!r} at {endpoint}: check its name or create it first"
     if code(error) in _REFUSED_CREDENTIALS:
-        return f"{endpoint} does not accept the credentials ({told}): check AWS_ACCESS_KEY_ID and the rest"
+        return f"{endpoint} does not accept the credentials ({message}): check AWS_ACCESS_KEY_ID and the rest"
     if code(error) in _FULL or _status(error) == 507:
-        return f"the store is full ({told}): free some space and run the same command again"
+        return f"the store is full ({message}): free some space and run the same command again"
     if _status(error) in {401, 403}:
-        return f"access denied ({told}): these credentials may not do this in bucket {bucket!r}"
+        return f"access denied ({message}): these credentials may not do this in bucket {bucket!r}"
     if _status(error) in {301, 307}:
-        return f"bucket {bucket!r} is in another region ({told}): set AWS_DEFAULT_REGION"
+        return f"bucket {bucket!r} is in another region ({message}): set AWS_DEFAULT_REGION"
     if passing(error):
-        return f"{endpoint} kept failing ({told}): run the same command again later"
-    return f"{endpoint} refused it ({told})"
+        return f"{endpoint} kept failing ({message}): run the same command again later"
+    return f"{endpoint} refused it ({message})"
 
 
 def _answered(error: BaseException) -> TypeGuard[boto.ClientError]:

@@ -9,10 +9,10 @@ from open_clip import CLIP
 
 from clipneuron.demo.training.batches import draw
 from clipneuron.demo.training.learner import Learner, Patches
-from clipneuron.demo.training.recipe import Recipe, model_config
-from clipneuron.demo.training.train import Run, read_weights, train
+from clipneuron.demo.training.recipe import TrainingRecipe, model_config
+from clipneuron.demo.training.train import Training, read_weights, train
 
-TINY = Recipe(
+TINY = TrainingRecipe(
     steps=6,
     batch=4,
     strangers=2,
@@ -37,16 +37,16 @@ def _advanced(run, steps):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """An uninterrupted run and its weights."""
-    run = Run(tmp_path_factory.mktemp("whole"), TINY)
+    run = Training(tmp_path_factory.mktemp("whole"), TINY)
     return run, _advanced(run, 6)
 
 
 @pytest.mark.parametrize("break_at", [1, 3, 5])
 def test_a_resumed_run_gives_the_same_weights(whole, tmp_path, break_at):
-    run = Run(tmp_path, TINY)
+    run = Training(tmp_path, TINY)
     _advanced(run, break_at)
     run.save()
-    weights = _advanced(Run(tmp_path, TINY), 6 - break_at)
+    weights = _advanced(Training(tmp_path, TINY), 6 - break_at)
     assert all(torch.equal(weights[name], value) for name, value in whole[1].items())
 
 
@@ -60,7 +60,7 @@ def test_training_leaves_weights_that_can_be_read(tmp_path):
     lines = list(train(tmp_path, TINY, threading.Event()))
     assert lines[-1].startswith("step 6 ")
     model, tokenizer = read_weights(tmp_path)
-    trained = Run(tmp_path, TINY).learner.clip
+    trained = Training(tmp_path, TINY).learner.clip
     for (name, value), saved in zip(
         trained.state_dict().items(), model.state_dict().values(), strict=True
     ):
