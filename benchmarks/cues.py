@@ -30,6 +30,7 @@ from clipneuron.lens.spurious import contributions, cosines, strongest_neurons, 
 from clipneuron.readers.arrow import tensor
 from clipneuron.readers.sweep import prepared_texts
 from clipneuron.store.store import Run, Store
+from clipneuron.sweep.results import SweepResults
 
 SCENES = 6
 """Pictures per pair and thing."""
@@ -87,10 +88,11 @@ def top_effect(row: np.ndarray, measured: np.ndarray) -> float:
 
 def scores(run: Run, v: Tensor, unit: Tensor) -> Iterator[tuple[str, Tensor]]:
     """Eq. 6 with the 100 strongest neurons of all layers and of each, and with 100 random ones [pair, text]."""
-    directions = run.read("directions", "directions").sort_by(
+    found = run.results(SweepResults)[0]
+    directions = run.read(found.directions, "directions").sort_by(
         [("layer", "ascending"), ("neuron", "ascending")]
     )
-    described = run.read(run.stage("descriptions"), "descriptions")
+    described = run.read(found.descriptions, "descriptions")
     layers = tensor(directions["layer"]).long()
     neurons = int((layers == 0).sum())
     indices = torch.full((len(layers), 1 + int(described["atom"].to_numpy().max())), STOPPED)

@@ -132,7 +132,7 @@ def _record(place: str, number: int, line: bytes) -> Mapping[str, Any]:
         raise ValueError(f"{place}, line {number} is not JSON: {error}") from error
     if not isinstance(record, dict) or not isinstance(record.get("image"), str):
         raise ValueError(
-            f'{place}, line {number} does not say "image": one JSON object per picture'
+            f'{place}, line {number} has no "image": expected one JSON object per picture'
         )
     return record
 

@@ -116,8 +116,8 @@ def _passing_over(collection: Collection, taken: str, **others: pa.Table) -> Col
 
 def _nothing(files: Files, listing: Listing) -> str:
     other = ", ".join(f"{count} {suffix}" for suffix, count in listing.others.most_common(5))
-    passed = ", ".join(f"{count} {why}" for why, count in listing.skipped.items())
+    skipped = ", ".join(f"{count} {why}" for why, count in listing.skipped.items())
     return (
-        f"there is no picture in {files.url} (found {other or 'nothing'}; passed over: {passed or 'nothing'}): "
+        f"there is no picture in {files.url} (found {other or 'nothing'}; skipped: {skipped or 'nothing'}): "
         f"expected files ending in {' '.join(_ONE_FILE)}; check the path"
     )

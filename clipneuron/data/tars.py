@@ -60,9 +60,9 @@ def open_tars(files: Files, sources: pa.Table) -> Collection:
         skipped.update(passed)
     listing = pa.concat_tables(parts)
     if not listing.num_rows:
-        passed_over = ", ".join(f"{count} {why}" for why, count in skipped.items())
+        counts = ", ".join(f"{count} {why}" for why, count in skipped.items())
         raise ValueError(
-            f"there is no picture in the tars of {files.url} (passed over: {passed_over or 'nothing'}): "
+            f"there is no picture in the tars of {files.url} (skipped: {counts or 'nothing'}): "
             f"expected members ending in {' '.join(sorted(SUFFIXES))}"
         )
     labels = column_of_labels(listing, "tars")

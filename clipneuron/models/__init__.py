@@ -1,1 +1,1 @@
-"""Other people's networks behind small interfaces; the only room that imports open_clip."""
+"""Other people's networks behind small interfaces; the only package that imports open_clip."""

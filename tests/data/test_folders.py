@@ -134,8 +134,8 @@ def test_a_list_without_labels_leaves_the_folders_to_name_the_classes(tmp_path: 
     ("records", "message"),
     [
         (["{"], r"contents.jsonl, line 1 is not JSON"),
-        ([{"image": "1.png"}, "[]"], r"line 2 does not say \"image\""),
-        ([{"label": "cat"}], r"line 1 does not say \"image\""),
+        ([{"image": "1.png"}, "[]"], r"line 2 has no \"image\""),
+        ([{"label": "cat"}], r"line 1 has no \"image\""),
         ([{"image": "1.png", "label": 1.5}], "all names .* or all numbers"),
         ([{"image": "1.png", "label": 1}, {"image": "2.png", "label": "x"}], "all names"),
         ([{"image": "1.png", "label": True}], "all names"),
@@ -258,7 +258,7 @@ def test_an_empty_folder_says_what_it_holds(tmp_path: Path) -> None:
     for name in ("a.txt", "b.txt", "c.csv", "README", ".hidden"):
         (tmp_path / name).touch()
     with pytest.raises(
-        ValueError, match=r"no picture in .*found 2 .txt, 1 .*passed over: 1 hidden"
+        ValueError, match=r"no picture in .*found 2 .txt, 1 .*skipped: 1 hidden"
     ) as caught:
         open_collection(tmp_path)
     assert "1 no suffix" in str(caught.value)

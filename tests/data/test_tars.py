@@ -152,9 +152,7 @@ def test_what_is_no_picture_is_passed_over_and_counted(tmp_path: Path) -> None:
 
 
 def test_tars_without_any_picture(tmp_path: Path) -> None:
-    with pytest.raises(
-        ValueError, match=r"no picture in the tars .*passed over: 1 sample without a"
-    ):
+    with pytest.raises(ValueError, match=r"no picture in the tars .*skipped: 1 sample without a"):
         made(tmp_path, ("1.cls", b"1"))
 
 

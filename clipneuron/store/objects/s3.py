@@ -69,7 +69,7 @@ class S3Objects:
             self._ask("write", key, lambda client: client.put_object(**place, Body=data))
 
     def get(self, key: str) -> bytes:
-        """The object's bytes, as many as the store said; raises ObjectMissingError, StoreError."""
+        """The object's bytes, as many as the store announced; raises ObjectMissingError, StoreError."""
         place = self._place(key)
         return self._ask("read", key, lambda client: _get(client, place))
 
