@@ -23,7 +23,7 @@ from clipneuron.reports.verdicts import Claim, with_interval
 from clipneuron.store.store import Run
 from clipneuron.sweep.neurons import NeuronCard, neuron_cards, selective_neurons
 from clipneuron.sweep.results import SweepResults
-from clipneuron.sweep.sheet import contact_sheet
+from clipneuron.sweep.sheet import neurons_sheet
 from clipneuron.tables.ablations import Ablation
 from clipneuron.version import __version__
 
@@ -115,7 +115,7 @@ class EvidenceReport:
         if self.cards:
             setting = self.evidence.setting
             title = f"{setting.model}; D: {setting.images}"
-            sheet = contact_sheet(self.cards, self.read_picture, title)
+            sheet = neurons_sheet(self.cards, self.read_picture, title)
             words = (
                 "Neurons with their top words and the pictures of largest effect (Fig. 5 and 12)"
             )

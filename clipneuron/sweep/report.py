@@ -11,7 +11,7 @@ from clipneuron.reports.markup import terminal
 from clipneuron.store.store import Run
 from clipneuron.sweep.neurons import NeuronCard, selective_neurons
 from clipneuron.sweep.results import SweepResults
-from clipneuron.sweep.sheet import contact_sheet
+from clipneuron.sweep.sheet import neurons_sheet
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -143,4 +143,4 @@ class Findings:
 
     def sheet(self, read: Callable[[int], bytes], title: str, rows: int = 12) -> bytes:
         """The contact sheet as PNG."""
-        return png(contact_sheet(best_of(self.cards, rows), read, title))
+        return png(neurons_sheet(best_of(self.cards, rows), read, title))
