@@ -135,7 +135,7 @@ def cells(run: Run, keys: ReviewKeys) -> list[Cell]:
 def count(
     verdicts: pa.Table, reviewed: Mapping[str, str], screening: pa.Table | None = None
 ) -> list[Counts]:
-    """The counts of every repetition, sorted; `reviewed` is of `clipneuron.storage.reviews.merged`."""
+    """The counts of every repetition, sorted; `reviewed` is what `clipneuron.attack.review.decisions.merged` gives."""
     verdicts = _with_screening(_with_review(verdicts, reviewed), screening)
     judged = pc.equal(verdicts["status"], "ok")
     fooled = pc.and_(judged, pc.fill_null(verdicts["fooled"], False))
@@ -168,10 +168,10 @@ def _with_review(verdicts: pa.Table, reviewed: Mapping[str, str]) -> pa.Table:
 def _with_screening(verdicts: pa.Table, screening: pa.Table | None) -> pa.Table:
     for name in ("shows_c1", "shows_c2"):
         if screening is None:
-            said = pa.nulls(verdicts.num_rows, pa.bool_())
+            seen = pa.nulls(verdicts.num_rows, pa.bool_())
         else:
-            said = screening[name].take(_places(verdicts, screening["picture"]))
-        verdicts = verdicts.append_column(name, said)
+            seen = screening[name].take(_places(verdicts, screening["picture"]))
+        verdicts = verdicts.append_column(name, seen)
     return verdicts
 
 

@@ -1,19 +1,19 @@
 """The pictures that fool the model most, a row per pair, as one picture (Fig. 6 and 13 in rows)."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import wrap
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from clipneuron.attack.counts import OURS
 from clipneuron.attack.review import decisions as reviews
 from clipneuron.attack.review.deck import ReviewKeys
-from clipneuron.reports.drawing import FAINT, GAP, HEADER, INK, LABEL_WIDTH, PAPER, TILE, tile
+from clipneuron.reports.drawing import Row, contact_sheet
 from clipneuron.store.run import Run
 
 UNREVIEWED = (230, 159, 0)
@@ -65,20 +65,8 @@ def fooling_sheet(rows: dict[str, list[Convincing]], title: str, pictures: int =
     """
     if not rows:
         raise ValueError("no picture fools the model: there is nothing to show")
-    width = LABEL_WIDTH + pictures * (TILE + GAP) + GAP
-    sheet = Image.new("RGB", (width, HEADER + len(rows) * (TILE + GAP) + GAP), PAPER)
-    draw = ImageDraw.Draw(sheet)
-    draw.text((GAP, GAP), f"{title}   ({_LEGEND})", FAINT, ImageFont.load_default(13))
-    for row, (pair, shown) in enumerate(rows.items()):
-        top = HEADER + row * (TILE + GAP)
-        _label(draw, pair, shown[0], top)
-        for place, picture in enumerate(shown[:pictures]):
-            left = LABEL_WIDTH + place * (TILE + GAP)
-            sheet.paste(tile(picture.image), (left, top))
-            if not picture.kept:
-                box = (left, top, left + TILE - 1, top + TILE - 1)
-                draw.rectangle(box, outline=UNREVIEWED, width=3)
-    return sheet
+    shown = [_row(pair, found[:pictures]) for pair, found in rows.items()]
+    return contact_sheet(shown, f"{title}   ({_LEGEND})", pictures)
 
 
 def _fooling(run: Run, verdicts: str, method: str) -> dict[str, pa.Table]:
@@ -111,10 +99,11 @@ def _column(run: Run, stage: str, name: str, filters: object) -> dict[str, Any]:
     return dict(zip(rows["picture"].to_pylist(), rows[name].to_pylist(), strict=True))
 
 
-def _label(draw: ImageDraw.ImageDraw, pair: str, first: Convincing, top: int) -> None:
-    title, small = ImageFont.load_default(15), ImageFont.load_default(12)
+def _row(pair: str, shown: Sequence[Convincing]) -> Row:
     c1, _, c2 = pair.partition(":")
-    draw.text((GAP, top), f"{c1}, taken for {c2}", INK, title)
-    draw.text((GAP, top + 20), f"largest margin {first.margin:.3f}", FAINT, small)
-    lines = wrap(first.caption, 40, max_lines=4, placeholder="...")
-    draw.text((GAP, top + 38), "\n".join(lines), INK, small, spacing=2)
+    return Row(
+        f"{c1}, taken for {c2}",
+        f"largest margin {shown[0].margin:.3f}",
+        wrap(shown[0].caption, 40, max_lines=4, placeholder="..."),
+        [(picture.image, None if picture.kept else UNREVIEWED) for picture in shown],
+    )

@@ -1,19 +1,21 @@
 """Table 3: how many of 100 pictures fool the model, for each pair and way to find the words, beside the paper's."""
 
-import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.table import Table
 
 from clipneuron.attack.counts import BASELINES, OURS, PAPER, Cell, Counts, Measure, Rate, cells
 from clipneuron.attack.review.deck import ReviewKeys
+from clipneuron.reports import markup
 from clipneuron.reports.estimates import Estimate, estimate
 from clipneuron.reports.verdicts import Judgement, above_zero, weakest
 from clipneuron.store.run import Run
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 COLUMNS = (*BASELINES, OURS)
 """In the order of the paper's columns."""
@@ -112,20 +114,32 @@ class Table3:
             return Judgement("cannot be judged", f"not finished: {unsettled}")
         return weakest([comparison.judgement for comparison in found])
 
-    def tables(self) -> list[Table]:
+    def tables(self) -> "list[Table]":
         """For a terminal: rates by measure, and second order against the baselines."""
         return [*(self._rates_table(measure) for measure in self.measures), self._against_table()]
 
     def markdown(self) -> str:
         """The page `table3.md`."""
-        return "\n\n".join(self._blocks()) + "\n"
+        return markup.page(
+            "attack/table3.md.jinja",
+            found=self,
+            headings=("pair", *self.methods),
+            measures=[
+                (_title(measure), list(self._rows(measure)), self._caption(measure))
+                for measure in self.measures
+            ],
+            comparison=_AGAINST,
+            against=self._against(),
+            counts=("pair", "method", *_COUNTED),
+            counted=self._counted(),
+        )
 
     def files(self) -> dict[str, bytes]:
         """Name -> content; the same bytes for the same tables and decisions."""
         return {
             "table3.md": self.markdown().encode(),
-            "table3.csv": _csv(_RATES, self._rate_rows()),
-            "table3-repeats.csv": _csv(
+            "table3.csv": markup.csv(_RATES, self._rate_rows()),
+            "table3-repeats.csv": markup.csv(
                 Counts._fields, (counts for cell in self.cells for counts in cell.repeats)
             ),
         }
@@ -158,26 +172,20 @@ class Table3:
         means = (self.mean(method, measure) for method in self.methods)
         yield [f"mean of {len(self.pairs)}", *("-" if m is None else _hundred(m) for m in means)]
 
-    def _rates_table(self, measure: Measure) -> Table:
-        table = Table(title=f"Fooled of 100, {MEASURES[measure]}", title_justify="left")
-        table.add_column("pair")
-        for method in self.methods:
-            table.add_column(method, justify="right")
-        *rows, mean = self._rows(measure)
-        for row in rows:
-            table.add_row(*row)
-        table.add_section()
-        table.add_row(*mean)
-        table.caption = self._caption(measure)
-        return table
+    def _rates_table(self, measure: Measure) -> "Table":
+        headings, rows = ("pair", *self.methods), list(self._rows(measure))
+        return markup.terminal(
+            _title(measure),
+            headings,
+            rows,
+            right=self.methods,
+            sections={len(rows) - 1},
+            caption=self._caption(measure),
+        )
 
-    def _against_table(self) -> Table:
-        table = Table(title="Second order against the baselines", title_justify="left")
-        for heading in _AGAINST:
-            table.add_column(heading)
-        for row in self._against():
-            table.add_row(*row)
-        return table
+    def _against_table(self) -> "Table":
+        title = "Second order against the baselines"
+        return markup.terminal(title, _AGAINST, self._against())
 
     def _against(self) -> Iterator[list[str]]:
         for measure in self.measures:
@@ -188,32 +196,15 @@ class Table3:
 
     def _caption(self, measure: Measure) -> str:
         verdict = self.verdict(measure)
-        said = f"Second order beats every baseline: {verdict.verdict} ({verdict.why})."
+        claim = f"Second order beats every baseline: {verdict.verdict} ({verdict.why})."
         paper = " In brackets: the paper's, after its own review." if self._beside_paper else ""
         unsettled = self.open_questions(measure)
         least = f" At least so many: {unsettled}." if unsettled else ""
-        return said + least + paper
+        return claim + least + paper
 
     @property
     def _beside_paper(self) -> bool:
         return self.comparable and any(pair in PAPER for pair in self.pairs)
-
-    def _blocks(self) -> Iterator[str]:
-        yield "# Table 3: pictures that fool the model"
-        yield (
-            f"{self.total('judged'):,} pictures were judged and {self.total('failed'):,} failed; "
-            f"{self.total('fooled'):,} fool the model. Rates are per 100 judged pictures: the mean over repetitions "
-            "and, after ±, their standard deviation (population)."
-        )
-        for measure in self.measures:
-            yield f"## Fooled of 100, {MEASURES[measure]}"
-            yield _page_table(["pair", *self.methods], list(self._rows(measure)))
-            yield self._caption(measure)
-        yield "## Second order against the baselines"
-        yield _page_table(_AGAINST, list(self._against()))
-        yield "Intervals: 95 % paired bootstrap over pairs."
-        yield "## Pictures"
-        yield _page_table(("pair", "method", *_COUNTED), list(self._counted()))
 
     def _counted(self) -> Iterator[list[str]]:
         for cell in self._in_order():
@@ -242,6 +233,10 @@ _RATES = (
 )
 
 
+def _title(measure: Measure) -> str:
+    return f"Fooled of 100, {MEASURES[measure]}"
+
+
 def _judged(
     differences: "np.ndarray[tuple[int], np.dtype[np.float64]]", name: str
 ) -> tuple[Estimate, Judgement]:
@@ -259,8 +254,8 @@ def _points(found: Comparison) -> str:
 
 
 def _shown(ours: Rate | None, paper: Rate | None) -> str:
-    said = f"{_hundred(ours.mean)} ± {_hundred(ours.deviation)}" if ours else "-"
-    return f"{said} [{_hundred(paper.mean)} ± {_hundred(paper.deviation)}]" if paper else said
+    rate = f"{_hundred(ours.mean)} ± {_hundred(ours.deviation)}" if ours else "-"
+    return f"{rate} [{_hundred(paper.mean)} ± {_hundred(paper.deviation)}]" if paper else rate
 
 
 def _hundred(share: float) -> str:
@@ -269,16 +264,3 @@ def _hundred(share: float) -> str:
 
 def _arrow(pair: str) -> str:
     return pair.replace(":", " → ")
-
-
-def _page_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [headings, ["---"] * len(headings), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
-
-
-def _csv(headings: Sequence[str], rows: Iterator[Sequence[object]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(headings)
-    writer.writerows(rows)
-    return text.getvalue().encode()

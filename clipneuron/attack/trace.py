@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-
-from rich.table import Table
+from typing import TYPE_CHECKING, Any
 
 from clipneuron.attack.results import AttackResults
+from clipneuron.reports.markup import terminal
 from clipneuron.store.store import Run
 from clipneuron.sweep.neurons import NeuronCard, neuron_cards
 from clipneuron.sweep.results import SweepResults
 from clipneuron.tables.experiments import Experiment, experiments, pair_key
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 STRONGEST = 3
 """Neurons that are shown of each word."""
@@ -34,30 +36,29 @@ class Traced:
         image: bytes | None = self.picture["image"]
         return image
 
-    def tables(self) -> list[Table]:
+    def tables(self) -> "list[Table]":
         """The history for a terminal, from the picture back."""
         return [self._picture(), self._words(), self._neurons()]
 
-    def _picture(self) -> Table:
-        table = _table(f"Picture {self.picture['picture']}", "what", "")
-        for name in ("caption", "seed", "painter", "status", "reason"):
-            table.add_row(name, str(self.picture[name] or "-"))
+    def _picture(self) -> "Table":
+        names = ("caption", "seed", "painter", "status", "reason")
+        rows = [(name, str(self.picture[name] or "-")) for name in names]
         verdict = self.verdict
         if verdict.get("margin") is not None:
-            said = f"margin {verdict['margin']:+.4f}, taken for {verdict['prediction']}"
-            table.add_row("verdict", f"{'fooled' if verdict['fooled'] else 'not fooled'}: {said}")
-        table.add_row("captioner", f"{self.caption['captioner']}, seed {self.caption['seed']}")
-        table.add_row("prompt", f"sha256 {self.caption['prompt']}")
-        return table
+            what = f"margin {verdict['margin']:+.4f}, taken for {verdict['prediction']}"
+            rows.append(("verdict", f"{'fooled' if verdict['fooled'] else 'not fooled'}: {what}"))
+        rows.append(("captioner", f"{self.caption['captioner']}, seed {self.caption['seed']}"))
+        rows.append(("prompt", f"sha256 {self.caption['prompt']}"))
+        return terminal(f"Picture {self.picture['picture']}", ("what", ""), rows)
 
-    def _words(self) -> Table:
-        table = _table("Words in the caption", "word", "score", "rank", "similar to c2")
-        for row in self.words:
-            figures = f"{row['score']:+.4f}", f"{row['rank']}", f"{row['similarity']:.2f}"
-            table.add_row(row["text"], *figures)
-        return table
+    def _words(self) -> "Table":
+        rows = (
+            (row["text"], f"{row['score']:+.4f}", f"{row['rank']}", f"{row['similarity']:.2f}")
+            for row in self.words
+        )
+        return terminal("Words in the caption", ("word", "score", "rank", "similar to c2"), rows)
 
-    def _neurons(self) -> Table:
+    def _neurons(self) -> "Table":
         headings = (
             "word",
             "neuron",
@@ -67,17 +68,17 @@ class Traced:
             "top words",
             "top pictures",
         )
-        table = _table("Neurons that gave them", *headings)
-        for row in self.neurons:
-            card = self.cards.get((row["layer"], row["neuron"]))
-            table.add_row(
-                row["text"],
-                f"{row['layer']}:{row['neuron']}",
-                *(f"{row[name]:+.4f}" for name in ("contribution", "weight", "projection")),
-                card.signed_words if card else "-",
-                ", ".join(map(str, card.top_images[:5])) if card else "-",
-            )
-        return table
+        return terminal("Neurons that gave them", headings, map(self._neuron, self.neurons))
+
+    def _neuron(self, row: Mapping[str, Any]) -> tuple[str, ...]:
+        card = self.cards.get((row["layer"], row["neuron"]))
+        return (
+            row["text"],
+            f"{row['layer']}:{row['neuron']}",
+            *(f"{row[name]:+.4f}" for name in ("contribution", "weight", "projection")),
+            card.signed_words if card else "-",
+            ", ".join(map(str, card.top_images[:5])) if card else "-",
+        )
 
 
 def traced(run: Run, picture: str) -> Traced:
@@ -144,10 +145,3 @@ def _cards(
         for card in neuron_cards(run, swept, layer, numbers):
             cards[layer, card.neuron] = card
     return cards
-
-
-def _table(title: str, *headings: str) -> Table:
-    table = Table(title=title, title_justify="left")
-    for heading in headings:
-        table.add_column(heading)
-    return table

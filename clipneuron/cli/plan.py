@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from clipneuron.cli.flags import add_command, add_recipe, positive, recipe_of
-from clipneuron.cli.units import duration, headed, show_table, size
+from clipneuron.cli.units import duration, show_table, size
+from clipneuron.reports.markup import terminal
 
 if TYPE_CHECKING:  # torch takes seconds to import, which --help and the other commands are spared
     import pyarrow as pa
@@ -108,11 +109,12 @@ def _print_forecast(sweep: "Sweep", part: "pa.Table", sample: "Sample | None") -
 
 
 def _tables(tables: "list[Expected]") -> Any:
-    table = headed("Tables to come", ("stage", "table"), ("rows", "about"))
-    for item in tables:
-        about = "-" if item.size is None else size(item.size)
-        table.add_row(item.stage, item.table, f"{item.rows:,}", about)
-    return table
+    rows = (
+        (item.stage, item.table, f"{item.rows:,}", "-" if item.size is None else size(item.size))
+        for item in tables
+    )
+    right = ("rows", "about")
+    return terminal("Tables to come", ("stage", "table", *right), rows, right=right)
 
 
 def _estimate(sample: "Sample", pictures: int, tables: "list[Expected]") -> str:

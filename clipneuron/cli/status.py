@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from clipneuron.cli.flags import add_command, add_run_name, chosen_run
-from clipneuron.cli.units import duration, headed, show_table
+from clipneuron.cli.units import duration, show_table
+from clipneuron.reports.markup import terminal
 
 if TYPE_CHECKING:  # Arrow and rich take half a second to import, which --help is spared
     from rich.table import Table
@@ -74,33 +75,33 @@ def _stages_table(found: "RunStatus") -> "Table":
     from clipneuron.engine.status import now
 
     present = now()
-    table = headed(
-        found.name,
-        ("stage", "state"),
-        ("shards", "in flight", "quarantined", "rows", "failed rows", "rate", "left"),
+    right = ("shards", "in flight", "quarantined", "rows", "failed rows", "rate", "left")
+    rows = (_stage_cells(stage, present) for stage in found.stages)
+    return terminal(found.name, ("stage", "state", *right), rows, right=right)
+
+
+def _stage_cells(stage: "StageStatus", present: float) -> tuple[str, ...]:
+    return (
+        stage.name,
+        stage.state,
+        "-" if stage.shards is None else f"{stage.done:,}/{stage.shards:,}",
+        _count(stage.in_flight),
+        _count(stage.quarantined),
+        _count(stage.rows, f" {stage.unit}"),
+        f"{'at least ' if stage.unseen else ''}{stage.failed_rows:,}",
+        f"{stage.rate:,.1f}/s" if stage.rate else "-",
+        duration(stage.remaining(present)),
     )
-    for stage in found.stages:
-        table.add_row(
-            stage.name,
-            stage.state,
-            "-" if stage.shards is None else f"{stage.done:,}/{stage.shards:,}",
-            _count(stage.in_flight),
-            _count(stage.quarantined),
-            _count(stage.rows, f" {stage.unit}"),
-            f"{'at least ' if stage.unseen else ''}{stage.failed_rows:,}",
-            f"{stage.rate:,.1f}/s" if stage.rate else "-",
-            duration(stage.remaining(present)),
-        )
-    return table
 
 
 def _runs_table(found: "Iterable[RunStatus]") -> "Table":
-    table = headed("Runs", ("run", "state", "at", "last commit"), ())
-    for run in found:
-        stage = run.next
-        state = "complete" if run.complete else stage.state if stage else "begun"
-        table.add_row(run.name, state, _place(stage), _age(run))
-    return table
+    return terminal("Runs", ("run", "state", "at", "last commit"), map(_run_cells, found))
+
+
+def _run_cells(run: "RunStatus") -> tuple[str, ...]:
+    stage = run.next
+    state = "complete" if run.complete else stage.state if stage else "begun"
+    return run.name, state, _place(stage), _age(run)
 
 
 def _summary(found: "RunStatus") -> str:

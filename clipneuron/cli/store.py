@@ -5,7 +5,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from clipneuron.cli.flags import add_command, add_run_name, chosen_run
-from clipneuron.cli.units import duration, headed, seconds, show_table, size
+from clipneuron.cli.units import duration, seconds, show_table, size
+from clipneuron.reports.markup import terminal
 
 if TYPE_CHECKING:  # Arrow and rich take half a second to import, which --help is spared
     from rich.table import Table
@@ -131,13 +132,17 @@ def _garbage_line(run: "Run", item: "Garbage") -> str:
 
 
 def _tables_table(run: "Run") -> "Table":
-    table = headed(
-        f"{run.name}: {run.url}", ("stage", "table"), ("rows", "files", "size", "columns")
+    right = ("rows", "files", "size", "columns")
+    rows = (
+        (stage, name, f"{rows:,}", f"{files:,}", size(total), _width(run, stage, name))
+        for stage, name, rows, files, total in _tables_of(run)
     )
-    for stage, name, rows, files, total in _tables_of(run):
-        columns = f"{len(run.dataset(stage, name).schema)}"
-        table.add_row(stage, name, f"{rows:,}", f"{files:,}", size(total), columns)
-    return table
+    title = f"{run.name}: {run.url}"
+    return terminal(title, ("stage", "table", *right), rows, right=right)
+
+
+def _width(run: "Run", stage: str, name: str) -> str:
+    return f"{len(run.dataset(stage, name).schema)}"
 
 
 def _tables_of(run: "Run") -> list[tuple[str, str, int, int, int]]:

@@ -49,16 +49,6 @@ def seconds(text: str) -> float:
     return float(found[1]) * _SECONDS[found[2]]
 
 
-def headed(title: str, left: tuple[str, ...], right: tuple[str, ...]) -> "Table":
-    """An empty table with these headings, the columns flush left first."""
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left")
-    for heading in (*left, *right):
-        table.add_column(heading, justify="left" if heading in left else "right", overflow="fold")
-    return table
-
-
 def show_table(table: "Table") -> None:
     """Prints a table as wide as the terminal, or wide enough for a log."""
     from rich.console import Console

@@ -59,3 +59,13 @@ class Recipe(Config):
     attack: Attack = Field(
         default_factory=Attack, description="how semantic adversarial images are produced"
     )
+
+    @property
+    def is_papers_model(self) -> bool:
+        """Whether the model is that of the paper's figures, OpenAI's ViT-B-32."""
+        return (self.model, self.pretrained) == ("ViT-B-32", "openai")
+
+    @property
+    def is_papers_attack(self) -> bool:
+        """Whether model and painter are those of the paper's Table 3."""
+        return self.is_papers_model and self.attack.painter == "deepfloyd"

@@ -13,7 +13,8 @@ import numpy as np
 
 from clipneuron.demo.backgrounds import BACKGROUNDS, PHRASES
 from clipneuron.demo.scenes import Scene, arranged, counts
-from clipneuron.demo.things import BIASES, CLASSES, THINGS, plural_of, thing
+from clipneuron.demo.things import BIASES, CLASSES, THINGS, thing
+from clipneuron.models.language.naming import plural_of
 
 NUMBERS = {"a": 0, "an": 0, "one": 1, "two": 2, "three": 3, "1": 1, "2": 2, "3": 3}
 """Number words; 0 is "at least one"."""

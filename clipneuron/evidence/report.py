@@ -1,14 +1,12 @@
 """The evidence report: every claim of the paper with its number beside ours, and the pictures and data behind it."""
 
-import io
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.csv
-from rich.table import Table
 
 from clipneuron.evidence import plots
 from clipneuron.evidence.accuracies import Accuracies
@@ -18,17 +16,23 @@ from clipneuron.evidence.distributions import Distributions, Variances
 from clipneuron.evidence.pipeline import Reproduction
 from clipneuron.evidence.results import EvidenceResults
 from clipneuron.readers.sweep import Planned
+from clipneuron.reports import markup
 from clipneuron.reports.drawing import png
+from clipneuron.reports.estimates import Estimate
 from clipneuron.reports.verdicts import Claim, with_interval
 from clipneuron.store.store import Run
 from clipneuron.sweep.neurons import NeuronCard, neuron_cards, selective_neurons
 from clipneuron.sweep.results import SweepResults
-from clipneuron.sweep.sheet import contact_sheet
+from clipneuron.sweep.sheet import neurons_sheet
 from clipneuron.tables.ablations import Ablation
 from clipneuron.version import __version__
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
 TOP_TEXTS = 4
 NAMED_FAILURES = 10
+CLAIM = ("where", "claim", "paper", "ours", "difference", "verdict")
 SHORT = {"all": "w/o all", "large": "w/o large", "small": "w/o small", "pc": "from PC 1"}
 
 
@@ -71,14 +75,28 @@ class EvidenceReport:
         evidence = Evidence(setting, accuracies, distributions)
         return cls(evidence, all_claims(evidence), cards, _spoken(run, keys, cards), read_picture)
 
-    def tables(self) -> list[Table]:
+    def tables(self) -> "list[Table]":
         """The claims and the accuracies per layer, for a terminal."""
         return [self._claims_table(), self._layers_table()]
 
     def markdown(self) -> str:
         """The page `report.md`; it shows the pictures that `files` puts beside it."""
-        blocks = [*self._head(), *self._claims(), *self._pictures(), *self._texts(), *self._data()]
-        return "\n\n".join(blocks) + "\n"
+        failed = self.evidence.accuracies.failed
+        return markup.page(
+            "evidence/report.md.jinja",
+            setting=self.evidence.setting,
+            sentence=sentence,
+            accuracies=self.evidence.accuracies,
+            failed=[failed[index] for index in sorted(failed)],
+            named=NAMED_FAILURES,
+            headings=(markup.Markdown("#"), *CLAIM),
+            numbered=[(number, *_cells(claim)) for number, claim in enumerate(self.claims, 1)],
+            claims=self.claims,
+            pictures={name: words for name, (_, words) in self._drawn.items()},
+            pools=list(self.spoken[0].texts) if self.spoken else [],
+            spoken=[_texts(neuron) for neuron in self.spoken],
+            data=("claims.json", *self._tables()),
+        )
 
     def files(self) -> dict[str, bytes]:
         """The report's folder: name -> content. The same bytes for the same tables."""
@@ -97,7 +115,7 @@ class EvidenceReport:
         if self.cards:
             setting = self.evidence.setting
             title = f"{setting.model}; D: {setting.images}"
-            sheet = contact_sheet(self.cards, self.read_picture, title)
+            sheet = neurons_sheet(self.cards, self.read_picture, title)
             words = (
                 "Neurons with their top words and the pictures of largest effect (Fig. 5 and 12)"
             )
@@ -115,81 +133,17 @@ class EvidenceReport:
         }
         return {name: table for name, table in found.items() if table.num_rows}
 
-    def _claims_table(self) -> Table:
-        table = Table(title="The paper's claims", title_justify="left", show_lines=True)
-        for heading in ("where", "claim", "paper", "ours", "difference", "verdict"):
-            table.add_column(heading)
-        for claim in self.claims:
-            table.add_row(*_cells(claim))
-        return table
+    def _claims_table(self) -> "Table":
+        return markup.terminal("The paper's claims", CLAIM, map(_cells, self.claims), lines=True)
 
-    def _layers_table(self) -> Table:
-        found = self.evidence.accuracies
-        table = Table(title="Accuracy with a layer's effects replaced", title_justify="left")
-        for heading in ("layer", *SHORT.values()):
-            table.add_column(heading, justify="right")
-        for layer in found.layers("all"):
-            figures = (found.accuracy(Ablation(name, layer)) for name in SHORT)
-            table.add_row(str(layer), *(with_interval(f) if f else "-" for f in figures))
-        return table
-
-    def _head(self) -> Iterator[str]:
-        setting = self.evidence.setting
-        yield f"# The paper's evidence: {setting.model}"
-        if setting.caveat:
-            yield f"> **{sentence(setting.caveat)}**"
-        yield _page_table(("setting", ""), setting.rows())
-        yield self._pictures_counted()
-
-    def _pictures_counted(self) -> str:
-        found = self.evidence.accuracies
-        lines = [f"Accuracies are over {found.pictures:,} pictures; intervals are 95 % bootstrap."]
-        if found.unlabelled:
-            lines.append(f"{found.unlabelled:,} pictures have no label and are left out.")
-        if found.disagreements:
-            lines.append(
-                f"The stages' undisturbed predictions differ on {found.disagreements:,} pictures; "
-                "every drop is taken within one stage."
-            )
-        if found.failed:
-            lines.append(f"{len(found.failed):,} pictures failed and are left out:")
-        named = [f"`{p.image}` ({p.reason})" for _, p in sorted(found.failed.items())]
-        more = ["..."] if len(named) > NAMED_FAILURES else []
-        return " ".join([*lines, ", ".join(named[:NAMED_FAILURES] + more)]).strip()
-
-    def _claims(self) -> Iterator[str]:
-        yield "## Claims"
-        headings = ("#", "where", "claim", "paper", "ours", "difference", "verdict")
-        numbered = list(enumerate(self.claims, 1))
-        yield _page_table(headings, [(str(n), *_cells(claim)) for n, claim in numbered])
-        yield "### Criteria and reasons"
-        yield "\n".join(
-            f"{n}. **{claim.verdict}**: {claim.judgement.why}. *Criterion*: {claim.criterion}. "
-            f"*Setting*: {claim.setting}."
-            for n, claim in numbered
-        )
-
-    def _pictures(self) -> Iterator[str]:
-        yield "## Pictures"
-        for name, (_, words) in self._drawn.items():
-            yield f"![{words}]({name})"
-            yield f"*{words}.*"
-
-    def _texts(self) -> Iterator[str]:
-        if not self.spoken:
-            return
-        pools = list(self.spoken[0].texts)
-        yield "## Neurons in words (Tables 2 and 5)"
+    def _layers_table(self) -> "Table":
+        found, headings = self.evidence.accuracies, ("layer", *SHORT.values())
         rows = [
-            (f"{s.layer}", f"#{s.neuron}", *("<br>".join(map(_signed, s.texts[p])) for p in pools))
-            for s in self.spoken
+            (str(layer), *(_shown(found.accuracy(Ablation(name, layer))) for name in SHORT))
+            for layer in found.layers("all")
         ]
-        yield _page_table(("layer", "neuron", *pools), rows)
-
-    def _data(self) -> Iterator[str]:
-        yield "## Data"
-        links = [f"[{name}]({name})" for name in ("claims.json", *self._tables())]
-        yield "The numbers behind every claim and picture: " + ", ".join(links) + "."
+        title = "Accuracy with a layer's effects replaced"
+        return markup.terminal(title, headings, rows, right=headings)
 
 
 def _cells(claim: Claim) -> tuple[str, ...]:
@@ -197,13 +151,14 @@ def _cells(claim: Claim) -> tuple[str, ...]:
     return claim.where, statement, claim.paper, claim.ours, claim.difference, claim.verdict
 
 
-def _page_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [headings, ["---"] * len(headings), *rows]
-    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
+def _shown(figure: Estimate | None) -> str:
+    return with_interval(figure) if figure else "-"
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+def _texts(neuron: Spoken) -> tuple[str, ...]:
+    """The row of a neuron: its texts of a pool are lines of one cell."""
+    texts = ("\n".join(map(_signed, own)) for own in neuron.texts.values())
+    return str(neuron.layer), f"#{neuron.neuron}", *texts
 
 
 def _signed(spoken: tuple[str, float]) -> str:
@@ -229,9 +184,8 @@ def _spoken(run: Run, keys: EvidenceResults, cards: Sequence[NeuronCard]) -> lis
 
 
 def _csv(table: pa.Table) -> bytes:
-    buffer = io.BytesIO()
-    pyarrow.csv.write_csv(table, buffer)
-    return buffer.getvalue()
+    columns: Iterable[list[object]] = (column.to_pylist() for column in table.columns)
+    return markup.csv(table.schema.names, zip(*columns, strict=True))
 
 
 def _heads(distributions: Distributions) -> pa.Table:

@@ -81,7 +81,7 @@ def r_precision(
     found = labels.gather(-1, best_first).cumsum(dim=-1)
     positives = labels.sum(dim=-1, keepdim=True)
     hits = found.gather(-1, (positives - 1).clamp(min=0))
-    return (hits / positives)[..., 0].to(scores.dtype)
+    return (hits.double() / positives)[..., 0].to(scores.dtype)
 
 
 def explained_variance(

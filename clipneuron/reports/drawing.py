@@ -1,13 +1,54 @@
 """What contact sheets of all reports share: their measures, colours and tiles."""
 
 import io
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 TILE, GAP, LABEL_WIDTH, HEADER = 96, 6, 250, 30
 """In pixels."""
 
 INK, FAINT, PAPER, RED = (20, 20, 20), (110, 110, 110), (255, 255, 255), (210, 40, 40)
+
+
+Colour = tuple[int, int, int]
+
+
+class Row(NamedTuple):
+    """One row of a contact sheet: what stands at its left, and its pictures with the colours of their frames."""
+
+    heading: str
+    figures: str
+    words: Sequence[str]
+    """Lines of text."""
+    pictures: Sequence[tuple[bytes, Colour | None]]
+
+
+def contact_sheet(rows: Sequence[Row], title: str, pictures: int) -> Image.Image:
+    """Rows of at most so many pictures under a title."""
+    width = LABEL_WIDTH + pictures * (TILE + GAP) + GAP
+    sheet = Image.new("RGB", (width, HEADER + len(rows) * (TILE + GAP) + GAP), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    draw.text((GAP, GAP), title, FAINT, ImageFont.load_default(13))
+    for number, row in enumerate(rows):
+        top = HEADER + number * (TILE + GAP)
+        _label(draw, row, top)
+        for place, (picture, frame) in enumerate(row.pictures[:pictures]):
+            left = LABEL_WIDTH + place * (TILE + GAP)
+            sheet.paste(tile(picture), (left, top))
+            if frame:
+                box = (left, top, left + TILE - 1, top + TILE - 1)
+                draw.rectangle(box, outline=frame, width=3)
+    return sheet
+
+
+def _label(draw: ImageDraw.ImageDraw, row: Row, top: int) -> None:
+    large, small = ImageFont.load_default(15), ImageFont.load_default(12)
+    draw.text((GAP, top), row.heading, INK, large)
+    draw.text((GAP, top + 20), row.figures, FAINT, small)
+    for number, line in enumerate(row.words):
+        draw.text((GAP, top + 38 + number * 14), line, INK, small)
 
 
 def png(picture: Image.Image) -> bytes:

@@ -2,16 +2,19 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.table import Table
 
 from clipneuron.reports.drawing import png
+from clipneuron.reports.markup import terminal
 from clipneuron.store.store import Run
 from clipneuron.sweep.neurons import NeuronCard, selective_neurons
 from clipneuron.sweep.results import SweepResults
-from clipneuron.sweep.sheet import contact_sheet
+from clipneuron.sweep.sheet import neurons_sheet
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 @dataclass(frozen=True)
@@ -55,40 +58,34 @@ def layer_figures(run: Run, layer: int, keys: SweepResults) -> LayerFigures:
     )
 
 
-def layers_table(figures: Iterable[LayerFigures]) -> Table:
-    """A row per layer."""
-    table = Table(title="Layers (medians over neurons)", title_justify="left")
-    for heading in ("layer", "neurons", "PC 1 explains", "effective share", "threshold"):
-        table.add_column(heading, justify="right")
+def layers_table(figures: Iterable[LayerFigures]) -> "Table":
+    """A row per layer; figures of words only where some are known."""
     figures = list(figures)
     scored = any(not np.isnan(row.auc) for row in figures)
-    for heading in ("words' AUC", "shuffled", "beats shuffled") if scored else ():
-        table.add_column(heading, justify="right")
-    for row in figures:
-        cells = [
-            f"{row.layer}",
-            f"{row.neurons:,}",
-            f"{row.explained_variance:.1%}",
-            f"{row.participation:.1%}",
-            f"{row.threshold:.4f}",
-        ]
-        scores = [f"{row.auc:.3f}", f"{row.shuffled_auc:.3f}", f"{row.beats_shuffled:.0%}"]
-        table.add_row(*cells, *(scores if scored else ()))
-    return table
+    about_words = ("words' AUC", "shuffled", "beats shuffled") if scored else ()
+    headings = ("layer", "neurons", "PC 1 explains", "effective share", "threshold", *about_words)
+    rows = (_layer_cells(row)[: len(headings)] for row in figures)
+    return terminal("Layers (medians over neurons)", headings, rows, right=headings)
 
 
-def neurons_table(cards: Iterable[NeuronCard]) -> Table:
-    """A row per neuron, with its top words and their signs."""
-    table = Table(title="Most selective neurons", title_justify="left")
-    for heading in ("layer", "neuron", "PC 1 explains", "effective share", "above threshold"):
-        table.add_column(heading, justify="right")
-    table.add_column("top words (signed)", ratio=1)
-    last = None
-    for card in cards:
-        if last not in (None, card.layer):
-            table.add_section()
-        last = card.layer
-        table.add_row(
+def _layer_cells(row: LayerFigures) -> tuple[str, ...]:
+    return (
+        f"{row.layer}",
+        f"{row.neurons:,}",
+        f"{row.explained_variance:.1%}",
+        f"{row.participation:.1%}",
+        f"{row.threshold:.4f}",
+        f"{row.auc:.3f}",
+        f"{row.shuffled_auc:.3f}",
+        f"{row.beats_shuffled:.0%}",
+    )
+
+
+def neurons_table(cards: Sequence[NeuronCard]) -> "Table":
+    """A row per neuron, with its top words and their signs; a line between layers."""
+    right = ("layer", "neuron", "PC 1 explains", "effective share", "above threshold")
+    rows = [
+        (
             f"{card.layer}",
             f"#{card.neuron}",
             f"{card.explained_variance:.1%}",
@@ -96,7 +93,11 @@ def neurons_table(cards: Iterable[NeuronCard]) -> Table:
             f"{card.share:.1%}",
             card.signed_words,
         )
-    return table
+        for card in cards
+    ]
+    breaks = [n for n in range(1, len(cards)) if cards[n].layer != cards[n - 1].layer]
+    headings = (*right, "top words (signed)")
+    return terminal("Most selective neurons", headings, rows, right=right, sections=breaks)
 
 
 def best_of(cards: Sequence[NeuronCard], count: int) -> list[NeuronCard]:
@@ -129,7 +130,7 @@ class Findings:
         figures = [layer_figures(run, layer, results) for layer in layers]
         return cls(figures, [card for cards in chosen for card in cards])
 
-    def tables(self) -> list[Table]:
+    def tables(self) -> "list[Table]":
         """Both tables for a terminal."""
         return [layers_table(self.layers), neurons_table(self.cards)]
 
@@ -142,4 +143,4 @@ class Findings:
 
     def sheet(self, read: Callable[[int], bytes], title: str, rows: int = 12) -> bytes:
         """The contact sheet as PNG."""
-        return png(contact_sheet(best_of(self.cards, rows), read, title))
+        return png(neurons_sheet(best_of(self.cards, rows), read, title))

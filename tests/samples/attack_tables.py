@@ -9,7 +9,7 @@ import pyarrow as pa
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from clipneuron.attack.review import ReviewKeys
+from clipneuron.attack.review.deck import ReviewKeys
 from clipneuron.store.store import Run, Store
 from clipneuron.tables import registry as tables
 from clipneuron.tables.experiments import Experiment

@@ -7,7 +7,7 @@ from PIL import Image
 
 from clipneuron.reports.drawing import GAP, HEADER, LABEL_WIDTH, TILE
 from clipneuron.sweep.neurons import NeuronCard
-from clipneuron.sweep.sheet import RED, contact_sheet
+from clipneuron.sweep.sheet import RED, neurons_sheet
 
 COLOURS = [(10, 200, 30), (20, 40, 220), (240, 240, 10)]
 
@@ -27,7 +27,7 @@ def read(image: int) -> bytes:
 
 
 def test_pictures_stand_in_their_rows_and_negative_ones_are_framed():
-    sheet = contact_sheet([card((0, 1), (1.0, -1.0)), card((2,), (1.0,))], read, "a title")
+    sheet = neurons_sheet([card((0, 1), (1.0, -1.0)), card((2,), (1.0,))], read, "a title")
     middle = TILE // 2
 
     def pixel(row: int, place: int, inside: int) -> tuple[int, ...]:
@@ -44,4 +44,4 @@ def test_pictures_stand_in_their_rows_and_negative_ones_are_framed():
 
 def test_nothing_to_show_is_an_error():
     with pytest.raises(ValueError, match="at least one neuron"):
-        contact_sheet([], read, "a title")
+        neurons_sheet([], read, "a title")

@@ -3,8 +3,3 @@
 It shows one picture after another, those that fool the model first, and hides how the words were found: neither the
 order, the addresses nor the pictures' own metadata tell.
 """
-
-from clipneuron.attack.review.deck import ReviewKeys
-from clipneuron.attack.review.server import Review, serve
-
-__all__ = ["Review", "ReviewKeys", "serve"]

@@ -1,56 +1,60 @@
 """The page's server: this machine only, behind an address that cannot be guessed, and no other page may write."""
 
+import asyncio
 import base64
 import hashlib
 import hmac
 import json
 import logging
-import re
 import secrets
 import socket
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib.resources import files
 from ipaddress import ip_address
-from socketserver import TCPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
+
+from aiohttp import web
 
 from clipneuron.attack.review import drawing
 from clipneuron.attack.review.deck import Deck, ReviewKeys
-from clipneuron.attack.review.session import Session
+from clipneuron.attack.review.session import MAX_NOTE, Session
+from clipneuron.reports import markup
 from clipneuron.store.errors import StoreError
 from clipneuron.store.run import Run
 
 LOG = logging.getLogger(__name__)
 _MAX_BODY = 2**16
 _OWN_NAMES = {"127.0.0.1", "::1", "localhost"}
-_ROUTE = re.compile(
-    r"/(?P<token>[\w-]+)/"
-    r"(?:(?P<next>next)|cards/(?P<number>\d{1,9})(?:/(?P<file>picture|heatmap)\.png)?)?",
-    re.ASCII,
-)
+_IDLE = 60.0
+"""Seconds that an idle connection is kept."""
+_UNFINISHED = 5.0
+"""Seconds that answers under way have when the page is closed."""
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Review:
     """A page that is being served, from its making until `close`; also a context manager."""
 
     def __init__(self, session: Session, host: str, port: int) -> None:
-        self._server = _Server((host, port), session)
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.05,), daemon=True
-        )
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._socket = socket.create_server((host, port), family=family)
+        self._host, self._port = self._socket.getsockname()[:2]
+        self._site = _Site(session, self._host)
+        self._loop = asyncio.new_event_loop()
+        self._begun = Future[None]()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
+        self._begun.result()
 
     @property
     def url(self) -> str:
         """The page's address; whoever knows it can decide."""
-        host, port = self._server.server_name, self._server.server_port
-        shown = f"[{host}]" if ":" in host else host
-        return f"http://{shown}:{port}/{self._server.token}/"
+        shown = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{shown}:{self._port}/{self._site.token}/"
 
     def wait(self) -> None:
         """Returns when the page is closed; an interrupt (Ctrl-C) passes through."""
@@ -58,14 +62,32 @@ class Review:
 
     def close(self) -> None:
         """Ends the page; every decision that was answered is on record."""
-        self._server.shutdown()
-        self._server.server_close()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
 
     def __enter__(self) -> "Review":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _serve(self) -> None:
+        runner = web.AppRunner(
+            self._site.application(),
+            access_log=None,  # addresses hold the token
+            keepalive_timeout=_IDLE,
+            shutdown_timeout=_UNFINISHED,
+        )
+        with asyncio.Runner(loop_factory=lambda: self._loop) as loop:
+            try:
+                loop.run(runner.setup())
+                loop.run(web.SockSite(runner, self._socket).start())
+            except Exception as error:
+                self._begun.set_exception(error)
+                return
+            self._begun.set_result(None)
+            self._loop.run_forever()
+            loop.run(runner.cleanup())  # also of connections that a browser keeps
 
 
 def serve(
@@ -86,48 +108,6 @@ def serve(
         ) from error
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def __init__(self, address: tuple[str, int], session: Session) -> None:
-        if ":" in address[0]:
-            self.address_family = socket.AF_INET6
-        self._open: set[socket.socket] = set()
-        super().__init__(address, _Handler)
-        self.session = session
-        self.token = secrets.token_urlsafe(24)
-        self.page = files(__package__).joinpath("page.html").read_bytes()
-        self.policy = _policy(self.page.decode())
-        self.local = ip_address(self.server_name).is_loopback
-
-    def server_bind(self) -> None:
-        """Binds without looking up the host's full name, which may ask a network."""
-        TCPServer.server_bind(self)
-        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
-
-    def get_request(self) -> tuple[socket.socket, Any]:
-        """A new connection, remembered."""
-        connection, address = super().get_request()
-        self._open.add(connection)
-        return connection, address
-
-    def shutdown_request(self, request: Any) -> None:
-        """Ends a connection."""
-        self._open.discard(request)
-        super().shutdown_request(request)
-
-    def server_close(self) -> None:
-        """Ends all connections: a browser keeps its own for a while, and would be answered on it."""
-        super().server_close()
-        for connection in list(self._open):
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A page that was closed in the middle of an answer, most of all."""
-        LOG.debug("review: a request was not answered", exc_info=True)
-
-
 class _RefusedError(Exception):
     """A request that gets an error for an answer."""
 
@@ -136,117 +116,130 @@ class _RefusedError(Exception):
         self.status = status
 
 
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
-    protocol_version = "HTTP/1.1"
-    server_version, sys_version = "clipneuron", ""
-    timeout = 60  # seconds that an idle connection is kept
+class _Site:
+    """What is answered; what reads or writes the store is done in threads, beside one another."""
 
-    def do_GET(self) -> None:
-        """The page, a card, a picture, or the number of the next card."""
-        self._answer(self._found)
-
-    def do_POST(self) -> None:
-        """A decision."""
-        self._answer(self._decided)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: the address holds the token."""
-
-    def _answer(self, act: Callable[[], tuple[str, bytes]]) -> None:
-        status = HTTPStatus.OK
-        try:
-            self._check_host()
-            kind, body = act()
-        except _RefusedError as error:
-            status, (kind, body) = error.status, _json({"error": str(error)})
-        except ValueError as error:
-            status, (kind, body) = HTTPStatus.BAD_REQUEST, _json({"error": str(error)})
-        except StoreError as error:
-            LOG.error("review: %s", error)
-            status, (kind, body) = HTTPStatus.SERVICE_UNAVAILABLE, _json({"error": str(error)})
-        # A body that was refused may be unread: it must not pass for the next request.
-        self.close_connection = self.close_connection or status != HTTPStatus.OK
-        self._send(status, kind, body)
-
-    def _send(self, status: HTTPStatus, kind: str, body: bytes) -> None:
-        self.send_response(status)
-        headers = {
-            "Content-Type": kind,
-            "Content-Length": str(len(body)),
-            "Content-Security-Policy": self.server.policy,
+    def __init__(self, session: Session, host: str) -> None:
+        self.token = secrets.token_urlsafe(24)
+        self._session = session
+        self._host = host
+        self._local = ip_address(host).is_loopback
+        self._page = markup.page("attack/review/page.html", max_note=MAX_NOTE)
+        self._headers = {
+            "Content-Security-Policy": _policy(self._page),
             "Cache-Control": "no-store",
             "Cross-Origin-Resource-Policy": "same-origin",
             "Referrer-Policy": "same-origin",
+            "Server": "clipneuron",
             "X-Content-Type-Options": "nosniff",
             "X-Frame-Options": "DENY",
         }
-        for name, value in headers.items():
-            self.send_header(name, value)
-        if self.close_connection:
-            self.send_header("Connection", "close")
-        self.end_headers()
-        self.wfile.write(body)
 
-    def _found(self) -> tuple[str, bytes]:
-        route, session = self._route(), self.server.session
-        if route["next"]:
-            after = parse_qs(urlsplit(self.path).query).get("after", ["-1"])[0]
-            return _json({"number": session.undecided(int(after))})
-        if route["number"] is None:
-            return "text/html; charset=utf-8", self.server.page
-        number = int(route["number"])
-        if route["file"] is None:
-            return _json(session.state(number))
-        image = session.deck.image(number)
-        if route["file"] == "picture":
-            return "image/png", drawing.bare(image)
-        return "image/png", drawing.overlay(session.deck.heatmap(number), image)
+    def application(self) -> web.Application:
+        """The routes, below the token."""
+        application = web.Application(middlewares=[self._guarded], client_max_size=_MAX_BODY)
+        root, card = f"/{self.token}", f"/{self.token}/cards/{{number:[0-9]{{1,9}}}}"
+        application.add_routes(
+            [
+                web.get(f"{root}/", self._show_page, allow_head=False),
+                web.get(f"{root}/next", self._next, allow_head=False),
+                web.get(card, self._card, allow_head=False),
+                web.post(card, self._decide),
+                web.get(f"{card}/picture.png", self._picture, allow_head=False),
+                web.get(f"{card}/heatmap.png", self._heatmap, allow_head=False),
+            ]
+        )
+        return application
 
-    def _decided(self) -> tuple[str, bytes]:
-        route, session = self._route(), self.server.session
-        if route["number"] is None or route["file"]:
-            raise _RefusedError(HTTPStatus.NOT_FOUND, "decisions are sent to a card")
-        self._check_origin()
-        said = self._body()
-        number = int(route["number"])
-        session.decide(number, said.get("decision", ""), said.get("note", ""))
-        return _json(session.state(number))
+    @web.middleware
+    async def _guarded(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """The answer with the headers of all answers, or why there is none."""
+        try:
+            self._check_host(request)
+            self._check_token(request)
+            answer = await handler(request)
+        except _RefusedError as error:
+            answer = _refusal(error.status, str(error))
+        except web.HTTPNotFound:
+            answer = _refusal(HTTPStatus.NOT_FOUND, "there is no such page")
+        except web.HTTPMethodNotAllowed:
+            answer = _refusal(HTTPStatus.NOT_FOUND, "decisions are sent to a card")
+        except ValueError as error:
+            answer = _refusal(HTTPStatus.BAD_REQUEST, str(error))
+        except StoreError as error:
+            LOG.error("review: %s", error)
+            answer = _refusal(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+        answer.headers.update(self._headers)
+        return answer
 
-    def _route(self) -> dict[str, str | None]:
-        match = _ROUTE.fullmatch(urlsplit(self.path).path)
-        given = match["token"] if match else ""
-        if not match or not hmac.compare_digest(given, self.server.token):
-            raise _RefusedError(HTTPStatus.NOT_FOUND, "there is no such page")
-        return match.groupdict()
+    async def _show_page(self, request: web.Request) -> web.Response:
+        return web.Response(text=self._page, content_type="text/html")
 
-    def _check_host(self) -> None:
+    async def _next(self, request: web.Request) -> web.Response:
+        after = int(request.query.get("after", "-1"))
+        return web.json_response({"number": self._session.undecided(after)})
+
+    async def _card(self, request: web.Request) -> web.Response:
+        return web.json_response(await asyncio.to_thread(self._session.state, _number(request)))
+
+    async def _picture(self, request: web.Request) -> web.Response:
+        return await _png(lambda: drawing.bare(self._session.deck.image(_number(request))))
+
+    async def _heatmap(self, request: web.Request) -> web.Response:
+        deck, number = self._session.deck, _number(request)
+        return await _png(lambda: drawing.overlay(deck.heatmap(number), deck.image(number)))
+
+    async def _decide(self, request: web.Request) -> web.Response:
+        _check_origin(request)
+        decision, number = await _decision_in(request), _number(request)
+        await asyncio.to_thread(
+            self._session.decide, number, decision.get("decision", ""), decision.get("note", "")
+        )
+        return await self._card(request)
+
+    def _check_host(self, request: web.Request) -> None:
         """Against a page whose name was made to point at this machine (DNS rebinding)."""
-        name = urlsplit(f"//{self.headers.get('Host', '')}").hostname
-        if self.server.local and name not in {*_OWN_NAMES, self.server.server_name}:
+        name = urlsplit(f"//{request.headers.get('Host', '')}").hostname
+        if self._local and name not in {*_OWN_NAMES, self._host}:
             raise _RefusedError(HTTPStatus.FORBIDDEN, "this page is served under 127.0.0.1 only")
 
-    def _check_origin(self) -> None:
-        """Against other pages in the same browser; a tunnel's port is as good as the server's own."""
-        own = f"http://{self.headers.get('Host', '')}"
-        if self.headers.get("Origin") != own:
-            raise _RefusedError(HTTPStatus.FORBIDDEN, "decisions are taken from this page only")
-        if self.headers.get_content_type() != "application/json":
-            raise _RefusedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "a decision is sent as JSON")
-
-    def _body(self) -> dict[str, Any]:
-        length = self.headers.get("Content-Length", "")
-        if not length.isascii() or not length.isdigit() or int(length) > _MAX_BODY:
-            why = f"a decision needs a Content-Length of at most {_MAX_BODY} bytes"
-            raise _RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, why)
-        said = json.loads(self.rfile.read(int(length)))
-        if not isinstance(said, dict):
-            raise ValueError('a decision is an object: {"decision": "keep", "note": ""}')
-        return said
+    def _check_token(self, request: web.Request) -> None:
+        given = request.rel_url.raw_path.split("/")[1:2]
+        if not hmac.compare_digest("".join(given).encode(), self.token.encode()):
+            raise _RefusedError(HTTPStatus.NOT_FOUND, "there is no such page")
 
 
-def _json(content: dict[str, Any]) -> tuple[str, bytes]:
-    return "application/json", json.dumps(content).encode()
+def _number(request: web.Request) -> int:
+    return int(request.match_info["number"])
+
+
+async def _png(draw: Callable[[], bytes]) -> web.Response:
+    return web.Response(body=await asyncio.to_thread(draw), content_type="image/png")
+
+
+def _refusal(status: HTTPStatus, why: str) -> web.Response:
+    answer = web.json_response({"error": why}, status=status)
+    # A body that was refused may be unread: it must not pass for the next request.
+    answer.force_close()
+    return answer
+
+
+def _check_origin(request: web.Request) -> None:
+    """Against other pages in the same browser; a tunnel's port is as good as the server's own."""
+    if request.headers.get("Origin") != f"http://{request.headers.get('Host', '')}":
+        raise _RefusedError(HTTPStatus.FORBIDDEN, "decisions are taken from this page only")
+    if request.content_type != "application/json":
+        raise _RefusedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "a decision is sent as JSON")
+
+
+async def _decision_in(request: web.Request) -> dict[str, Any]:
+    if request.content_length is None or request.content_length > _MAX_BODY:
+        why = f"a decision needs a Content-Length of at most {_MAX_BODY} bytes"
+        raise _RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, why)
+    decision = json.loads(await request.read())
+    if not isinstance(decision, dict):
+        raise ValueError('a decision is an object: {"decision": "keep", "note": ""}')
+    return decision
 
 
 def _policy(page: str) -> str:

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -14,6 +13,7 @@ from clipneuron.demo.pictures import render
 from clipneuron.demo.scenes import HELD_OUT_SEEDS, Scene, arranged, class_of, sample_scene
 from clipneuron.demo.things import BIASES, CLASSES, THINGS
 from clipneuron.demo.training.batches import LABELS, count_table
+from clipneuron.lens.metrics import r_precision
 
 PROMPTS = ("a photo of a {}.", "a picture of a {}", "a {}")
 """Averaged per class in zero-shot classification."""
@@ -67,14 +67,6 @@ def classify(model: Any, tokenizer: Any, scenes: Sequence[Scene]) -> list[str]:
     return [CLASSES[index] for index in best]
 
 
-def r_precision(scores: NDArray[np.float32], truth: NDArray[np.bool_]) -> float:
-    """Mean over rows of the share of a row's R true columns among its R highest scores."""
-    ranks = (-scores).argsort(1, kind="stable").argsort(1, kind="stable")
-    relevant = truth.sum(1)
-    hits = ((ranks < relevant[:, None]) & truth).sum(1)
-    return float(np.mean(hits / relevant))
-
-
 def decoys(each: int) -> tuple[list[str], list[Scene]]:
     """Classes, and scenes with the odd companion of each but none of the ten classes."""
     others = [thing.name for thing in THINGS if thing.name not in CLASSES]
@@ -108,7 +100,8 @@ def _retrieval(model: Any, tokenizer: Any, scenes: list[Scene]) -> dict[str, flo
     """How well the words and captions of unbiased scenes are ranked."""
     pictures = encode_scenes(model, scenes)
     names = encode_texts(model, tokenizer, [f"a photo of a {name}" for name in LABELS])
-    scores, truth = (pictures @ names.T).numpy(), count_table(scenes) > 0
+    scores = (pictures @ names.T).double()
+    truth = torch.from_numpy(count_table(scenes) > 0)
     things = len(THINGS)
     captions = encode_texts(model, tokenizer, [caption(scene) for scene in scenes])
     first = [
@@ -116,7 +109,9 @@ def _retrieval(model: Any, tokenizer: Any, scenes: list[Scene]) -> dict[str, flo
         for i in range(len(scenes) - 99)
     ]
     return {
-        "R-precision over all things": r_precision(scores[:, :things], truth[:, :things]),
-        "background accuracy": r_precision(scores[:, things:], truth[:, things:]),
+        "R-precision over all things": float(
+            r_precision(scores[:, :things], truth[:, :things]).mean()
+        ),
+        "background accuracy": float(r_precision(scores[:, things:], truth[:, things:]).mean()),
         "caption found among 100": float(np.mean([best == 0 for best in first])),
     }

@@ -6,6 +6,7 @@ small altogether is judged alike; a comparison with a drop that is not clear of 
 
 from collections.abc import Callable
 
+from clipneuron.evidence.claims import paper
 from clipneuron.evidence.claims.grounds import Evidence
 from clipneuron.reports.estimates import Estimate
 from clipneuron.reports.verdicts import (
@@ -38,7 +39,7 @@ def late_layers(evidence: Evidence) -> Claim:
         "earlier layer's interval reaches that drop; in part if one does; cannot be judged unless earlier layers "
         "were swept and the drop is clear of zero",
         _lateness(evidence, worst),
-        Figure("accuracy without the worst layer", accuracy, 0.296),
+        Figure("accuracy without the worst layer", accuracy, paper.WORST_LAYER),
         paper_says="layers 8-10 of 12, layer 9 the worst",
         of="no layer" if worst is None else f"worst layer {worst} of {evidence.setting.depth}",
     )

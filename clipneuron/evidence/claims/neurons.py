@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from clipneuron.evidence.claims import paper
 from clipneuron.evidence.claims.grounds import Evidence
 from clipneuron.evidence.distributions import PerNeuron, Variances, finite
 from clipneuron.reports.estimates import Estimate, estimate
@@ -21,7 +22,6 @@ from clipneuron.reports.verdicts import (
 )
 from clipneuron.tables.ablations import Ablation
 
-SIGNIFICANT = 0.02
 SELECTIVE, NORMAL = 0.10, 1 / 3
 RANK_ONE, RANK_ONE_IN_PART = 0.40, 0.20
 MUCH_LESS = 0.50
@@ -35,12 +35,14 @@ def significant_share(evidence: Evidence) -> Claim:
     return evidence.claim(
         "Sec. 3.3",
         "A neuron's effect is significant on less than 2 % of the pictures",
-        f"holds if the mean over neurons is below {limit(SIGNIFICANT)} of the evaluation's pictures; in part if it "
-        "is so for more than half of the neurons; cannot be judged where D is so small that the threshold leaves more "
-        f"by construction: it is the {setting.top}th largest of {setting.images_count:,} norms, which leaves "
+        f"holds if the mean over neurons is below {limit(paper.SIGNIFICANT)} of the evaluation's pictures; in part if "
+        "it is so for more than half of the neurons; cannot be judged where D is so small that the threshold leaves "
+        f"more by construction: it is the {setting.top}th largest of {setting.images_count:,} norms, which leaves "
         f"{percent(construction)} of D (the paper's 100th of about 5000: 2.0 %)",
         _sparsity(shares, construction),
-        Figure("mean share of pictures", estimate(shares) if len(shares) else None, SIGNIFICANT),
+        Figure(
+            "mean share of pictures", estimate(shares) if len(shares) else None, paper.SIGNIFICANT
+        ),
         of=f"{len(shares):,} neurons",
     )
 
@@ -48,12 +50,14 @@ def significant_share(evidence: Evidence) -> Claim:
 def _sparsity(shares: PerNeuron, construction: float) -> Judgement:
     if not len(shares):
         return missing("counts of significant effects")
-    mean, few = float(shares.mean()), float((shares < SIGNIFICANT).mean())
-    why = f"mean {percent(mean)}; below {limit(SIGNIFICANT)} for {percent(few)} of the neurons"
-    if construction > SIGNIFICANT:
+    mean, few = float(shares.mean()), float((shares < paper.SIGNIFICANT).mean())
+    why = (
+        f"mean {percent(mean)}; below {limit(paper.SIGNIFICANT)} for {percent(few)} of the neurons"
+    )
+    if construction > paper.SIGNIFICANT:
         why += f"; the threshold leaves {percent(construction)} of D by construction"
         return Judgement("cannot be judged", why)
-    if mean < SIGNIFICANT:
+    if mean < paper.SIGNIFICANT:
         return Judgement("holds", why)
     return Judgement("holds in part" if few > 0.5 else "does not hold", why)
 
@@ -88,7 +92,7 @@ def variance_explained(evidence: Evidence, layer: int) -> Claim:
         f"holds if the mean over the layer's neurons is at least {limit(RANK_ONE)}; in part from "
         f"{limit(RANK_ONE_IN_PART)}",
         judgement,
-        Figure("explained variance", mean, 0.482),
+        Figure("explained variance", mean, paper.EXPLAINED),
         of=_of(layer, len(shares)),
     )
 
@@ -104,8 +108,8 @@ def indirect_variance(evidence: Evidence, layer: int) -> Claim:
         f"holds if the mean for indirect effects is at most {limit(MUCH_LESS)} of that for second-order effects of the "
         "same neurons on the same pictures, and the paired difference is clear of zero; in part if only the latter",
         _less_variance(pairs),
-        Figure("indirect", indirect, 0.110),
-        Figure("second order", second, 0.482),
+        Figure("indirect", indirect, paper.EXPLAINED_INDIRECT),
+        Figure("second order", second, paper.EXPLAINED),
         of=_of(layer, len(pairs)) + (f", {found.pictures:,} pictures" if found else ""),
     )
 
@@ -136,8 +140,8 @@ def indirect_accuracy(evidence: Evidence, layer: int) -> Claim:
         "holds if the difference, on the same pictures, is clearly above zero; does not hold if clearly below; cannot "
         "be judged around zero, or where mean-ablation itself costs nothing clear of zero",
         judgement,
-        Figure("indirect", found.accuracy(held), 0.523),
-        Figure("second order", found.accuracy(ablated), 0.296),
+        Figure("indirect", found.accuracy(held), paper.HELD_AT_MEANS),
+        Figure("second order", found.accuracy(ablated), paper.WORST_LAYER),
         of=f"layer {layer}",
     )
 

@@ -1,18 +1,17 @@
 """A language model behind an OpenAI-compatible HTTP endpoint (vLLM and others) as a `Captioner`."""
 
-import http.client
 import json
 import logging
 import os
 import random
 import threading
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+
+import httpx2
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
 from clipneuron.models.language.captioner import Prompt, Sampling, complete_lines
 
@@ -27,8 +26,8 @@ _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patience:
-    """How long a service is waited for, and how hard it is pressed."""
+class RetryPolicy:
+    """How long a service is waited for, how often it is asked again, and how many requests it gets at a time."""
 
     timeout: float = 120.0
     """Seconds for one reply as a whole, from the connection to its last byte."""
@@ -67,15 +66,15 @@ class HttpCaptioner:
         model: str,
         *,
         sampling: Sampling | None = None,
-        patience: Patience | None = None,
+        retry_policy: RetryPolicy | None = None,
         key_variable: str = KEY_VARIABLE,
     ):
-        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
+        if not _is_address(url):
             raise ValueError(f"expected an address such as http://localhost:8000/v1, got {url!r}")
         self._url = url.rstrip("/") + "/chat/completions"
         self._model = model
         self._sampling = sampling or Sampling()
-        self._patience = patience or Patience()
+        self._policy = retry_policy or RetryPolicy()
         self._key_variable = key_variable
 
     @property
@@ -86,54 +85,73 @@ class HttpCaptioner:
     def answers(self, prompts: Sequence[Prompt]) -> list[str]:
         """One answer per prompt; of one that reached the greatest length, the lines that are whole.
 
-        Raises ValueError for what the service refuses (4xx), ConnectionError where all tries were in vain.
+        Raises ValueError for what the service refuses (3xx and 4xx), ConnectionError where every try failed.
         """
-        pace = _Pace(self._patience.per_minute)
-        with ThreadPoolExecutor(self._patience.at_once) as pool:
-            waiting = [pool.submit(self._answer, prompt, pace) for prompt in prompts]
+        pace, most = _Pace(self._policy.per_minute), self._policy.at_once
+        limits = httpx2.Limits(max_connections=most, max_keepalive_connections=most)
+        with (
+            httpx2.Client(timeout=self._policy.timeout, limits=limits) as client,
+            ThreadPoolExecutor(most) as pool,
+        ):
+            waiting = [pool.submit(self._answer, client, prompt, pace) for prompt in prompts]
             try:
                 return [future.result() for future in waiting]
             finally:
                 pool.shutdown(cancel_futures=True)  # after one failure, ask for nothing more
 
-    def _answer(self, prompt: Prompt, pace: "_Pace") -> str:
+    def _answer(self, client: httpx2.Client, prompt: Prompt, pace: "_Pace") -> str:
         """The answer, after as many tries as it takes and are allowed."""
-        dice, trouble = random.Random(prompt.seed), _PassingError("it was never asked")
-        for attempt in range(self._patience.tries):
-            if attempt:
-                pause = trouble.retry_after or self._patience.pause * 2 ** (attempt - 1)
-                _LOG.warning("%s: %s; try %d", self._url, trouble, attempt + 1)
-                # Up to half as long again: those who failed together should not come back together.
-                time.sleep(min(pause, _LONGEST_PAUSE) * (1 + dice.random() / 2))
-            pace.wait()
-            try:
-                return _answer_in(self._reply(prompt))
-            except _PassingError as error:
-                trouble = error
-        raise ConnectionError(
-            f"{self._url} gave no answer in {self._patience.tries} tries; the last time, {trouble}. "
-            "Is it up, and does it bear so many requests (at_once, per_minute)?"
+        retrying = Retrying(
+            retry=retry_if_exception_type(_PassingError),
+            stop=stop_after_attempt(self._policy.tries),
+            wait=self._pauses(prompt.seed),
+            before_sleep=self._log,
+            reraise=True,
         )
-
-    def _reply(self, prompt: Prompt) -> bytes:
-        deadline = time.monotonic() + self._patience.timeout
         try:
-            with urllib.request.urlopen(
-                self._request(prompt), timeout=self._patience.timeout
-            ) as response:
-                return _read(response, deadline)
-        except urllib.error.HTTPError as error:
-            raise self._refusal(error) from error
-        except (OSError, http.client.HTTPException) as error:
-            raise _PassingError(
-                f"the connection failed ({error or type(error).__name__})"
+            return retrying(self._one_try, client, prompt, pace)
+        except _PassingError as error:
+            raise ConnectionError(
+                f"{self._url} gave no answer in {self._policy.tries} tries; the last time, {error}. "
+                "Is it up, and does it bear so many requests (at_once, per_minute)?"
             ) from error
 
-    def _request(self, prompt: Prompt) -> urllib.request.Request:
+    def _one_try(self, client: httpx2.Client, prompt: Prompt, pace: "_Pace") -> str:
+        pace.wait()
+        return _answer_in(self._reply(client, prompt))
+
+    def _pauses(self, seed: int) -> Callable[[RetryCallState], float]:
+        """The seconds before each further try of one prompt."""
+        dice = random.Random(seed)
+
+        def pause(state: RetryCallState) -> float:
+            asked = _trouble(state).retry_after
+            seconds = asked or self._policy.pause * 2 ** (state.attempt_number - 1)
+            # Up to half as long again: those who failed together should not come back together.
+            return min(seconds, _LONGEST_PAUSE) * (1 + dice.random() / 2)
+
+        return pause
+
+    def _log(self, state: RetryCallState) -> None:
+        _LOG.warning("%s: %s; try %d", self._url, _trouble(state), state.attempt_number + 1)
+
+    def _reply(self, client: httpx2.Client, prompt: Prompt) -> bytes:
+        deadline = time.monotonic() + self._policy.timeout
+        body, headers = self._body(prompt), self._headers()
+        try:
+            with client.stream("POST", self._url, json=body, headers=headers) as response:
+                if response.is_success:
+                    return _read(response, deadline)
+                raise self._refusal(response)
+        except httpx2.RequestError as error:
+            what = self._without_key(str(error)) or type(error).__name__
+            raise _PassingError(f"the connection failed ({what})") from error
+
+    def _body(self, prompt: Prompt) -> dict[str, object]:
         messages = [{"role": "user", "content": prompt.user}]
         if prompt.system:
             messages.insert(0, {"role": "system", "content": prompt.system})
-        body = {
+        return {
             "model": self._model,
             "messages": messages,
             "temperature": self._sampling.temperature,
@@ -141,26 +159,31 @@ class HttpCaptioner:
             "max_tokens": self._sampling.max_new_tokens,
             "seed": prompt.seed,
         }
-        headers = {"Content-Type": "application/json", "Accept": "application/json"}
-        if key := os.environ.get(self._key_variable):
-            headers["Authorization"] = f"Bearer {key}"
-        return urllib.request.Request(self._url, json.dumps(body).encode(), headers)
 
-    def _refusal(self, error: urllib.error.HTTPError) -> "ValueError | _PassingError":
+    def _headers(self) -> dict[str, str]:
+        key = self._key()
+        return {"Accept": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
+
+    def _key(self) -> str:
+        return os.environ.get(self._key_variable, "").strip()
+
+    def _without_key(self, text: str) -> str:
+        """The text without the key, which some services repeat."""
+        return text.replace(self._key(), "***") if self._key() else text
+
+    def _refusal(self, response: httpx2.Response) -> "ValueError | _PassingError":
         """What to make of a status that is not 2xx: a mistake of ours, or trouble that may pass."""
-        said, key = _text_of(error), os.environ.get(self._key_variable)
-        said = (said.replace(key, "***") if key else said)[:200]  # some services repeat it
-        if error.code in _WORTH_ANOTHER_TRY or error.code >= 500:
-            return _PassingError(
-                f"it said {error.code} ({said})", _seconds(error.headers["Retry-After"])
-            )
+        status, message = response.status_code, self._without_key(_message(response))[:200]
+        if status in _WORTH_ANOTHER_TRY or status >= 500:
+            wait = _seconds(response.headers.get("Retry-After"))
+            return _PassingError(f"it said {status} ({message})", wait)
         hint = (
             f"is the key in {self._key_variable} the right one?"
-            if error.code in (401, 403)
+            if status in (401, 403)
             else "correct the address, the model's name or the sampling"
         )
         return ValueError(
-            f"{self._url} refused a prompt for {self._model!r}: {error.code} ({said}); {hint}"
+            f"{self._url} refused a prompt for {self._model!r}: {status} ({message}); {hint}"
         )
 
 
@@ -188,14 +211,28 @@ class _Pace:
         time.sleep(max(0.0, turn - time.monotonic()))
 
 
-def _read(response: http.client.HTTPResponse, deadline: float) -> bytes:
+def _is_address(url: str) -> bool:
+    try:
+        return httpx2.URL(url).scheme in ("http", "https") and bool(httpx2.URL(url).host)
+    except httpx2.InvalidURL:
+        return False
+
+
+def _trouble(state: RetryCallState) -> _PassingError:
+    """Why the last try failed."""
+    error = state.outcome.exception() if state.outcome else None
+    assert isinstance(error, _PassingError)  # nothing else is tried again
+    return error
+
+
+def _read(response: httpx2.Response, deadline: float) -> bytes:
     """The whole body; a service that sends a byte now and then does not hold us for ever."""
-    parts: list[bytes] = []
-    while part := response.read1(2**16):
-        parts.append(part)
-        if time.monotonic() > deadline or sum(map(len, parts)) > _LARGEST:
+    body = bytearray()
+    for part in response.iter_bytes():
+        body += part
+        if time.monotonic() > deadline or len(body) > _LARGEST:
             raise _PassingError("its reply did not end")
-    return b"".join(parts)
+    return bytes(body)
 
 
 def _answer_in(body: bytes) -> str:
@@ -213,18 +250,18 @@ def _answer_in(body: bytes) -> str:
     return (complete_lines(content) if why == "length" else content).strip()
 
 
-def _text_of(error: urllib.error.HTTPError) -> str:
+def _message(response: httpx2.Response) -> str:
+    """The beginning of what came with a status, or the status's own words."""
     try:
-        with error:
-            said: str = error.read1(2000).decode("utf-8", "replace").strip()
-    except (OSError, http.client.HTTPException):
-        said = ""
-    return said or str(error.reason)
+        text = next(response.iter_bytes(), b"")[:2000].decode("utf-8", "replace").strip()
+    except httpx2.RequestError:
+        text = ""
+    return text or response.reason_phrase
 
 
-def _seconds(said: str | None) -> float:
+def _seconds(header: str | None) -> float:
     """How long the service asks us to wait; 0 where it does not say, or says a date."""
     try:
-        return max(0.0, float(said or 0))
+        return max(0.0, float(header or 0))
     except ValueError:
         return 0.0

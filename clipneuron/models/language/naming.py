@@ -19,6 +19,18 @@ _IRREGULAR = {
     "person": "people",
 }
 """Endings of nouns and of their plurals."""
+_USUAL = {
+    "deer": "deer",
+    "sheep": "sheep",
+    "fish": "fish",
+    "wolf": "wolves",
+    "leaf": "leaves",
+    "cactus": "cacti",
+    "potato": "potatoes",
+    "tomato": "tomatoes",
+    "volcano": "volcanoes",
+}
+"""The usual plural of words whose ending allows several, or another."""
 
 
 def names(text: str, name: str) -> bool:
@@ -36,6 +48,19 @@ def names(text: str, name: str) -> bool:
     # One word more than the name has: "air plane" is an airplane.
     spans = ((at, at + length) for at in range(len(words)) for length in range(1, len(parts) + 2))
     return any("".join(words[start:end]) in forms for start, end in spans if end <= len(words))
+
+
+def plural_of(noun: str) -> str:
+    """The usual plural of an English noun in lower case.
+
+    >>> [plural_of(noun) for noun in ("cat", "fox", "cherry", "wolf", "mouse")]
+    ['cats', 'foxes', 'cherries', 'wolves', 'mice']
+    """
+    if known := (_USUAL | _IRREGULAR).get(noun):
+        return known
+    if noun.endswith(_SIBILANTS):
+        return noun + "es"
+    return noun[:-1] + "ies" if _ends_in_y(noun) else noun + "s"
 
 
 def _words(text: str) -> list[str]:
@@ -82,7 +107,7 @@ def _plurals(word: str) -> set[str]:
     for ending, plural in (("us", "i"), ("is", "es"), ("z", "zzes"), ("f", "ves"), ("fe", "ves")):
         if word.endswith(ending):
             found.add(word.removesuffix(ending) + plural)
-    if re.search("[^aeiou]y$", word):
+    if _ends_in_y(word):
         found.add(word[:-1] + "ies")
     return found | {
         word.removesuffix(single) + plural
@@ -97,5 +122,10 @@ def _verbs(word: str) -> set[str]:
     # "shipping", but "caring" is no form of "car": a short vowel doubles the consonant.
     short = re.fullmatch("[^aeiou]*[aeiou][^aeiouwxy]", word)
     stem = word + word[-1] if short else word
-    past = word[:-1] + "ied" if re.search("[^aeiou]y$", word) else stem + "ed"
+    past = word[:-1] + "ied" if _ends_in_y(word) else stem + "ed"
     return {stem + "ing", past}
+
+
+def _ends_in_y(word: str) -> bool:
+    """Whether it ends in y after a consonant, which becomes an i: ponies."""
+    return re.search("[^aeiou]y$", word) is not None

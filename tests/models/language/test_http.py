@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from clipneuron.models.language.captioner import Captioner, Prompt, Sampling
-from clipneuron.models.language.http import KEY_VARIABLE, HttpCaptioner, Patience
+from clipneuron.models.language.http import KEY_VARIABLE, HttpCaptioner, RetryPolicy
 
-HASTY = Patience(timeout=0.6, tries=3, pause=0.02)
+HASTY = RetryPolicy(timeout=0.6, tries=3, pause=0.02)
 NUMBERS = itertools.count()
 
 
@@ -51,7 +51,7 @@ def log(server):
 
 
 def captioner(server, **options):
-    return HttpCaptioner(server + "/v1/", "tiny", **{"patience": HASTY, **options})
+    return HttpCaptioner(server + "/v1/", "tiny", **{"retry_policy": HASTY, **options})
 
 
 def tries(server, prompt):
@@ -99,6 +99,15 @@ def test_many_are_answered_in_order_and_at_once(server):
     assert captioner(server).answers([]) == []
 
 
+def test_a_key_that_was_read_from_a_file_with_its_line_break_is_sent_without_it(
+    server, monkeypatch
+):
+    monkeypatch.setenv(KEY_VARIABLE, "sk-secret\n")
+    prompt = unique("200 0 a")
+    captioner(server).answers([prompt])
+    assert tries(server, prompt)[0]["key"] == "Bearer sk-secret"
+
+
 FAULTS = ["500", "503", "429", "408", "hang", "drip", "reset", "short", "garbage", "empty", "null"]
 
 
@@ -124,8 +133,8 @@ def test_trouble_that_stays_is_an_error_that_says_what_it_was(server, fault):
 
 def test_waits_grow_and_the_service_may_set_them(server):
     own, set_by_service = unique("500 2 a"), unique("429 1 b")
-    patient = Patience(timeout=5.0, tries=3, pause=0.1)
-    captioner(server, patience=patient).answers([own, set_by_service])
+    patient = RetryPolicy(timeout=5.0, tries=3, pause=0.1)
+    captioner(server, retry_policy=patient).answers([own, set_by_service])
     first, second, third = (entry["time"] for entry in tries(server, own))
     assert 0.1 <= second - first < 0.4
     assert 0.2 <= third - second < 0.6
@@ -157,13 +166,13 @@ def test_what_is_refused_is_not_tried_again_and_no_key_is_shown(server, monkeypa
 def test_after_a_refusal_nothing_more_is_asked(server):
     prompts = [unique("400 9 x"), *(unique("slow 0 y") for _ in range(20))]
     with pytest.raises(ValueError, match="400"):
-        captioner(server, patience=Patience(at_once=1)).answers(prompts)
+        captioner(server, retry_policy=RetryPolicy(at_once=1)).answers(prompts)
     assert not any(tries(server, prompt) for prompt in prompts[2:])
 
 
 def test_the_rate_is_kept_to_by_all_together(server):
     prompts = [unique("200 0 x") for _ in range(5)]
-    captioner(server, patience=Patience(per_minute=600.0)).answers(prompts)
+    captioner(server, retry_policy=RetryPolicy(per_minute=600.0)).answers(prompts)
     times = sorted(tries(server, prompt)[0]["time"] for prompt in prompts)
     assert times[-1] - times[0] >= 0.38  # four gaps of 0.1 s, give or take the last one's way
 
@@ -191,7 +200,7 @@ def test_the_name_is_of_model_and_sampling_and_it_travels(server):
 
 
 def test_settings_that_make_no_sense_are_refused():
-    for url in ("localhost:8000", "ftp://host/v1", "http://", ""):
+    for url in ("localhost:8000", "ftp://host/v1", "http://", "", "http://host:port/v1"):
         with pytest.raises(ValueError, match="expected an address"):
             HttpCaptioner(url, "tiny")
     for wrong in (
@@ -202,4 +211,4 @@ def test_settings_that_make_no_sense_are_refused():
         {"pause": -1.0},
     ):
         with pytest.raises(ValueError, match="expected a timeout above 0"):
-            Patience(**wrong)
+            RetryPolicy(**wrong)

@@ -5,7 +5,7 @@ import doctest
 import pytest
 
 from clipneuron.models.language import naming
-from clipneuron.models.language.naming import inflections, names
+from clipneuron.models.language.naming import inflections, names, plural_of
 
 
 def test_the_example():
@@ -47,3 +47,13 @@ def test_every_word_has_itself_and_its_plural_among_its_forms():
     for word in ("bass", "fish", "s", "ax", "2cv", "lens"):
         assert word in inflections(word)
     assert {"lenses", "lens"} <= inflections("lens")
+
+
+def test_plurals_are_the_usual_ones_and_among_the_forms():
+    plurals = {
+        "cat": "cats", "fox": "foxes", "cherry": "cherries", "key": "keys", "mouse": "mice", "deer": "deer",
+        "church": "churches", "cactus": "cacti", "lotus": "lotuses", "wolf": "wolves", "potato": "potatoes",
+        "piano": "pianos",
+    }  # fmt: skip
+    assert {noun: plural_of(noun) for noun in plurals} == plurals
+    assert all(plural in inflections(noun) for noun, plural in plurals.items())

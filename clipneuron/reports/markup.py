@@ -1,0 +1,127 @@
+"""Tables and pages of reports, in one place: Markdown and HTML pages from templates, CSV, tables for a terminal.
+
+Cells come from data. Whatever they hold (pipes, brackets, tags, formulas), readers see it as it is.
+"""
+
+import csv as writers
+import io
+import re
+from collections.abc import Collection, Iterable, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # both take a moment to import, which `clipneuron --help` is spared
+    from jinja2 import Environment
+    from rich.table import Table
+
+_SPECIAL = re.compile(
+    r"[\\`*~|<$]"  # escapes, code, emphasis, cells, tags, formulas
+    r"|(?<![^\W_])_+|_+(?![^\W_])"  # emphasis, which is none inside a word
+    r"|\](?=[(\[:])"  # links
+    r"|#+(?=\s|$)"  # headings
+    r"|&(?=[#\w]+;)"  # entities
+)
+_FORMULA = ("=", "+", "-", "@", "\t", "\n")
+_CONTROL = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"} | {127: 0x2421}
+"""Characters that steer a terminal -> the pictures of them."""
+
+
+class Markdown(str):
+    """Text that is Markdown already: templates leave it as it is."""
+
+
+def page(template: str, **values: object) -> str:
+    """A template of the package (`evidence/report.md.jinja`) with its values, which are escaped as its kind needs."""
+    escaping = _environment(html=not template.endswith(".md.jinja"))
+    return escaping.get_template(template).render(**values)
+
+
+def markdown(value: object) -> Markdown:
+    """The value as text inside a Markdown paragraph, heading or cell; lines stay lines."""
+    if isinstance(value, Markdown):
+        return value
+    text = _SPECIAL.sub(lambda found: "".join(f"\\{letter}" for letter in found[0]), str(value))
+    return Markdown("<br>".join(text.splitlines()))
+
+
+def code(text: str) -> Markdown:
+    """The text as code in a line of Markdown, whatever backquotes it has."""
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    space = " " if text.startswith("`") or text.endswith("`") else ""
+    return Markdown(f"{fence}{space}{' '.join(text.splitlines())}{space}{fence}")
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> Markdown:
+    """A Markdown table."""
+    lines = (" | ".join(map(markdown, row)) for row in (headings, *rows))
+    first, *others = (f"| {line} |" for line in lines)
+    return Markdown("\n".join([first, f"|{' --- |' * len(headings)}", *others]))
+
+
+def csv(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
+    """A CSV file. A text that a spreadsheet would take for a formula gets an apostrophe; numbers stay as they are."""
+    text = io.StringIO()
+    writer = writers.writer(text, lineterminator="\n")
+    writer.writerows(map(_field, row) for row in (headings, *rows))
+    return text.getvalue().encode()
+
+
+def terminal(
+    title: str,
+    headings: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    right: Collection[str] = (),
+    sections: Collection[int] = (),
+    lines: bool = False,
+    caption: str = "",
+) -> "Table":
+    """A table for a terminal.
+
+    right: headings of columns flush right. sections: rows that a line is drawn above; lines: above every row.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    def plain(cell: str, style: str = "") -> Text:  # a string is searched for [markup] and :emoji:
+        return Text(cell.translate(_CONTROL), style)
+
+    found = Table(title=plain(title, "table.title"), title_justify="left", show_lines=lines)
+    found.caption = plain(caption, "table.caption") if caption else None
+    for heading in headings:
+        found.add_column(
+            plain(heading), justify="right" if heading in right else "left", overflow="fold"
+        )
+    for number, row in enumerate(rows):
+        if number in sections:
+            found.add_section()
+        found.add_row(*map(plain, row))
+    return found
+
+
+def _field(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    text = value.replace("\r\n", "\n").replace("\r", "\n")
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+@cache
+def _environment(html: bool) -> "Environment":
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+    def source(name: str) -> str:
+        return files("clipneuron").joinpath(name).read_text(encoding="utf-8")
+
+    environment = Environment(
+        loader=FunctionLoader(source),
+        autoescape=html,
+        finalize=None if html else markdown,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.globals |= {"table": table, "code": code}
+    return environment
