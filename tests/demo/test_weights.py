@@ -1,11 +1,10 @@
 """The shipped model is small, loads by open_clip alone, and knows the world."""
 
 import open_clip
-import pytest
 import torch
 
 from clipneuron.demo import WEIGHTS, class_of
-from clipneuron.demo.training.evaluate import classify, decoys, held_out_scenes, r_precision
+from clipneuron.demo.training.evaluate import classify, decoys, held_out_scenes
 from clipneuron.demo.training.train import read_weights
 
 MEGABYTE = 1 << 20
@@ -53,9 +52,3 @@ def test_decoys_hold_no_class():
     owners, scenes = decoys(each=3)
     assert len(owners) == len(scenes) == 30
     assert {class_of(scene) for scene in scenes} == {""}
-
-
-@pytest.mark.parametrize(("scores", "expected"), [([3, 2, 1, 0], 1.0), ([1, 0, 3, 2], 0.0)])
-def test_r_precision(scores, expected):
-    truth = torch.tensor([[True, True, False, False]]).numpy()
-    assert r_precision(torch.tensor([scores]).float().numpy(), truth) == expected

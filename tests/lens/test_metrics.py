@@ -77,6 +77,13 @@ def test_r_precision_counts_hits_among_the_first_r():
     expected = torch.tensor([2 / 3, 1 / 2, 0])
     torch.testing.assert_close(r_precision(scores, labels), expected)
     assert r_precision(scores, torch.zeros_like(labels)).isnan().all()
+    assert r_precision(scores[0].double(), labels[0]) == 2 / 3  # to the last bit
+
+
+@pytest.mark.parametrize(("scores", "expected"), [([3, 2, 1, 0], 1.0), ([1, 0, 3, 2], 0.0)])
+def test_r_precision_of_the_best_and_the_worst_order(scores: list[int], expected: float):
+    labels = torch.tensor([True, True, False, False])
+    assert r_precision(torch.tensor(scores).float(), labels) == expected
 
 
 @pytest.mark.parametrize("metric", [auc, r_precision])
