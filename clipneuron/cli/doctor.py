@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from clipneuron.cli.flags import add_command
+from clipneuron.cli.parser import add_command
 
 EXAMPLES = """\
 exit status: 0 all that is needed is there, 1 something is missing
