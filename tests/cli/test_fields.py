@@ -28,8 +28,8 @@ SPELT = {
     "reproduce": f"{RECIPE} {ENGINE} classes detail-layers evaluation-every evaluation-images evaluation-limit "
     "indirect-images indirect-neurons neurons pools reconstruction sizes templates until",
     "attack": f"{RECIPE} {ENGINE} {ATTACK} prompts until",
-    "review": f"{ATTACK} export port reviewer run",
-    "trace": f"{ATTACK} run to",
+    "review": "attack export port reviewer run store",
+    "trace": "run store to",
     "retry-failed": f"{ENGINE} device dry-run images run show store",
 }
 """The options that had been written by hand, before they were made of the fields."""

@@ -6,11 +6,11 @@ import pytest
 
 from clipneuron.attack.inputs import check as check_attack
 from clipneuron.cli import main
-from clipneuron.config import attack, evaluation, recipe, suggestions
+from clipneuron.config import kinds, recipe, suggestions
 from tests.cli.user import imported_by
 from tests.samples.world import finished
 
-KINDS = {"run": recipe.KINDS, "reproduce": evaluation.KINDS, "attack": attack.KINDS}
+KINDS = {"run": kinds.SWEEP, "reproduce": kinds.EVIDENCE, "attack": kinds.ATTACK}
 
 
 @pytest.mark.parametrize(
