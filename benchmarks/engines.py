@@ -29,8 +29,9 @@ from machine import describe
 from rich.console import Console
 from shards import picture
 
+from clipneuron.config.cluster import ClusterOptions
 from clipneuron.config.recipe import Recipe
-from clipneuron.engine.cluster import ClusterOptions, connected
+from clipneuron.engine.cluster import connected
 from clipneuron.engine.in_process import InProcess
 from clipneuron.engine.ray_data import RayData
 from clipneuron.engine.runner import Runner

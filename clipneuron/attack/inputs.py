@@ -1,30 +1,44 @@
 """What an attack names, found: its pairs of classes, who writes, who paints, and who knows synonyms.
 
 Captioners and painters are small until they are first asked; they travel to the workers that load them.
+torch is imported only with what needs it, so that wrong names are answered without it.
 """
 
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
-from clipneuron.attack.witness import OtherClip, Witness
 from clipneuron.config.attack import PAIRS, Attack
+from clipneuron.config.recipe import Recipe
 from clipneuron.data.text_pools import open_pool
 from clipneuron.demo.grammar import GrammarCaptioner
 from clipneuron.demo.painter import ScenePainter, SceneTruth
 from clipneuron.demo.things import CLASSES
-from clipneuron.models.clip.model import IMAGENET_TEMPLATES, load_clip
 from clipneuron.models.language.captioner import AnswersFile, Captioner
 from clipneuron.models.language.http import HttpCaptioner
-from clipneuron.models.language.transformers import TransformersCaptioner
-from clipneuron.models.painting.diffusion import DEEPFLOYD, FLUX, DiffusersPainter
 from clipneuron.models.painting.painter import Painter
-from clipneuron.models.painting.pipelines import PipelineSource
 from clipneuron.models.snapshots import snapshot_name
+from clipneuron.sweep.inputs import check as check_sweep
 from clipneuron.sweep.inputs import class_names_in
 from clipneuron.tables.experiments import Pair
+
+if TYPE_CHECKING:
+    from clipneuron.attack.witness import Witness
+
+
+def check(recipe: Recipe) -> None:
+    """Raises ValueError for what can be seen to be wrong or missing without a model."""
+    check_sweep(recipe)
+    asked = recipe.attack
+    classes = () if asked.classes == "imagenet" else classes_of(asked)
+    for spec in asked.pairs:
+        if spec != "all":
+            _named(spec, asked, recipe.seed)
+        elif classes:
+            _check_some(classes)
+    _light_captioner(asked)
+    blocked_of(asked)
 
 
 def classes_of(asked: Attack) -> tuple[str, ...]:
@@ -39,24 +53,19 @@ def pairs_of(asked: Attack, seed: int) -> tuple[Pair, ...]:
     """
     named = [pair for spec in asked.pairs for pair in _named(spec, asked, seed)]
     if not named:
-        raise ValueError("there is no pair to attack: give --pairs, such as horse:automobile")
+        raise ValueError(
+            "there is no pair to attack: give `attack.pairs`, such as horse:automobile"
+        )
     return tuple(dict.fromkeys(named))
 
 
 def captioner_of(asked: Attack) -> Captioner:
     """Who writes the captions; raises ValueError."""
-    kind, _, rest = asked.captioner.partition(":")
-    if asked.captioner == "demo":
-        return GrammarCaptioner()
-    if kind == "answers":
-        return AnswersFile(rest)
-    if kind in ("http", "https"):
-        url, _, model = asked.captioner.partition("#")
-        if not model:
-            raise ValueError(
-                f"which model answers at {url}? Give it behind a #, such as {url}#llama-3-8b-instruct"
-            )
-        return HttpCaptioner(url, model)
+    light = _light_captioner(asked)
+    if light:
+        return light
+    from clipneuron.models.language.transformers import TransformersCaptioner
+
     return TransformersCaptioner(asked.captioner)
 
 
@@ -64,15 +73,21 @@ def painter_of(asked: Attack) -> Painter:
     """Who paints the pictures."""
     if asked.painter == "demo":
         return ScenePainter()
+    from clipneuron.models.painting.diffusion import DEEPFLOYD, FLUX, DiffusersPainter
+    from clipneuron.models.painting.pipelines import PipelineSource
+
     if asked.painter == "deepfloyd":
         return DiffusersPainter(*DEEPFLOYD, batch_size=asked.each, offload=asked.offload)
     source = FLUX if asked.painter == "flux" else PipelineSource(model=asked.painter)
     return DiffusersPainter(source, batch_size=asked.each, offload=asked.offload)
 
 
-def witness_of(asked: Attack, classes: Sequence[str]) -> Callable[[], Witness] | None:
+def witness_of(asked: Attack, classes: Sequence[str]) -> "Callable[[], Witness] | None":
     """Who suggests what the pictures show, as a loader; None for nobody."""
     if asked.witness:
+        from clipneuron.attack.witness import OtherClip
+        from clipneuron.models.clip.model import IMAGENET_TEMPLATES, load_clip
+
         model, _, pretrained = asked.witness.partition(":")
         loader = partial(load_clip, model, pretrained or None)
         return partial(OtherClip.loaded, loader, tuple(classes), IMAGENET_TEMPLATES)
@@ -91,6 +106,23 @@ def witness_name(asked: Attack) -> str:
 def blocked_of(asked: Attack) -> frozenset[str]:
     """Words that no caption is asked for; raises ValueError."""
     return frozenset(open_pool(asked.blocked).texts) if asked.blocked else frozenset()
+
+
+def _light_captioner(asked: Attack) -> Captioner | None:
+    """Who writes the captions, unless that is a model of this machine's; raises ValueError."""
+    kind, _, rest = asked.captioner.partition(":")
+    if asked.captioner == "demo":
+        return GrammarCaptioner()
+    if kind == "answers":
+        return AnswersFile(rest)
+    if kind not in ("http", "https"):
+        return None
+    url, _, model = asked.captioner.partition("#")
+    if not model:
+        raise ValueError(
+            f"which model answers at {url}? Give it behind a #, such as {url}#llama-3-8b-instruct"
+        )
+    return HttpCaptioner(url, model)
 
 
 def _named(spec: str, asked: Attack, seed: int) -> Sequence[Pair]:
@@ -114,8 +146,14 @@ def _pair(text: str) -> Pair:
 
 
 def _around(classes: Sequence[str], seed: int) -> Sequence[Pair]:
-    if len(classes) < 2:
-        raise ValueError(f"pairs need at least 2 classes, not {len(classes)}")
+    import torch
+
+    _check_some(classes)
     order = torch.randperm(len(classes), generator=torch.Generator().manual_seed(seed)).tolist()
     taken_for = dict(zip(order, [*order[1:], order[0]], strict=True))
     return [(name, classes[taken_for[place]]) for place, name in enumerate(classes)]
+
+
+def _check_some(classes: Sequence[str]) -> None:
+    if len(classes) < 2:
+        raise ValueError(f"pairs need at least 2 classes, not {len(classes)}")

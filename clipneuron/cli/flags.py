@@ -4,84 +4,18 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # torch comes with the recipes, Arrow with the store: --help is spared both
-    from clipneuron.config.recipe import Recipe
+from pydantic import ValidationError
+
+from clipneuron.cli.fields import add_fields, faults, given
+from clipneuron.cli.values import one_of, positive, share
+from clipneuron.config.cluster import ClusterOptions
+from clipneuron.config.named import RECIPES, named_recipe, over
+from clipneuron.config.recipe import Recipe
+
+if TYPE_CHECKING:  # Arrow comes with the store: --help is spared it
     from clipneuron.store.store import Run
 
-RECIPE_FIELDS = (
-    "images",
-    "model",
-    "pretrained",
-    "layers",
-    "split",
-    "normalize",
-    "top",
-    "pool",
-    "preparation",
-    "atoms",
-    "every",
-    "limit",
-    "shard_size",
-    "batch_size",
-    "dtype",
-    "device",
-    "text_activation",
-)
-
-EVALUATION_FIELDS = (
-    "images",
-    "every",
-    "limit",
-    "classes",
-    "templates",
-    "detail_layers",
-    "pools",
-    "sizes",
-    "reconstruction",
-    "indirect_neurons",
-    "indirect_images",
-    "neurons",
-)
-
-ATTACK_FIELDS = (
-    "pairs",
-    "classes",
-    "methods",
-    "repeats",
-    "layers",
-    "neurons",
-    "words",
-    "rule",
-    "sentences",
-    "similarity",
-    "blocked",
-    "captioner",
-    "captioner_memory",
-    "captions",
-    "chosen",
-    "painter",
-    "painter_memory",
-    "offload",
-    "each",
-    "witness",
-)
-
-
-def add_command(
-    commands: Any, name: str, does: str, function: Any, **more: Any
-) -> argparse.ArgumentParser:
-    """The parser of one command, which runs `function`."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name,
-        help=does,
-        description=does[0].upper() + does[1:] + ".",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        **more,
-    )
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    parser.add_argument("-v", "--verbose", action="store_true", help="log a line per shard")
-    parser.set_defaults(command=function)
-    return parser
+ENGINES = ("ray", "in-process")
 
 
 def add_store(parser: argparse.ArgumentParser) -> None:
@@ -96,6 +30,24 @@ def add_run_name(parser: argparse.ArgumentParser, otherwise: str = "the only one
     add_store(parser)
     parser.add_argument(
         "--run", default="", help=f"name of the run, or how it begins (default: {otherwise})"
+    )
+
+
+def add_until(parser: argparse.ArgumentParser, kinds: tuple[str, ...]) -> None:
+    """`--until` one of the stages of a line of work."""
+    parser.add_argument(
+        "--until",
+        type=one_of(kinds, "stage"),
+        metavar="STAGE",
+        help=f"stop after the last stage of this kind: {', '.join(kinds)}; the same command without it goes on "
+        "from there",
+    )
+
+
+def add_show(parser: argparse.ArgumentParser) -> None:
+    """`--show`."""
+    parser.add_argument(
+        "--show", type=positive, default=3, metavar="N", help="neurons per layer in the final table"
     )
 
 
@@ -118,7 +70,7 @@ def chosen_run(chosen: argparse.Namespace) -> "Run":
 def add_recipe(parser: argparse.ArgumentParser) -> None:
     """`--recipe`, `--extend` and the fields of a recipe."""
     parser.add_argument(
-        "--recipe", help="demo, vit_b_32, vit_l_14, or a JSON file with a recipe's fields"
+        "--recipe", help=f"{', '.join(RECIPES)}, or a JSON file with a recipe's fields"
     )
     parser.add_argument(
         "--extend",
@@ -126,46 +78,11 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
         metavar="RUN",
         help="go on with this run on a collection that has grown since",
     )
-    group: Any = parser.add_argument_group("what to compute (in place of the recipe's fields)")
-    group.add_argument(
-        "--images", help="folder, picture, Parquet or tar files, here or under s3://"
+    add_fields(
+        parser,
+        "recipe",
+        "what to compute (in place of the recipe's fields; defaults are those without a recipe)",
     )
-    group.add_argument("--model", help="open_clip architecture, local model folder, or demo")
-    group.add_argument("--pretrained", help="open_clip tag, or a checkpoint file")
-    group.add_argument(
-        "--layers",
-        type=layers,
-        help="MLP layers, 0-based: 8,9,10 or 6-9 (default: all but the last)",
-    )
-    group.add_argument(
-        "--split", choices=("equal", "centered"), help="layer-norm split (default: equal)"
-    )
-    group.add_argument(
-        "--no-normalize",
-        dest="normalize",
-        action="store_false",
-        default=None,
-        help="do not divide effects by |M_image(I)|",
-    )
-    group.add_argument(
-        "--top", type=int, help="top effects per neuron that give its direction (the paper: 100)"
-    )
-    group.add_argument("--pool", help="demo, words-10k, words-30k, words-N, a text file or a URL")
-    group.add_argument(
-        "--preparation", choices=("unit", "centered", "authors"), help="of the pool's embeddings"
-    )
-    group.add_argument("--atoms", type=int, help="texts per neuron (the paper: up to 128)")
-    group.add_argument("--every", type=int, help="use every n-th picture")
-    group.add_argument("--limit", type=int, help="use at most this many pictures; 0 means all")
-    group.add_argument("--shard-size", type=int, help="pictures per commit")
-    group.add_argument("--batch-size", type=int, help="pictures per forward pass")
-    group.add_argument("--dtype", choices=("float32", "bfloat16"), help="of the model")
-    group.add_argument(
-        "--text-activation",
-        choices=("trained", "gelu"),
-        help="gelu: exact GELU in the text tower, as the authors' program encodes texts (default: trained)",
-    )
-    group.add_argument("--device", help="auto (a GPU if there is one), cpu, cuda, cuda:1 ...")
 
 
 def add_engine(parser: argparse.ArgumentParser) -> None:
@@ -173,36 +90,12 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
     group: Any = parser.add_argument_group("where to compute")
     group.add_argument(
         "--engine",
-        choices=("ray", "in-process"),
+        type=one_of(ENGINES),
+        metavar="{" + ",".join(ENGINES) + "}",
         default="ray",
         help="a Ray cluster (one is started here if there is none), or this process alone (default: ray)",
     )
-    group.add_argument(
-        "--address",
-        default="",
-        help="of a Ray cluster, host:port or auto (default: inside a job its cluster, else one started here)",
-    )
-    group.add_argument(
-        "--actors", type=positive, default=0, help="model actors (default: one per GPU)"
-    )
-    group.add_argument(
-        "--actor-cpus", type=float, default=0, help="cores of an actor, which are its threads"
-    )
-    group.add_argument(
-        "--actor-gpus", type=float, default=-1, help="GPUs of an actor; 0.5 puts two on a GPU"
-    )
-    group.add_argument(
-        "--decoders",
-        type=positive,
-        default=0,
-        help="tasks that decode at a time (default: free cores)",
-    )
-    group.add_argument(
-        "--wait",
-        type=float,
-        default=0,
-        help="seconds to wait for nodes that still start (default: 0)",
-    )
+    add_fields(group, "cluster")
     group.add_argument(
         "--attempts",
         type=positive,
@@ -218,87 +111,38 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def recipe_of(chosen: argparse.Namespace) -> "Recipe":
+def recipe_of(chosen: argparse.Namespace) -> Recipe:
     """The recipe by name or file, with the options of the command line in its place; raises ValueError."""
-    from pydantic import ValidationError
-
-    from clipneuron.config.named import named_recipe
-
-    given = _given(chosen, {field: field for field in RECIPE_FIELDS}) | nested_fields(chosen)
     try:
-        return named_recipe(chosen.recipe, given)
+        return named_recipe(chosen.recipe, given(chosen, "recipe") | nested_fields(chosen))
     except ValidationError as error:
-        lines = [_fault(item) for item in error.errors()]
-        raise ValueError("the recipe does not hold together:\n  " + "\n  ".join(lines)) from error
+        raise faults(error, "recipe") from error
+
+
+def cluster_of(chosen: argparse.Namespace) -> ClusterOptions:
+    """The cluster that the options ask for; raises ValueError."""
+    try:
+        return ClusterOptions(**given(chosen, "cluster"))
+    except ValidationError as error:
+        raise faults(error, "cluster") from error
 
 
 def nested_fields(chosen: argparse.Namespace) -> dict[str, Any]:
     """What the command line says of the evaluation and of the attack."""
-    nested = {"evaluation": EVALUATION_FIELDS, "attack": ATTACK_FIELDS}
-    found = {
-        name: _given(chosen, {field: f"{name}_{field}" for field in fields})
-        for name, fields in nested.items()
-    }
+    found = {name: given(chosen, name) for name in ("evaluation", "attack")}
     return {name: own for name, own in found.items() if own}
 
 
-def recipe_of_run(run: "Run", options: Mapping[str, Any]) -> "Recipe":
+def recipe_of_run(run: "Run", options: Mapping[str, Any]) -> Recipe:
     """The recipe of the run's last command, with these options in its place where they say something.
 
     Raises ValueError where the run was not begun by a recipe.
     """
-    from clipneuron.config.named import over
-    from clipneuron.config.recipe import Recipe
-
     order = run.announced()
     fields = (order.details if order else run.record.details).get("recipe")
     if fields is None:
         raise ValueError(f"run {run.name} does not say by which recipe it was begun: it has none")
-    return Recipe(**over(fields, {name: value for name, value in options.items() if value}))
-
-
-def _given(chosen: argparse.Namespace, options: Mapping[str, str]) -> dict[str, Any]:
-    """What the command line says of these fields, each under the option of its name."""
-    values = {field: getattr(chosen, option, None) for field, option in options.items()}
-    return {field: value for field, value in values.items() if value is not None}
-
-
-def _fault(item: Any) -> str:
-    """What is wrong with one field of a recipe, and how it is given."""
-    field = ".".join(map(str, item["loc"]))
-    if item["type"] == "missing":
-        return f"{field}: give it with --{field}, or take a --recipe that has it"
-    return f"{field}: {item['msg']}, not {item['input']!r}"
-
-
-def share(text: str) -> float:
-    """A number from 0 to 1."""
-    number = float(text)
-    if not 0 <= number <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is no share: expected a number from 0 to 1")
-    return number
-
-
-def positive(text: str) -> int:
-    """A count of at least one."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is too few: expected 1 or more")
-    return number
-
-
-def layers(text: str) -> tuple[int, ...]:
-    """`8,9,10`, `6-9` or a mixture."""
-    found: list[int] = []
     try:
-        for part in text.split(","):
-            first, dash, last = part.partition("-")
-            asked = range(int(first), int(last if dash else first) + 1)
-            if not asked:
-                raise ValueError(part)
-            found += asked
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no list of layers: expected 8,9,10 or 6-9"
-        ) from None
-    return tuple(found)
+        return Recipe(**over(fields, {name: value for name, value in options.items() if value}))
+    except ValidationError as error:
+        raise faults(error, "recipe") from error

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from clipneuron.cli.flags import add_command, add_recipe, positive, recipe_of
+from clipneuron.cli.flags import add_recipe, recipe_of
+from clipneuron.cli.parser import add_command
 from clipneuron.cli.units import duration, show_table, size
+from clipneuron.cli.values import positive
 from clipneuron.reports.markup import terminal
 
 if TYPE_CHECKING:  # torch takes seconds to import, which --help and the other commands are spared
@@ -50,15 +52,17 @@ def plan(chosen: argparse.Namespace) -> int:
     from rich.console import Console
 
     from clipneuron.engine.runner import Runner
-    from clipneuron.sweep.forecast import sample_of
-    from clipneuron.sweep.inputs import check_device
-    from clipneuron.sweep.pipeline import Sweep
+    from clipneuron.sweep.inputs import check, check_device
 
     if chosen.extend and not chosen.store:
         raise ValueError("--extend names a run: give the --store that it is in")
     recipe = recipe_of(chosen)
+    check(recipe)
     check_device(recipe.device)
     with _place(chosen.store) as store:
+        from clipneuron.sweep.forecast import sample_of
+        from clipneuron.sweep.pipeline import Sweep
+
         sweep = Sweep.of(recipe, store, extends=chosen.extend)
         print(sweep.describe())
         part = sweep.planned_next()
@@ -74,10 +78,13 @@ def plan(chosen: argparse.Namespace) -> int:
 @contextmanager
 def _place(asked: str) -> "Iterator[Store]":
     """The store, or one for the time of the block, for the demo's pictures."""
+    from clipneuron.store.objects.opening import probe
     from clipneuron.store.store import Store
 
     if asked:
-        yield Store(asked)
+        store = Store(asked)
+        probe(store.objects)
+        yield store
         return
     with tempfile.TemporaryDirectory(prefix="clipneuron-") as folder:
         yield Store(folder)

@@ -5,17 +5,12 @@ import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
-from clipneuron.cli.flags import (
-    add_command,
-    add_engine,
-    add_recipe,
-    add_store,
-    layers,
-    positive,
-    recipe_of,
-)
-from clipneuron.cli.run import engine
+from clipneuron.cli.fields import add_fields
+from clipneuron.cli.flags import add_engine, add_recipe, add_store, add_until
+from clipneuron.cli.parser import add_command
+from clipneuron.cli.run import engine, judged
 from clipneuron.cli.units import show_table
+from clipneuron.config import kinds
 
 if TYPE_CHECKING:  # torch takes seconds to import, which --help and the other commands are spared
     from clipneuron.evidence.pipeline import Reproduction
@@ -48,12 +43,10 @@ def add_commands(commands: Any) -> None:
     does = "gather the paper's evidence: ablations, first-order and indirect effects, words in their place"
     parser = add_command(commands, "reproduce", does, reproduce, epilog=EXAMPLES)
     add_store(parser)
-    parser.add_argument(
-        "--until",
-        choices=("ablations", "first-order", "indirect"),
-        help="stop after these experiments; the same command without it goes on from there",
+    add_until(parser, kinds.EVIDENCE)
+    add_fields(
+        parser, "evaluation", "what the evidence is gathered on (in place of the recipe's fields)"
     )
-    add_evaluation(parser)
     add_recipe(parser)
     add_engine(parser)
     does = "write the requests for a pool of class descriptions, one JSON line per class"
@@ -66,96 +59,23 @@ def add_commands(commands: Any) -> None:
     )
 
 
-def add_evaluation(parser: argparse.ArgumentParser) -> None:
-    """The fields of a recipe's evaluation."""
-    group: Any = parser.add_argument_group(
-        "what the evidence is gathered on (in place of the recipe's)"
-    )
-
-    def add(option: str, field: str, **more: Any) -> None:
-        if not {"choices", "action", "metavar"} & more.keys():
-            more["metavar"] = option.rpartition("-")[2].upper()
-        group.add_argument(option, dest=f"evaluation_{field}", default=None, **more)
-
-    add(
-        "--evaluation-images", "images", help="labelled pictures: a class per folder, Parquet, tars"
-    )
-    add("--evaluation-every", "every", type=positive, help="use every n-th (the authors: 10)")
-    add("--evaluation-limit", "limit", type=int, help="use at most this many; 0 means all")
-    add("--classes", "classes", help="imagenet, labels (as folders are called), or a file of names")
-    add("--templates", "templates", help="imagenet (OpenAI's 80), demo, or a file with {} per line")
-    add(
-        "--detail-layers",
-        "detail_layers",
-        type=layers,
-        help="of texts and indirect effects (default: L-3)",
-    )
-    add(
-        "--pools",
-        "pools",
-        nargs="+",
-        help="pools of texts, as --pool, or class-descriptions:ANSWERS.jsonl",
-    )
-    add(
-        "--sizes",
-        "sizes",
-        nargs="+",
-        type=positive,
-        help="texts per neuron (default: 4 8 16 32 64 128)",
-    )
-    add(
-        "--reconstruction",
-        "reconstruction",
-        choices=("paper", "authors"),
-        help="how texts stand for effects",
-    )
-    add(
-        "--indirect-neurons",
-        "indirect_neurons",
-        type=positive,
-        help="neurons per layer held at their means",
-    )
-    add(
-        "--indirect-images", "indirect_images", type=positive, help="pictures that they are held on"
-    )
-    add(
-        "--neurons",
-        "neurons",
-        nargs="+",
-        type=neuron,
-        metavar="LAYER:NEURON",
-        help="to show with words and pictures",
-    )
-
-
-def neuron(text: str) -> tuple[int, int]:
-    """`9:391`: a layer and a neuron."""
-    layer, colon, number = text.partition(":")
-    if not (colon and layer.isdigit() and number.isdigit()):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no neuron: expected LAYER:NEURON, such as 9:391"
-        )
-    return int(layer), int(number)
-
-
 def reproduce(chosen: argparse.Namespace) -> int:
     """`clipneuron reproduce`."""
     from rich.console import Console
 
     from clipneuron.engine.runner import stages_table
-    from clipneuron.evidence.pipeline import Reproduction
-    from clipneuron.store.store import Store
-    from clipneuron.sweep.inputs import check_device
+    from clipneuron.evidence.inputs import check
 
     if chosen.extend:
         raise ValueError(
             "--extend belongs to `clipneuron run`: extend the run first, then reproduce"
         )
-    recipe = recipe_of(chosen)
-    if chosen.engine == "in-process":  # the devices of a cluster are those of its nodes
-        check_device(recipe.device)
+    recipe, store = judged(chosen, check)
+
+    from clipneuron.evidence.pipeline import Reproduction
+
     progress = Console(file=sys.stderr)
-    reproduction = Reproduction.of(recipe, Store(chosen.store))
+    reproduction = Reproduction.of(recipe, store)
     progress.print(reproduction.describe(), highlight=False)
     with engine(chosen, progress) as runner:
         run, reports = reproduction.run(runner, until=chosen.until)

@@ -2,20 +2,31 @@
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from clipneuron.cli.flags import add_command, add_engine, add_recipe, add_store, positive, recipe_of
+from clipneuron.cli.flags import (
+    add_engine,
+    add_recipe,
+    add_show,
+    add_store,
+    add_until,
+    cluster_of,
+    recipe_of,
+)
+from clipneuron.cli.parser import add_command
 from clipneuron.cli.units import show_table
+from clipneuron.config import kinds
+from clipneuron.config.recipe import Recipe
 
 # torch and Ray take seconds to import, which --help and the other commands are spared.
 if TYPE_CHECKING:
     from rich.console import Console
 
     from clipneuron.engine.runner import Runner
-    from clipneuron.store.store import Run
+    from clipneuron.store.store import Run, Store
     from clipneuron.sweep.pipeline import Sweep
 
 RUN_EXAMPLES = """\
@@ -41,19 +52,10 @@ def add_commands(commands: Any) -> None:
         epilog=RUN_EXAMPLES,
     )
     add_store(parser)
-    parser.add_argument(
-        "--until",
-        choices=STAGES,
-        help="stop after this stage; the same command without it goes on from there",
-    )
-    parser.add_argument(
-        "--show", type=positive, default=3, metavar="N", help="neurons per layer in the final table"
-    )
+    add_until(parser, kinds.SWEEP)
+    add_show(parser)
     add_recipe(parser)
     add_engine(parser)
-
-
-STAGES = ("plan", "calibrate", "effects", "directions", "descriptions")
 
 
 def run(chosen: argparse.Namespace) -> int:
@@ -61,16 +63,14 @@ def run(chosen: argparse.Namespace) -> int:
     from rich.console import Console
 
     from clipneuron.engine.runner import stages_table
+    from clipneuron.sweep.inputs import check
+
+    recipe, store = judged(chosen, check)
+
     from clipneuron.readers.sweep import unusable
-    from clipneuron.store.store import Store
-    from clipneuron.sweep.inputs import check_device
     from clipneuron.sweep.pipeline import Sweep
 
-    recipe = recipe_of(chosen)
-    if chosen.engine == "in-process":  # the devices of a cluster are those of its nodes
-        check_device(recipe.device)
     progress = Console(file=sys.stderr)
-    store = Store(chosen.store)
     sweep = Sweep.of(recipe, store, extends=chosen.extend)
     progress.print(sweep.describe(), highlight=False)
     with engine(chosen, progress) as runner:
@@ -94,26 +94,48 @@ def conclude(sweep: "Sweep", done: "Run", per_layer: int) -> None:
         print(f"{name}: {path}")
 
 
+def judged(chosen: argparse.Namespace, check: "Callable[[Recipe], None]") -> "tuple[Recipe, Store]":
+    """The recipe and the store that the options name, judged as far as that takes no model, by `check` among others.
+
+    Raises ValueError, and StoreError for a store that cannot be written.
+    """
+    from clipneuron.store.objects.opening import probe
+    from clipneuron.store.store import Store
+    from clipneuron.sweep.inputs import check_device
+
+    recipe = recipe_of(chosen)
+    cluster_of(chosen)
+    check(recipe)
+    if chosen.engine == "in-process":  # the devices of a cluster are those of its nodes
+        check_device(recipe.device)
+    store = Store(chosen.store)
+    probe(store.objects)
+    return recipe, store
+
+
 @contextmanager
 def engine(
-    chosen: argparse.Namespace, console: "Console", pools: Sequence[str] = ("clip",)
+    chosen: argparse.Namespace,
+    console: "Console",
+    pools: Sequence[str] = ("clip",),
+    max_failed_share: float | None = None,
 ) -> "Iterator[Runner]":
     """The runner that the options ask for, with its cluster for the time of the block; raises ValueError."""
     from clipneuron.engine.runner import Runner
 
     limits: dict[str, Any] = {
         "attempts": chosen.attempts,
-        "max_failed_share": chosen.max_failed_share,
+        "max_failed_share": (
+            chosen.max_failed_share if max_failed_share is None else max_failed_share
+        ),
         "console": console,
     }
     if chosen.engine == "in-process":
         yield Runner(**limits)
         return
-    from clipneuron.engine.cluster import ClusterOptions, connected
+    from clipneuron.engine.cluster import connected
     from clipneuron.engine.ray_data import RayData
 
-    options = ClusterOptions(
-        **{name: getattr(chosen, name) for name in ClusterOptions.model_fields if name in chosen}
-    )
+    options = cluster_of(chosen)
     with connected(options, pools=pools):
         yield Runner(RayData(options, console), **limits)

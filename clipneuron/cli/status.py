@@ -5,8 +5,10 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from clipneuron.cli.flags import add_command, add_run_name, chosen_run
+from clipneuron.cli.flags import add_run_name, chosen_run
+from clipneuron.cli.parser import add_command
 from clipneuron.cli.units import duration, show_table
+from clipneuron.cli.values import number
 from clipneuron.reports.markup import terminal
 
 if TYPE_CHECKING:  # Arrow and rich take half a second to import, which --help is spared
@@ -36,7 +38,7 @@ def add_commands(commands: Any) -> None:
     add_run_name(parser, otherwise="a line per run")
     parser.add_argument(
         "--watch",
-        type=float,
+        type=number,
         nargs="?",
         const=WATCH_SECONDS,
         metavar="SECONDS",

@@ -4,8 +4,10 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from clipneuron.cli.flags import add_command, add_run_name, chosen_run
-from clipneuron.cli.units import duration, seconds, show_table, size
+from clipneuron.cli.flags import add_run_name, chosen_run
+from clipneuron.cli.parser import add_command
+from clipneuron.cli.units import duration, show_table, size
+from clipneuron.cli.values import seconds
 from clipneuron.reports.markup import terminal
 
 if TYPE_CHECKING:  # Arrow and rich take half a second to import, which --help is spared

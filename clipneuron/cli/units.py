@@ -1,14 +1,12 @@
-"""Sizes, times and tables as people write and read them."""
+"""Sizes, times and tables as people read them."""
 
-import argparse
-import re
 import sys
 from typing import TYPE_CHECKING
 
+from clipneuron.cli.values import SECONDS
+
 if TYPE_CHECKING:  # rich takes a moment to import, which --help is spared
     from rich.table import Table
-
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def size(count: float) -> str:
@@ -36,17 +34,9 @@ def duration(seconds: float | None) -> str:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     left, parts = round(seconds), []
     for unit in ("d", "h", "m", "s"):
-        count, left = divmod(left, _SECONDS[unit])
+        count, left = divmod(left, SECONDS[unit])
         parts += [f"{count} {unit}"] if count else []
     return " ".join(parts[:2])
-
-
-def seconds(text: str) -> float:
-    """A time span such as 90s, 30m, 24h or 7d."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
-    if not found:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time span: expected 90s, 30m, 24h or 7d")
-    return float(found[1]) * _SECONDS[found[2]]
 
 
 def show_table(table: "Table") -> None:

@@ -31,7 +31,8 @@ class Attack(Config):
 
     pairs: tuple[str, ...] = Field(
         default=("cifar10",),
-        description="c1:c2, 'cifar10' (Table 3), 'figure13', or 'all' (each class against another one)",
+        description="c1:c2 (c1 is shown, c2 is what it is to be taken for), 'cifar10' (Table 3), 'figure13', 'all' "
+        "(each class against another one), or a file with a pair per line",
     )
     classes: str = Field(
         default="cifar10", description="all classes: 'cifar10', 'imagenet' or a file of names"

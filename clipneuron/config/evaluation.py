@@ -1,17 +1,18 @@
 """How the paper's evidence is gathered."""
 
-from typing import Literal
-
 from pydantic import Field
 
 from clipneuron.config.base import Config
+from clipneuron.lens.options import Rule
 
 
 class Evaluation(Config):
     """How the paper's evidence is gathered: labelled pictures, a zero-shot classifier, what is looked at closely."""
 
     images: str = Field(
-        default="", description="labelled pictures; 'demo' renders scenes of one thing each"
+        default="",
+        description="labelled pictures: a folder per class, Parquet or tar files; 'demo' renders scenes of one thing "
+        "each",
     )
     every: int = Field(default=1, ge=1, description="use every n-th picture (the authors: 10)")
     limit: int = Field(default=0, ge=0, description="use at most this many pictures; 0 means all")
@@ -20,19 +21,21 @@ class Evaluation(Config):
         description="class names: 'imagenet', 'labels' (as the pictures' labels are named) or a file",
     )
     templates: str = Field(
-        default="imagenet", description="'imagenet' (OpenAI's 80), or a file with {} in each line"
+        default="imagenet",
+        description="'imagenet' (OpenAI's 80), 'demo', or a file with {} in each line",
     )
     detail_layers: tuple[int, ...] = Field(
         default=(),
         description="layers of Fig. 4 and Table 1; empty means the third from last (9 of ViT-B-32)",
     )
     pools: tuple[str, ...] = Field(
-        default=("words-10k", "words-30k"), description="text pools of Fig. 4, as for `pool`"
+        default=("words-10k", "words-30k"),
+        description="text pools of Fig. 4, as for `recipe.pool`, or class-descriptions:ANSWERS.jsonl",
     )
     sizes: tuple[int, ...] = Field(
         default=(4, 8, 16, 32, 64, 128), description="texts per neuron, m of Fig. 4"
     )
-    reconstruction: Literal["paper", "authors"] = Field(
+    reconstruction: Rule = Field(
         default="paper",
         description="what replaces phi - b: paper, <phi - b, r> r_hat; authors, <phi - b, r_hat> r_hat",
     )

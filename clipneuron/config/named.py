@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from clipneuron.config.recipe import Recipe
+from clipneuron.config.suggestions import suggestion
 
 RECIPES: dict[str, dict[str, Any]] = {
     # The embedded world: a small CLIP trained on rendered scenes; needs no download.
@@ -45,7 +46,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "attack": {"layers": (8, 9, 10)},
     },
     # The paper's appendix A.1: ViT-L-14 of LAION-2B. Its last seven layers with paths: the Gram matrices of all 23
-    # would take 18 GB. Earlier ones run by --layers, a few at a time.
+    # would take 18 GB. Earlier ones run a few at a time.
     "vit_l_14": {
         "name": "vit_l_14",
         "model": "ViT-L-14",
@@ -72,6 +73,7 @@ def named_recipe(name: str | None, options: Mapping[str, Any]) -> Recipe:
     if name not in RECIPES:
         raise ValueError(
             f"there is no recipe {name!r}: expected {', '.join(RECIPES)} or a file ending in .json"
+            + suggestion(name, RECIPES)
         )
     return Recipe(**over(RECIPES[name], options))
 

@@ -1,8 +1,9 @@
 """Named configurations of a whole run. A recipe says what to compute; `clipneuron.sweep` carries it out."""
 
+import re
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from clipneuron.config.attack import Attack
 from clipneuron.config.base import Config
@@ -18,9 +19,10 @@ class Recipe(Config):
         description="short name; the run is stored as name-fingerprint",
     )
     model: str = Field(description="open_clip architecture, local model folder, or 'demo'")
-    pretrained: str | None = Field(default=None, description="open_clip tag or checkpoint file")
+    pretrained: str | None = Field(default=None, description="open_clip tag, or a checkpoint file")
     images: str = Field(
-        description="folder, picture or Parquet of pictures; 'demo' renders scenes of the demo world"
+        description="folder, picture, Parquet or tar files, here or under s3://; 'demo' renders scenes of the demo "
+        "world"
     )
     every: int = Field(default=1, ge=1, description="use every n-th picture (the authors: 250)")
     limit: int = Field(default=0, ge=0, description="use at most this many pictures; 0 means all")
@@ -36,7 +38,7 @@ class Recipe(Config):
     )
     pool: str = Field(
         default="words-30k",
-        description="text pool: 'demo', words-N, a text file or URL (Sec. 4: 30k common words)",
+        description="text pool: 'demo', words-10k, words-N, a text file or a URL (Sec. 4: 30k common words)",
     )
     preparation: Preparation = Field(
         default="unit", description="unit, centered, or authors (per-dimension norm, see docs)"
@@ -45,13 +47,18 @@ class Recipe(Config):
     shard_size: int = Field(default=256, ge=1, description="pictures per shard")
     block: int = Field(default=256, ge=1, description="neurons per shard of the per-neuron stages")
     batch_size: int = Field(default=32, ge=1, description="pictures per forward pass")
-    dtype: Literal["float32", "bfloat16"] = Field(default="float32", description="of the model")
-    device: str = Field(default="auto", description="auto takes a GPU if there is one")
+    dtype: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="number format of the model"
+    )
+    device: str = Field(
+        default="auto", description="auto (a GPU if there is one), cpu, cuda, cuda:1 or mps"
+    )
     words: int = Field(default=4, ge=1, description="top words that an explanation is scored by")
     seed: int = Field(default=0, ge=0, description="seed of the demo world's scenes")
     text_activation: Literal["trained", "gelu"] = Field(
         default="trained",
-        description="of the text tower; gelu is what the authors' program runs OpenAI's QuickGELU weights with",
+        description="activation of the text tower; gelu is what the authors' program runs OpenAI's QuickGELU weights "
+        "with",
     )
     evaluation: Evaluation = Field(
         default_factory=Evaluation, description="how the paper's evidence is gathered"
@@ -69,3 +76,10 @@ class Recipe(Config):
     def is_papers_attack(self) -> bool:
         """Whether model and painter are those of the paper's Table 3."""
         return self.is_papers_model and self.attack.painter == "deepfloyd"
+
+    @field_validator("device")
+    @classmethod
+    def _spelling(cls, device: str) -> str:
+        if not re.fullmatch(r"auto|(cpu|cuda|mps)(:\d+)?", device):
+            raise ValueError("there is no such device: expected auto, cpu, cuda, cuda:1 or mps")
+        return device

@@ -17,13 +17,11 @@ from clipneuron.data.files import Files, LocalFiles, page
 from clipneuron.data.folders import open_file, open_folder
 from clipneuron.data.listing import SUFFIXES, Listing, is_compressed, list_files
 from clipneuron.data.parquet import Columns, open_tables
-from clipneuron.data.s3_files import S3Files
 from clipneuron.data.tars import open_tars
 from clipneuron.store.errors import ReadError, StoreError
 from clipneuron.store.objects.opening import local_path
-from clipneuron.store.objects.s3_client import split_url
 
-__all__ = ["Collection", "Columns", "Picture", "ReadError", "open_collection"]
+__all__ = ["Collection", "Columns", "Picture", "ReadError", "check_place", "open_collection"]
 
 _EXPECTED = (
     "a folder of pictures, one picture, a Parquet file, a tar or a folder of Parquet files or tars"
@@ -41,6 +39,17 @@ def open_collection(where: str | os.PathLike[str], *, columns: Columns | None = 
     return _open_one(files, name, columns or Columns()) if name else _open_all(files, columns)
 
 
+def check_place(where: str | os.PathLike[str]) -> None:
+    """Raises ValueError where there can be no pictures: no such path here, no such address. S3 itself is not asked."""
+    text = os.fspath(where)
+    if text.startswith("s3://"):
+        from clipneuron.store.objects.s3_client import split_url
+
+        split_url(text)
+    else:
+        _place(text)
+
+
 def _place(where: str) -> tuple[Files, str]:
     """The files and, for a single file, its name."""
     if where.startswith("s3://"):
@@ -54,6 +63,10 @@ def _place(where: str) -> tuple[Files, str]:
 
 
 def _place_on_s3(url: str) -> tuple[Files, str]:
+    # Imported here: the client takes a quarter of a second, which local collections are spared.
+    from clipneuron.data.s3_files import S3Files
+    from clipneuron.store.objects.s3_client import split_url
+
     bucket, prefix = split_url(url)
     folder, _, name = prefix.rpartition("/")
     if name and not url.endswith("/"):

@@ -52,6 +52,12 @@ def open_pool(spec: str | os.PathLike[str]) -> Pool:
     return _from_bytes(local_path(text).stem, _read_file(local_path(text)), text)
 
 
+def check_pool(spec: str) -> None:
+    """Raises ValueError for a file that is not there or holds no pool; common words and the web are not asked."""
+    if not _WORDS.fullmatch(spec) and urlsplit(spec).scheme not in ("http", "https"):
+        open_pool(spec)
+
+
 def pool_of(name: str, lines: Iterable[str], *, longest: int = LONGEST) -> Pool:
     """The pool of the lines, without blank, repeated and too long ones.
 

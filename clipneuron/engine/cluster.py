@@ -9,42 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from pydantic import Field
 from ray.autoscaler.sdk import request_resources
 from rich.console import Console
 
-from clipneuron.config.base import Config
+from clipneuron.config.cluster import ClusterOptions
 from clipneuron.engine.stage import Resources
 
 _CORES_PER_ACTOR = 8
-
-
-class ClusterOptions(Config):
-    """Where to run and with how much; zeros are decided from what the cluster has."""
-
-    address: str = Field(
-        default="",
-        description="of a Ray cluster, `auto` for the one this machine belongs to; empty: inside a job the job's "
-        "cluster, else one that is started here for this run",
-    )
-    actors: int = Field(
-        default=0, ge=0, description="model actors; 0: one per GPU, or as cores allow"
-    )
-    actor_cpus: float = Field(
-        default=0, ge=0, description="cores per model actor, which are its threads"
-    )
-    actor_gpus: float = Field(
-        default=-1, ge=-1, description="GPUs per model actor; 0.5 puts two on one GPU"
-    )
-    decoders: int = Field(
-        default=0, ge=0, description="tasks that read and decode at a time; 0: as cores allow"
-    )
-    retries: int = Field(
-        default=2, ge=0, description="times that Ray repeats a task whose process died"
-    )
-    wait: float = Field(
-        default=0, ge=0, description="seconds to wait for nodes that are still starting"
-    )
 
 
 @dataclass(frozen=True)
@@ -100,8 +71,8 @@ def _join(address: str, quiet: dict[str, Any]) -> None:
         ray.init(address=address, **quiet)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         raise ValueError(
-            f"no Ray cluster answers at {address!r} ({error}): start one (`ray start --head`), give --address as "
-            "host:port, or leave it out to run on this machine"
+            f"no Ray cluster answers at {address!r} ({error}): start one (`ray start --head`), give "
+            "`cluster.address` as host:port, or leave it out to run on this machine"
         ) from error
 
 
@@ -152,14 +123,16 @@ def _check_room(wanted: Placement, nodes: Sequence[dict[str, float]]) -> None:
         if node is None:
             raise ValueError(
                 f"the cluster has room for {number} of {wanted}: {_inventory(nodes)}. Take fewer or smaller actors "
-                "(--actors, --actor-cpus, --actor-gpus), or wait for more nodes (--wait)"
+                "(`cluster.actors`, `cluster.actor_cpus`, `cluster.actor_gpus`), or wait for more nodes "
+                "(`cluster.wait`)"
             )
         for name, amount in need.items():
             node[name] = node.get(name, 0) - amount
     if not any(node.get("CPU", 0) >= 1 for node in left):
         raise ValueError(
             f"{wanted} leave no core for reading and committing, and the run would wait for ever: "
-            f"{_inventory(nodes)}. Take fewer actors (--actors) or smaller ones (--actor-cpus)"
+            f"{_inventory(nodes)}. Take fewer actors (`cluster.actors`) or "
+            "smaller ones (`cluster.actor_cpus`)"
         )
 
 

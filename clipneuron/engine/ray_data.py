@@ -12,9 +12,10 @@ import ray
 import ray.data
 from rich.console import Console
 
+from clipneuron.config.cluster import ClusterOptions
 from clipneuron.engine import ray_steps as shuttle
 from clipneuron.engine.attempts import Ending
-from clipneuron.engine.cluster import ClusterOptions, Placement, placed
+from clipneuron.engine.cluster import Placement, placed
 from clipneuron.engine.stage import Advance, Shard, Stage
 from clipneuron.store.store import Run
 

@@ -6,18 +6,42 @@ import pyarrow.compute as pc
 
 from clipneuron.config.evaluation import Evaluation
 from clipneuron.config.recipe import Recipe
-from clipneuron.data.opening import Collection
+from clipneuron.data.opening import Collection, check_place
 from clipneuron.data.text_pools import Pool, open_pool, pool_of
 from clipneuron.demo.grammar import GrammarCaptioner
-from clipneuron.demo.training.evaluate import PROMPTS
 from clipneuron.evidence.class_descriptions import descriptions
-from clipneuron.models.clip.model import IMAGENET_TEMPLATES
-from clipneuron.models.language.captioner import AnswersFile
+from clipneuron.models.language.captioner import AnswersFile, Captioner
 from clipneuron.store.objects.protocol import Objects
-from clipneuron.sweep.inputs import DEMO_PICTURES, _pictures, class_names_in, texts_of, thinned
+from clipneuron.sweep.inputs import (
+    DEMO_PICTURES,
+    check_texts,
+    class_names_in,
+    open_pictures,
+    texts_of,
+    thinned,
+)
+from clipneuron.sweep.inputs import check as check_sweep
 
 CLASS_DESCRIPTIONS = "class-descriptions"
 """The pool that a language model makes of the class names (Table 7)."""
+
+
+def check(recipe: Recipe) -> None:
+    """Raises ValueError for what can be seen to be missing without a model."""
+    check_sweep(recipe)
+    asked = recipe.evaluation
+    _check_named(asked)
+    if asked.images != "demo":
+        check_place(asked.images)
+    if asked.classes not in ("labels", "imagenet"):
+        class_names_in(asked.classes)
+    if asked.templates != "imagenet":
+        check_texts(asked.templates)
+    for spec in asked.pools:
+        if _is_described(spec):
+            _describer(spec, asked)
+        else:
+            check_texts(spec)
 
 
 def labelled_pictures_of(recipe: Recipe, store: Objects) -> tuple[Collection, tuple[str, ...]]:
@@ -27,12 +51,9 @@ def labelled_pictures_of(recipe: Recipe, store: Objects) -> tuple[Collection, tu
     pictures without labels and for class names that do not fit them.
     """
     asked = recipe.evaluation
-    if not asked.images:
-        raise ValueError(
-            "the evidence needs labelled pictures: give --evaluation-images, such as ImageNet's validation folder"
-        )
+    _check_named(asked)
     # The seed after the sweep's: the scenes of two seeds are never the same.
-    whole = _pictures(asked.images, store, recipe.seed + 1, asked.limit or DEMO_PICTURES, True)
+    whole = open_pictures(asked.images, store, recipe.seed + 1, asked.limit or DEMO_PICTURES, True)
     return thinned(whole, asked.every, asked.limit), _class_names(asked, whole)
 
 
@@ -40,8 +61,14 @@ def templates_of(recipe: Recipe) -> tuple[str, ...]:
     """The sentences that a class name is put into; raises ValueError."""
     spec = recipe.evaluation.templates
     if spec == "imagenet":
+        from clipneuron.models.clip.model import IMAGENET_TEMPLATES
+
         return IMAGENET_TEMPLATES
-    return PROMPTS if spec == "demo" else open_pool(spec).texts
+    if spec == "demo":
+        from clipneuron.demo.training.evaluate import PROMPTS
+
+        return PROMPTS
+    return open_pool(spec).texts
 
 
 def evaluation_pools_of(recipe: Recipe, classes: Sequence[str]) -> tuple[Pool, ...]:
@@ -56,6 +83,13 @@ def evaluation_pools_of(recipe: Recipe, classes: Sequence[str]) -> tuple[Pool, .
     return pools
 
 
+def _check_named(asked: Evaluation) -> None:
+    if not asked.images:
+        raise ValueError(
+            "the evidence needs labelled pictures: give `evaluation.images`, such as ImageNet's validation folder"
+        )
+
+
 def _class_names(asked: Evaluation, pictures: Collection) -> tuple[str, ...]:
     known = pc.unique(pictures.listing["label"]).drop_null().to_pylist()
     if not known:
@@ -68,8 +102,8 @@ def _class_names(asked: Evaluation, pictures: Collection) -> tuple[str, ...]:
     names = class_names_in(asked.classes)
     if max(known) >= len(names) or (pictures.by_name and len(known) != len(names)):
         raise ValueError(
-            f"{asked.images} has {len(known)} classes with labels up to {max(known)}, but --classes {asked.classes} "
-            f"names {len(names)}: give a file with one name per line in the order of the labels"
+            f"{asked.images} has {len(known)} classes with labels up to {max(known)}, but `evaluation.classes` "
+            f"{asked.classes} names {len(names)}: give a file with one name per line in the order of the labels"
         )
     return names
 
@@ -78,21 +112,30 @@ def _names_of_labels(asked: Evaluation, pictures: Collection, last: int) -> tupl
     missing = [label for label in range(last + 1) if label not in pictures.label_names]
     if missing:
         raise ValueError(
-            f"{asked.images} has no name for {len(missing)} of its labels, such as {missing[0]}: give --classes, a "
-            "file with one name per line in the order of the labels"
+            f"{asked.images} has no name for {len(missing)} of its labels, such as {missing[0]}: give "
+            "`evaluation.classes`, a file with one name per line in the order of the labels"
         )
     return tuple(pictures.label_names[label] for label in range(last + 1))
 
 
+def _is_described(spec: str) -> bool:
+    return spec.partition(":")[0] == CLASS_DESCRIPTIONS
+
+
 def _pool(spec: str, recipe: Recipe, classes: Sequence[str]) -> Pool:
-    kind, _, answers = spec.partition(":")
-    if kind != CLASS_DESCRIPTIONS:
+    if not _is_described(spec):
         return texts_of(recipe.model_copy(update={"pool": spec}))
-    if not answers and recipe.evaluation.images != "demo":
+    distinct = tuple(dict.fromkeys(classes))  # two of ImageNet's names stand for two classes each
+    described = descriptions(_describer(spec, recipe.evaluation), distinct)
+    return pool_of(CLASS_DESCRIPTIONS, described.texts)
+
+
+def _describer(spec: str, asked: Evaluation) -> Captioner:
+    """Who describes the classes; raises ValueError."""
+    answers = spec.partition(":")[2]
+    if not answers and asked.images != "demo":
         raise ValueError(
             f"who describes the classes? Give the pool as {CLASS_DESCRIPTIONS}:ANSWERS.jsonl; `clipneuron "
             "class-prompts` writes the prompts that it answers"
         )
-    captioner = AnswersFile(answers) if answers else GrammarCaptioner()
-    distinct = tuple(dict.fromkeys(classes))  # two of ImageNet's names stand for two classes each
-    return pool_of(CLASS_DESCRIPTIONS, descriptions(captioner, distinct).texts)
+    return AnswersFile(answers) if answers else GrammarCaptioner()

@@ -2,10 +2,13 @@
 
 import io
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
+
+if TYPE_CHECKING:  # it brings pandas along, 0.2 s that most commands are spared
+    import pyarrow.dataset as ds
 
 # Numbers of rows, not of bytes: memory layouts differ between equal tables, row counts don't. Rows that hold
 # lists are long, and readers ask for a block of neurons: with groups of its size they need not read the rest.
@@ -46,8 +49,10 @@ def footer(data: bytes) -> bytes:
     return data[-8 - int.from_bytes(data[-8:-4], "little") :]
 
 
-def checked_format() -> ds.ParquetFileFormat:
+def checked_format() -> "ds.ParquetFileFormat":
     """The format for Arrow datasets that verifies page checksums, which is off by default."""
+    import pyarrow.dataset as ds
+
     options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
     return ds.ParquetFileFormat(default_fragment_scan_options=options)
 

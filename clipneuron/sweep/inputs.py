@@ -1,4 +1,7 @@
-"""What a recipe names, found: its model, its pictures and its texts. The pictures of the demo world are rendered."""
+"""What a recipe names, found: its model, its pictures and its texts. The pictures of the demo world are rendered.
+
+torch is imported only for the model itself, so that all else is found, or missed, without it.
+"""
 
 import hashlib
 import tempfile
@@ -7,15 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import torch
 from numpy.typing import NDArray
 
 from clipneuron.config.recipe import Recipe
-from clipneuron.data.opening import Collection, open_collection
-from clipneuron.data.text_pools import Pool, open_pool, pool_of
+from clipneuron.data.opening import Collection, check_place, open_collection
+from clipneuron.data.text_pools import Pool, check_pool, open_pool, pool_of
 from clipneuron.demo import pool as demo_pool
 from clipneuron.demo.collection import (
     CONTENTS,
@@ -24,20 +27,38 @@ from clipneuron.demo.collection import (
     write_things,
 )
 from clipneuron.demo.scenes import sample_scene
-from clipneuron.demo.training.batches import truth_table
-from clipneuron.models.clip.model import IMAGENET_CLASSES, Clip, load_clip
 from clipneuron.store.objects.opening import probe
 from clipneuron.store.objects.protocol import Objects
+
+if TYPE_CHECKING:
+    from clipneuron.models.clip.model import Clip
 
 DEMO_PICTURES = 2000
 _UPLOADS = 16
 
 
-def model_of(recipe: Recipe) -> Clip:
+def check(recipe: Recipe) -> None:
+    """Raises ValueError for what can be seen to be missing without the model: pictures and texts."""
+    if recipe.images != "demo":
+        check_place(recipe.images)
+    check_texts(recipe.pool)
+
+
+def check_texts(spec: str) -> None:
+    """Raises ValueError for a pool of texts that is not there; those of the demo world always are."""
+    if spec != "demo":
+        check_pool(spec)
+
+
+def model_of(recipe: Recipe) -> "Clip":
     """The recipe's model on the CPU, from where workers take it to their devices.
 
     Raises ValueError for a model that is not there or not of the right kind.
     """
+    import torch
+
+    from clipneuron.models.clip.model import load_clip
+
     dtype = getattr(torch, recipe.dtype)
     clip = load_clip(recipe.model, recipe.pretrained, device="cpu", dtype=dtype)
     return clip.with_gelu_texts() if recipe.text_activation == "gelu" else clip
@@ -48,12 +69,12 @@ def pictures_of(recipe: Recipe, store: Objects) -> Collection:
 
     Raises ValueError when there is nothing to read, or not enough for a direction.
     """
-    whole = _pictures(recipe.images, store, recipe.seed, recipe.limit or DEMO_PICTURES, False)
+    whole = open_pictures(recipe.images, store, recipe.seed, recipe.limit or DEMO_PICTURES, False)
     collection = thinned(whole, recipe.every, recipe.limit)
     if len(collection) < 2:
         raise ValueError(
             "a neuron's direction takes at least 2 pictures, and only one is left of "
-            f"{recipe.images}; look at --images, --every and --limit"
+            f"{recipe.images}; look at `recipe.images`, `recipe.every` and `recipe.limit`"
         )
     return collection
 
@@ -61,6 +82,8 @@ def pictures_of(recipe: Recipe, store: Objects) -> Collection:
 def class_names_in(spec: str) -> tuple[str, ...]:
     """ImageNet's class names, or the lines of a file, all of which count; raises ValueError."""
     if spec == "imagenet":
+        from clipneuron.models.clip.model import IMAGENET_CLASSES
+
         return IMAGENET_CLASSES
     pool = open_pool(spec)
     if any(pool.dropped.values()):
@@ -77,19 +100,23 @@ def texts_of(recipe: Recipe) -> Pool:
 
 
 def check_device(name: str) -> None:
-    """Raises ValueError when there is no such device here."""
-    if name == "auto":
-        return
+    """Raises ValueError when a recipe's device is not here; only for a GPU is torch asked."""
     kind, _, number = name.partition(":")
-    if kind not in ("cpu", "cuda", "mps") or (number and not number.isdigit()):
-        raise ValueError(f"there is no device {name!r}: expected auto, cpu, cuda, cuda:1 or mps")
-    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
+    if kind != "cuda":
+        return
+    import torch
+
+    if int(number or 0) >= torch.cuda.device_count():
         found = torch.cuda.device_count()
-        raise ValueError(f"{name} is not here, torch finds {found} GPUs: use --device auto or cpu")
+        raise ValueError(
+            f"{name} is not here, torch finds {found} GPUs: use `recipe.device` auto or cpu"
+        )
 
 
 def scene_truth(seed: int, images: Sequence[str], texts: Sequence[str]) -> NDArray[np.bool_]:
     """Which texts are true of which pictures of the demo world, [text, image]; drawn again, not read."""
+    from clipneuron.demo.training.batches import truth_table
+
     scenes = [
         sample_scene(scene_seed(seed, int(image.partition(".")[0])), biased=True)
         for image in images
@@ -97,7 +124,8 @@ def scene_truth(seed: int, images: Sequence[str], texts: Sequence[str]) -> NDArr
     return truth_table(scenes, list(texts)).T
 
 
-def _pictures(images: str, store: Objects, seed: int, count: int, labelled: bool) -> Collection:
+def open_pictures(images: str, store: Objects, seed: int, count: int, labelled: bool) -> Collection:
+    """The pictures at a place, or the demo world's, of one thing each where they are to be labelled."""
     if images != "demo":
         return open_collection(images)
     kind = "demo-things" if labelled else "demo"

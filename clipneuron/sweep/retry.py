@@ -1,7 +1,8 @@
 """What failed in a run, and what of it can be used now."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -9,6 +10,7 @@ import pyarrow.compute as pc
 from clipneuron.data.plans import latest
 from clipneuron.engine.stage import Shard
 from clipneuron.readers.pictures import PictureFeed
+from clipneuron.readers.sweep import unusable
 from clipneuron.store.store import Failure, Run
 from clipneuron.sweep.pipeline import Sweep
 
@@ -19,16 +21,70 @@ _AT_ONCE = 64
 """Pictures that are decoded, and forgotten, at a time."""
 
 
-def failed_share(run: Run) -> float:
-    """The share of the first part's pictures that its means had to do without."""
-    commits = run.committed("calibrate").values()
-    failed = sum(len(commit.failures) for commit in commits)
-    planned = run.read("plan", "plan", shards=["part-0000"], columns=["index"])
-    return failed / len(planned)
+@dataclass(frozen=True)
+class Retry:
+    """What failed in a run, and what of it can be used now."""
 
-
-def quarantined(run: Run) -> Iterator[tuple[str, str]]:
+    sweep: Sweep
+    """The run's own, on its pictures as they are now."""
+    run: Run
+    quarantined: tuple[tuple[str, str], ...]
     """Stage and shard of what is not tried any more."""
+    failed: Mapping[Tried, Failure]
+    """The pictures that could not be used."""
+    reasons: Mapping[str, str]
+    """Why each of them cannot be used now, "" where it can."""
+
+    @classmethod
+    def of(cls, sweep: Sweep, run: Run) -> "Retry":
+        """What there is to retry; every failed picture is read and decoded once more."""
+        failed = unusable(run)
+        return cls(sweep, run, tuple(_quarantined(run)), failed, _reasons(sweep, failed))
+
+    @cached_property
+    def usable(self) -> frozenset[Tried]:
+        """Those of the failed pictures that can be read and decoded now."""
+        return frozenset(key for key in self.failed if not self.reasons[key[0]])
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether anything can be done now."""
+        return bool(self.usable or self.quarantined)
+
+    @cached_property
+    def failed_share(self) -> float:
+        """The share of the first part's pictures that its means had to do without."""
+        commits = self.run.committed("calibrate").values()
+        failed = sum(len(commit.failures) for commit in commits)
+        planned = self.run.read("plan", "plan", shards=["part-0000"], columns=["index"])
+        return failed / len(planned)
+
+    def again(self) -> Sweep:
+        """The sweep with the pictures to try again, and none that the run has not planned yet.
+
+        Raises what planning them would raise: nothing is changed.
+        """
+        planned = self.run.read("plan", "plan", columns=["image"])["image"]
+        known = _of(self.sweep.collection.listing, planned.combine_chunks())
+        collection = replace(self.sweep.collection, listing=known)
+        found = replace(self.sweep, retry=self.usable | self._replaced(), collection=collection)
+        found.planned_next()
+        return found
+
+    def forget_failures(self) -> None:
+        """Shards in quarantine may be tried again."""
+        for stage, shard in self.quarantined:
+            self.run.forget_failures(stage, shard)
+
+    def _replaced(self) -> frozenset[Tried]:
+        """Failed pictures that have other bytes than planned: usable or not, they are planned anew."""
+        images = {image for image, _ in self.failed}
+        planned = _places(latest(_of(self.run.read("plan", "plan"), images)))
+        there = _places(_of(self.sweep.collection.listing, images))
+        return frozenset(key for key in self.failed if planned[key[0]] != there.get(key[0]))
+
+
+def _quarantined(run: Run) -> Iterator[tuple[str, str]]:
     for stage in run.stages_with_failures():
         seen = run.progress(stage, within=0.0)
         most = seen.cut.attempts if seen.cut else 1
@@ -37,8 +93,7 @@ def quarantined(run: Run) -> Iterator[tuple[str, str]]:
                 yield stage, shard
 
 
-def reasons(sweep: Sweep, failed: Mapping[Tried, Failure]) -> dict[str, str]:
-    """Why each of the failed pictures cannot be used now, "" where it can."""
+def _reasons(sweep: Sweep, failed: Iterable[Tried]) -> dict[str, str]:
     images = {image for image, _ in failed}
     rows = _of(sweep.collection.listing, images)
     feed = PictureFeed(sweep.collection.reader, sweep.clip.preprocess)
@@ -49,21 +104,6 @@ def reasons(sweep: Sweep, failed: Mapping[Tried, Failure]) -> dict[str, str]:
         for failure in feed.load(Shard("again", some.num_rows, some)).failures:
             found[failure.image] = f"{failure.status}: {failure.reason}"
     return found
-
-
-def replaced(sweep: Sweep, run: Run, failed: Iterable[Tried]) -> frozenset[Tried]:
-    """Those of the failed pictures that have other bytes than planned: usable or not, they are planned anew."""
-    images = {image for image, _ in failed}
-    planned = _places(latest(_of(run.read("plan", "plan"), images)))
-    there = _places(_of(sweep.collection.listing, images))
-    return frozenset(key for key in failed if planned[key[0]] != there.get(key[0]))
-
-
-def narrowed(sweep: Sweep, run: Run, pictures: frozenset[Tried]) -> Sweep:
-    """The sweep with these pictures to try again, and none that the run has not planned yet."""
-    planned = run.read("plan", "plan", columns=["image"])["image"]
-    known = _of(sweep.collection.listing, planned.combine_chunks())
-    return replace(sweep, retry=pictures, collection=replace(sweep.collection, listing=known))
 
 
 def _places(table: pa.Table) -> dict[str, tuple[object, ...]]:

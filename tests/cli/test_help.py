@@ -1,11 +1,12 @@
-"""What the command line says of itself, and how soon."""
+"""What the command line says of itself, of this machine and of the installation."""
 
-import subprocess
-import sys
+import re
+import tomllib
+from pathlib import Path
 
 import pytest
 
-from clipneuron.cli import main
+from clipneuron.cli import doctor, main
 
 VERBS = ("plan", "run", "reproduce", "class-prompts", "attack", "review", "trace")
 VERBS += ("status", "retry-failed", "verify", "vacuum", "tables", "doctor")
@@ -26,28 +27,6 @@ def test_every_command_has_help_with_examples(verb, capsys):
     assert f"examples:\n  clipneuron {verb}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("words", "spared"),
-    [
-        (["--help"], {"torch", "ray", "pyarrow", "rich", "numpy", "s3fs"}),
-        (["status", "--store", "nowhere"], {"torch", "ray", "open_clip", "s3fs"}),
-    ],
-)
-def test_heavy_libraries_are_not_imported_for_nothing(words, spared, tmp_path):
-    """Their import takes seconds, which a person who asks for help or for the status does not have."""
-    program = (
-        "import sys\nfrom clipneuron.cli import main\n"
-        f"try:\n    main({words!r})\nexcept SystemExit:\n    pass\n"
-        "print('imported', *sorted(sys.modules))"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
-    imported = set(result.stdout.rpartition("imported")[2].split())
-    assert "clipneuron.cli" in imported
-    assert not spared & imported
-
-
 def test_doctor_lists_what_there_is_and_no_secret(capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "https://me:hush@store.example:9000")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "hush-key")
@@ -59,6 +38,17 @@ def test_doctor_lists_what_there_is_and_no_secret(capsys, tmp_path, monkeypatch)
     assert "https://store.example:9000 (AWS_ENDPOINT_URL)" in out
     assert "in the environment" in out
     assert "hush" not in out
+
+
+def test_doctor_looks_for_everything_that_is_needed_and_finds_it(capsys, tmp_path):
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    needed, extra = project["dependencies"], project["optional-dependencies"]["generation"]
+    assert set(doctor.REQUIRED) == {re.match(r"[\w-]+", line)[0] for line in needed}
+    assert set(doctor.GENERATION) == {re.match(r"[\w-]+", line)[0] for line in extra}
+    assert main(["doctor", "--store", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "MISSING" not in out
+    assert re.search(r"ok +demo model +7.6 MB", out)
 
 
 def test_doctor_finds_credentials_in_a_file(capsys, tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ import pytest
 from clipneuron.cli import main
 from clipneuron.config.recipe import Recipe
 from clipneuron.engine.runner import StageReport
+from clipneuron.readers.sweep import Planned
 from clipneuron.store.store import Run, Store
 from clipneuron.sweep.pipeline import Sweep
 from tests.cli.user import run, settle
@@ -39,7 +40,7 @@ def effects_again(place) -> list[StageReport]:
     """What the runner says of the complete sweep, at the share that it really has."""
     found = the_run(place)
     sweep = Sweep.of(Recipe(**found.announced().details["recipe"]), Store(place / "store"))
-    effects = next(stage for stage in sweep.stages(found) if stage.name == "effects")
+    effects = sweep.stages(Planned.of(found)).effects
     return quiet_runner(max_failed_share=1 / 12).run([effects], found)
 
 

@@ -1,6 +1,10 @@
 """What a user has and types: a model, pictures and texts in a folder, and commands on them."""
 
 import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import safetensors.torch
@@ -35,3 +39,26 @@ def run(place: Path, *more: str, store: str = "store") -> int:
     """`clipneuron run` in this process."""
     own = ["--engine", "in-process", "--store", str(place / store)]
     return main(["run", *recipe(place), *own, *more])
+
+
+def imported_by(commands: Sequence[Sequence[str]], place: Path) -> list[tuple[int, set[str]]]:
+    """The exit status of each command, run one after another in one new process, and all modules imported by then."""
+    program = (
+        "import contextlib, io, json, sys\nfrom clipneuron.cli import main\nfound = []\n"
+        f"for words in {[list(words) for words in commands]!r}:\n"
+        "    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):\n"
+        "        try:\n            status = main(words)\n"
+        "        except SystemExit as exit:\n            status = exit.code\n"
+        "    found.append((status, sorted(name for name in sys.modules if '.' not in name)))\n"
+        "print(json.dumps(found))"
+    )
+    root = Path(__file__).resolve().parents[2]
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=place,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [(status, set(names)) for status, names in json.loads(result.stdout)]

@@ -5,8 +5,9 @@ import io
 import pytest
 from rich.console import Console
 
+from clipneuron.config.cluster import ClusterOptions
 from clipneuron.engine import cluster
-from clipneuron.engine.cluster import ClusterOptions, placed, placement
+from clipneuron.engine.cluster import placed, placement
 from clipneuron.engine.stage import Resources
 
 CLIP = Resources(pool="clip")
@@ -35,7 +36,9 @@ def test_nodes_are_asked_for_until_they_are_there(asked, monkeypatch):
 
 def test_without_waiting_nobody_is_asked(asked, monkeypatch):
     monkeypatch.setattr(cluster, "alive_nodes", lambda: SMALL)
-    with pytest.raises(ValueError, match=r"the cluster has room for 1 of 2 model actors.*--wait"):
+    with pytest.raises(
+        ValueError, match=r"the cluster has room for 1 of 2 model actors.*`cluster\.wait`"
+    ):
         placed(CLIP, ClusterOptions(actors=2, actor_cpus=1), Console(file=io.StringIO()))
     assert asked == []
 

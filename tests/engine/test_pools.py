@@ -19,7 +19,8 @@ JOB = """
 import json, sys, time
 from pathlib import Path
 import ray
-from clipneuron.engine.cluster import ClusterOptions, connected
+from clipneuron.config.cluster import ClusterOptions
+from clipneuron.engine.cluster import connected
 from clipneuron.engine.stage import Resources
 from clipneuron.store.store import Store
 from tests.faults.hooks import HookedStage

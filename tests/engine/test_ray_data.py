@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from clipneuron.engine.cluster import ClusterOptions, connected
+from clipneuron.config.cluster import ClusterOptions
+from clipneuron.engine.cluster import connected
 from clipneuron.engine.ray_data import RayData
 from clipneuron.engine.runner import RunIncompleteError, Runner
 from clipneuron.engine.stage import Resources

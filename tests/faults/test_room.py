@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from clipneuron.engine.cluster import ClusterOptions, placement
+from clipneuron.config.cluster import ClusterOptions
+from clipneuron.engine.cluster import placement
 from clipneuron.engine.stage import Resources
 
 CLIP = Resources(pool="clip")
@@ -36,7 +37,7 @@ def test_too_little_room_is_refused_in_words(
 ) -> None:
     with pytest.raises(ValueError, match=says) as caught:
         placement(CLIP, ClusterOptions(**options), nodes)
-    assert "--actors" in str(caught.value)
+    assert "`cluster.actors`" in str(caught.value)
 
 
 @pytest.mark.parametrize(

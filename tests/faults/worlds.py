@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 from rich.console import Console
 
-from clipneuron.engine.cluster import ClusterOptions
+from clipneuron.config.cluster import ClusterOptions
 from clipneuron.engine.ray_data import RayData
 from clipneuron.engine.runner import Runner, StageReport
 from clipneuron.store.store import Run

@@ -1,0 +1,59 @@
+"""The parser of the command line: options in full only, and one line for a wrong word, with what it was meant to be."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from clipneuron.config.suggestions import suggestion
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that accepts no abbreviated options and answers mistakes with the line that matters."""
+
+    def __init__(self, **settings: Any) -> None:
+        layout = argparse.RawDescriptionHelpFormatter
+        super().__init__(**{"formatter_class": layout, "allow_abbrev": False, **settings})
+        self.verbs: dict[str, Parser] = {}
+
+    def error(self, message: str) -> NoReturn:
+        """Ends with status 2 and one line instead of the usage, which is longer than the answer."""
+        self.exit(2, f"{self.prog}: {message} (see `{self.prog} --help`)\n")
+
+    def read(self, arguments: Sequence[str] | None = None) -> argparse.Namespace:
+        """What the words say; exits for those that mean nothing, which are looked for before missing ones are."""
+        words = list(sys.argv[1:] if arguments is None else arguments)
+        place = next((n for n, word in enumerate(words) if not word.startswith("-")), len(words))
+        self.check_options(words[:place])
+        if self.verbs and place < len(words):
+            self._verb(words[place]).check_options(words[place + 1 :])
+        return self.parse_args(words)
+
+    def check_options(self, words: Sequence[str]) -> None:
+        """Exits when one of the words is an option that this parser does not have."""
+        known = self._option_string_actions  # the base class offers no public way to list them
+        options = words[: words.index("--")] if "--" in words else words
+        for word in options:
+            option = word.partition("=")[0]
+            if option.startswith("--") and option not in known:
+                self.error(f"there is no option {option}{suggestion(option, known)}")
+
+    def _verb(self, word: str) -> "Parser":
+        if word not in self.verbs:
+            known = ", ".join(self.verbs)
+            self.error(
+                f"there is no command {word!r}: expected one of {known}"
+                + suggestion(word, self.verbs)
+            )
+        return self.verbs[word]
+
+
+def add_command(commands: Any, name: str, does: str, function: Any, **more: Any) -> Parser:
+    """The parser of one command, which runs `function`."""
+    parser: Parser = commands.add_parser(
+        name, help=does, description=does[0].upper() + does[1:] + ".", **more
+    )
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.add_argument("-v", "--verbose", action="store_true", help="log a line per shard")
+    parser.set_defaults(command=function)
+    return parser

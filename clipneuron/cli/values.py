@@ -1,0 +1,89 @@
+"""How values are written on the command line, and what is answered to those that mean nothing."""
+
+import argparse
+import re
+from collections.abc import Callable, Sequence
+
+from clipneuron.config.suggestions import suggestion
+
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def whole(text: str) -> int:
+    """A whole number."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
+
+
+def number(text: str) -> float:
+    """Any number."""
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
+
+
+def positive(text: str) -> int:
+    """A count of at least one."""
+    found = whole(text)
+    if found < 1:
+        raise argparse.ArgumentTypeError(f"{text} is too few: expected 1 or more")
+    return found
+
+
+def share(text: str) -> float:
+    """A number from 0 to 1."""
+    found = number(text)
+    if not 0 <= found <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is no share: expected a number from 0 to 1")
+    return found
+
+
+def layers(text: str) -> tuple[int, ...]:
+    """`8,9,10`, `6-9` or a mixture."""
+    found: list[int] = []
+    try:
+        for part in text.split(","):
+            first, dash, last = part.partition("-")
+            asked = range(int(first), int(last if dash else first) + 1)
+            if not asked:
+                raise ValueError(part)
+            found += asked
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no list of layers: expected 8,9,10 or 6-9"
+        ) from None
+    return tuple(found)
+
+
+def neuron(text: str) -> tuple[int, int]:
+    """`9:391`: a layer and a neuron."""
+    layer, colon, place = text.partition(":")
+    if not (colon and layer.isdigit() and place.isdigit()):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no neuron: expected LAYER:NEURON, such as 9:391"
+        )
+    return int(layer), int(place)
+
+
+def seconds(text: str) -> float:
+    """A time span such as 90s, 30m, 24h or 7d."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time span: expected 90s, 30m, 24h or 7d")
+    return float(found[1]) * SECONDS[found[2]]
+
+
+def one_of(words: Sequence[str], what: str = "choice") -> Callable[[str], str]:
+    """One of these words; to any other the answer lists them all and names the nearest."""
+
+    def checked(text: str) -> str:
+        if text not in words:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is no {what}: expected {', '.join(words)}{suggestion(text, words)}"
+            )
+        return text
+
+    return checked

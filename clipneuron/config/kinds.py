@@ -1,0 +1,34 @@
+"""The kinds of stages that each line of work has, in their order: where it may be stopped.
+
+A pipeline knows its own kinds, but only once torch is imported and the model loaded; these are here to judge a word by.
+The levels at which summaries are merged are not among them: how many there are depends on the collection.
+"""
+
+SWEEP = ("plan", "texts", "calibrate", "effects", "directions", "descriptions", "explanations")
+
+EVIDENCE = (
+    *SWEEP,
+    "evaluation",
+    "classifier",
+    "reconstructions",
+    "ablations",
+    "first-order-means",
+    "first-order",
+    "activation-means",
+    "indirect",
+    "indirect-directions",
+    "indirect-ablations",
+)
+
+ATTACK = (
+    *SWEEP,
+    "classifier",
+    "activation-means",
+    "indirect",
+    "indirect-directions",
+    "words",
+    "captions",
+    "pictures",
+    "verdicts",
+    "screening",
+)
