@@ -17,8 +17,8 @@ _ROUNDS = 10
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What is said of a text."""
+class TextVerdict:
+    """Whether a text can be a cue, and why not."""
 
     similarity: float
     """The cosine of its sentence embedding to that of c2's name."""
@@ -44,15 +44,15 @@ class Judge:
     def __init__(self, c1: str, c2: str, rules: Rules, sentences: Sentences) -> None:
         self.c1, self.c2 = c1, c2
         self._rules, self._sentences = rules, sentences
-        self._known: dict[str, Verdict] = {}
+        self._known: dict[str, TextVerdict] = {}
 
-    def listed(self, texts: Sequence[str], count: int) -> list[Verdict]:
+    def listed(self, texts: Sequence[str], count: int) -> list[TextVerdict]:
         """Verdicts of texts that stand best first, from the top down to the `count`-th cue or somewhat further.
 
         Fewer are cues where `texts` end before, or many of them are none: at most 40 per wanted cue are looked at.
         """
         block = _AT_ONCE * count
-        found: list[Verdict] = []
+        found: list[TextVerdict] = []
         cues: list[int] = []
         for start in range(0, min(len(texts), _ROUNDS * block), block):
             found += self.verdicts(texts[start : start + block])
@@ -64,7 +64,7 @@ class Judge:
             found[place] = replace(found[place], status=SURPLUS, reason=reason)
         return found[: max([block, *(place + 1 for place in cues[:count])])]
 
-    def verdicts(self, texts: Sequence[str]) -> list[Verdict]:
+    def verdicts(self, texts: Sequence[str]) -> list[TextVerdict]:
         """A verdict per text, in their order."""
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
         if new:
@@ -73,20 +73,20 @@ class Judge:
                 self._known[text] = self._verdict(text, similarity)
         return [self._known[text] for text in texts]
 
-    def _verdict(self, text: str, similarity: float) -> Verdict:
+    def _verdict(self, text: str, similarity: float) -> TextVerdict:
         rules = self._rules
         if names(text, self.c2):
-            return Verdict(similarity, "synonym", f"it names {self.c2!r}")
+            return TextVerdict(similarity, "synonym", f"it names {self.c2!r}")
         if similarity >= rules.threshold:
             reason = (
                 f"{similarity:.3f} similar to {self.c2!r}, of which {rules.threshold:g} is too much"
             )
-            return Verdict(similarity, "synonym", reason)
+            return TextVerdict(similarity, "synonym", reason)
         if names(text, self.c1):
-            return Verdict(
+            return TextVerdict(
                 similarity, "blocked", f"it names {self.c1!r}, which is in every picture"
             )
         for word in rules.blocked:
             if names(text, word):
-                return Verdict(similarity, "blocked", f"it names {word!r} of the block list")
-        return Verdict(similarity, OK, None)
+                return TextVerdict(similarity, "blocked", f"it names {word!r} of the block list")
+        return TextVerdict(similarity, OK, None)

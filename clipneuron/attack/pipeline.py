@@ -23,7 +23,7 @@ from clipneuron.attack.stages.captions import CaptionsStage
 from clipneuron.attack.stages.pictures import PicturesStage
 from clipneuron.attack.stages.screening import ScreeningStage
 from clipneuron.attack.stages.verdicts import VerdictsStage
-from clipneuron.attack.stages.words import Source, WordsStage
+from clipneuron.attack.stages.words import WordSource, WordsStage
 from clipneuron.config.attack import Attack
 from clipneuron.config.recipe import Recipe
 from clipneuron.engine.runner import Runner, StageReport
@@ -179,7 +179,7 @@ class AttackLine:
             swept, classifier, indirect, words, captions, pictures, verdicts, screening
         )
 
-    def _indirect(self, planned: Planned, swept: SweepStages) -> "IndirectSource":
+    def _indirect(self, planned: Planned, swept: SweepStages) -> "IndirectStages":
         """Directions of indirect effects, described as the sweep describes its own (Table 3)."""
         interventions = Interventions.of(self.sweep, planned, self.layers)
         descriptions = replace(
@@ -190,17 +190,17 @@ class AttackLine:
             block=self.sweep.clip.neurons,
             table="indirect_directions",
         )
-        return IndirectSource(interventions, descriptions)
+        return IndirectStages(interventions, descriptions)
 
     def _words(
-        self, swept: SweepStages, classifier: ClassifierStage, indirect: "IndirectSource | None"
+        self, swept: SweepStages, classifier: ClassifierStage, indirect: "IndirectStages | None"
     ) -> WordsStage:
         """The stage that finds the words."""
         asked, sweep = self.asked, self.sweep
-        sources = {"second-order": Source(swept.directions, swept.descriptions)}
+        sources = {"second-order": WordSource(swept.directions, swept.descriptions)}
         if indirect:
             found = indirect.interventions.directions, indirect.descriptions
-            sources["indirect"] = Source(*found, "indirect_directions")
+            sources["indirect"] = WordSource(*found, "indirect_directions")
         return WordsStage(
             self.pairs,
             asked.methods,
@@ -290,7 +290,7 @@ class AttackLine:
 
 
 @dataclass(frozen=True)
-class IndirectSource:
+class IndirectStages:
     """The stages that give words of indirect effects."""
 
     interventions: Interventions
@@ -303,7 +303,7 @@ class AttackStages:
 
     swept: SweepStages
     classifier: ClassifierStage
-    indirect: IndirectSource | None
+    indirect: IndirectStages | None
     words: WordsStage
     captions: CaptionsStage
     pictures: PicturesStage

@@ -25,7 +25,7 @@ class Witness(Protocol):
     def shows(
         self, names: Sequence[str], orders: Sequence[Order], images: Sequence[bytes]
     ) -> list[list[bool | None]]:
-        """For every picture whether each of the classes is seen in it; None where nothing can be said."""
+        """For every picture whether each of the classes is seen in it; None where nothing is known."""
         ...
 
 
@@ -33,7 +33,7 @@ class Witness(Protocol):
 class OtherClip:
     """A `Witness`: another CLIP than the one under attack, by its ranking of a list of classes.
 
-    A class is seen where it is among the `top` likeliest; of a class that is not on the list nothing is said. It may
+    A class is seen where it is among the `top` likeliest; of a class that is not on the list nothing is known. It may
     well be taken in by the same cues: its word is a suggestion.
     """
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from clipneuron.engine.runner import Runner, StageReport
 from clipneuron.engine.stage import Stage
-from clipneuron.store.outlines import Order
+from clipneuron.store.outlines import StageOrder
 from clipneuron.store.store import Run
 
 
@@ -46,7 +46,7 @@ class Pipeline:
         """Record in the store which stages there are, in which order; raises StoreError."""
         stages = tuple(stage.name for stage in self.stages)
         kinds = tuple(stage.kind for stage in self.stages)
-        run.announce(Order(stages=stages, kinds=kinds, details=dict(self.details)))
+        run.announce(StageOrder(stages=stages, kinds=kinds, details=dict(self.details)))
 
     def run(self, runner: Runner, run: Run, until: str | None = None) -> list[StageReport]:
         """Bring all stages to completion, or those up to a kind; what is committed already is not done again.

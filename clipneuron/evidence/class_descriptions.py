@@ -69,7 +69,7 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Described:
-    """What a captioner said of classes, in their order."""
+    """What a captioner answered about classes, in their order."""
 
     kept: tuple[Description, ...]
     rejected: tuple[Rejected, ...]

@@ -1,4 +1,4 @@
-"""Which files a model is loaded from, said so that equal names mean equal models."""
+"""Which files a model is loaded from, named so that equal names mean equal models."""
 
 import hashlib
 import os

@@ -61,7 +61,7 @@ class Cut(_Derived):
         return sum(self.others.get(shard, self.usual) for shard in shards)
 
 
-class Order(_Derived):
+class StageOrder(_Derived):
     """stages.json: the stages of the run as it was last asked for, in their order."""
 
     stages: tuple[str, ...]
@@ -84,7 +84,7 @@ class Results(_Derived):
     """Tells apart the results of one line in one run, which may be asked for in several ways."""
 
 
-Outline = Cut | Order | Results
+Outline = Cut | StageOrder | Results
 AnyResults = TypeVar("AnyResults", bound=Results)
 
 
@@ -97,9 +97,9 @@ def record(objects: Objects, outline: Outline) -> bool:
     return True
 
 
-def order(objects: Objects) -> Order | None:
+def order(objects: Objects) -> StageOrder | None:
     """The last order, None if there is none; raises StoreError."""
-    return _find(objects, Order, _ORDER)
+    return _find(objects, StageOrder, _ORDER)
 
 
 def cut(objects: Objects, stage: str) -> Cut | None:
@@ -122,7 +122,7 @@ def _find(objects: Objects, kind: type[_Outline], key: str) -> _Outline | None:
 
 
 def _key(outline: Outline) -> str:
-    if isinstance(outline, Order):
+    if isinstance(outline, StageOrder):
         return _ORDER
     if isinstance(outline, Results):
         line, name = checked_name("line", outline.line), checked_name("results", outline.name)

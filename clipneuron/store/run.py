@@ -37,7 +37,7 @@ from clipneuron.store.errors import ObjectMissingError, StoreError
 from clipneuron.store.garbage import Garbage
 from clipneuron.store.objects.local import LocalObjects
 from clipneuron.store.objects.protocol import Objects
-from clipneuron.store.outlines import AnyResults, Order, Outline
+from clipneuron.store.outlines import AnyResults, Outline, StageOrder
 from clipneuron.store.progress import Progress
 from clipneuron.store.records import Commit, FailedAttempt, Failure, RunRecord, Stored
 from clipneuron.tables import registry as tables
@@ -180,7 +180,7 @@ class Run:
     ) -> list[str]:
         """What is wrong with what a stage (by default each) has committed, in words; [] if nothing is.
 
-        Reads every committed object whole and compares its size and sha256; `advance` is told how many
+        Reads every committed object whole and compares its size and sha256; `advance` is called with how many
         more have been looked at.
         """
         stages = self.stages() if stage is None else [stage]
@@ -225,7 +225,7 @@ class Run:
         """True if the store did not have this outline of the work yet; raises StoreError."""
         return outlines.record(self.objects, outline)
 
-    def announced(self) -> Order | None:
+    def announced(self) -> StageOrder | None:
         """The stages as they were last asked for, None if no driver has recorded them; raises StoreError."""
         return outlines.order(self.objects)
 

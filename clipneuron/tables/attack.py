@@ -119,8 +119,8 @@ def screening() -> pa.Schema:
         {
             "picture": _PICTURE,
             **_KEY,
-            "shows_c1": (pa.bool_(), "whether c1 is seen, null where nothing can be said"),
-            "shows_c2": (pa.bool_(), "whether c2 is seen, null where nothing can be said"),
+            "shows_c1": (pa.bool_(), "whether c1 is seen, null where nothing is known"),
+            "shows_c2": (pa.bool_(), "whether c2 is seen, null where nothing is known"),
             "by": (pa.string(), "who says so: scene-truth, or the name of another model"),
         },
         nullable=("shows_c1", "shows_c2"),

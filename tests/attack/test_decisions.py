@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from clipneuron.attack.review import decisions as reviews
-from clipneuron.attack.review.decisions import Agreement, Verdict, decide, decisions, history
+from clipneuron.attack.review.decisions import Agreement, Choice, decide, decisions, history
 from clipneuron.store.errors import StoreError
 from clipneuron.store.store import Run
 from tests.samples.tables import new_run
@@ -28,7 +28,7 @@ def thoughts(table: pa.Table) -> dict[tuple[str, str], str]:
     return {(who, picture): what for who, picture, what in zip(*columns, strict=True)}
 
 
-def said(*rows: tuple[str, str, Verdict]) -> pa.Table:
+def said(*rows: tuple[str, str, Choice]) -> pa.Table:
     made = [
         reviews.Decision(
             stage=STAGE, picture=picture, decision=what, reviewer=who, time=TIME, number=0
@@ -48,7 +48,7 @@ def test_a_decision_is_a_row_with_who_when_and_why(run: Run) -> None:
 
 
 def test_the_latest_counts_and_all_of_them_are_kept(run: Run) -> None:
-    words: list[Verdict] = ["keep", "lacks-c1", "keep", "shows-c2"]
+    words: list[Choice] = ["keep", "lacks-c1", "keep", "shows-c2"]
     for word in words:
         decide(run, STAGE, "ada", PICTURE, word)
     assert thoughts(decisions(run, STAGE)) == {("ada", PICTURE): "shows-c2"}

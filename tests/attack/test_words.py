@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from clipneuron.attack.cues import Rules
-from clipneuron.attack.stages.words import Source, WordsStage
+from clipneuron.attack.stages.words import WordSource, WordsStage
 from clipneuron.engine.stage import Named, Stage
 from clipneuron.models.language.sentences import ClipSentences
 from clipneuron.readers.arrow import list_column, table_of
@@ -124,13 +124,13 @@ def run(tmp_path_factory) -> Run:
     return run
 
 
-SOURCE = Source(Named("directions"), Named("descriptions"))
+SOURCE = WordSource(Named("directions"), Named("descriptions"))
 
 
 def stage_of(**options: object) -> WordsStage:
     sources = {
         "second-order": SOURCE,
-        "indirect": Source(
+        "indirect": WordSource(
             Named("indirect"), Named("indirect-descriptions"), "indirect_directions"
         ),
     }
@@ -184,7 +184,7 @@ class Literal:
             if row["layer"] in LAYERS
         }
 
-    def gifts(
+    def given_by(
         self, projections, chosen, stage="descriptions"
     ) -> dict[str, dict[tuple[int, int], float]]:
         found = defaultdict(dict)
@@ -242,9 +242,9 @@ def test_words_are_the_literal_sums_over_the_strongest_neurons(run, method, sour
     literal, kept = Literal(run), mined["words"]
     for pair in PAIRS:
         projections = literal.projections(pair, stage, table)
-        gifts = literal.gifts(projections, strongest(projections, 15), descriptions)
+        given_by = literal.given_by(projections, strongest(projections, 15), descriptions)
         whole = sum if scoring == "sum" else max
-        scores = {text: whole(each.values()) for text, each in gifts.items()}
+        scores = {text: whole(each.values()) for text, each in given_by.items()}
         for repeat in range(2):
             one = [r for r in kept if (r["pair"], r["repeat"]) == (":".join(pair), repeat)]
             assert one
@@ -263,7 +263,7 @@ def test_words_are_the_literal_sums_over_the_strongest_neurons(run, method, sour
                     )
             assert list(givers) == cues
             for text in cues:
-                assert givers[text] == pytest.approx(gifts[text], rel=1e-4, abs=1e-6)
+                assert givers[text] == pytest.approx(given_by[text], rel=1e-4, abs=1e-6)
 
 
 def test_every_status_is_met(run):
@@ -376,7 +376,7 @@ def test_tables_that_do_not_fit_together_are_refused(run):
     with pytest.raises(ValueError, match="stages that belong together"):
         stage_of(layers=(7,)).share(run)
     other = {
-        "second-order": Source(Named("indirect"), Named("descriptions"), "indirect_directions")
+        "second-order": WordSource(Named("indirect"), Named("descriptions"), "indirect_directions")
     }
     with pytest.raises(ValueError, match="stages that belong together"):
         replace(stage_of(), methods=("random",), sources=other).share(run)

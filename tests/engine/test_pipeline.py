@@ -8,7 +8,7 @@ import pytest
 
 from clipneuron.engine.pipeline import Pipeline, distinct
 from clipneuron.engine.stage import Named, Output, Resources, Shard, Stage, Upstream, name_of
-from clipneuron.store.outlines import Order
+from clipneuron.store.outlines import StageOrder
 from clipneuron.store.store import Store
 from tests.engine.fakes import rows_of
 from tests.samples.world import quiet_runner
@@ -99,7 +99,9 @@ def test_a_pipeline_runs_its_stages_in_order_and_stops_at_a_kind(tmp_path) -> No
     reports = pipeline.run(quiet_runner(), run)
     assert [report.done_now for report in reports] == [0, 0, 1]
     names = ("first", "second", "third")
-    assert run.announced() == Order(stages=names, kinds=names, details={"recipe": {"name": "mine"}})
+    assert run.announced() == StageOrder(
+        stages=names, kinds=names, details={"recipe": {"name": "mine"}}
+    )
 
 
 def test_a_word_that_is_no_kind_is_refused_with_those_there_are_and_nothing_is_done(

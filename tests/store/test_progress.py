@@ -2,7 +2,7 @@
 
 import pytest
 
-from clipneuron.store.outlines import Cut, Order
+from clipneuron.store.outlines import Cut, StageOrder
 from clipneuron.store.records import Failure
 from clipneuron.store.store import Run
 from tests.samples.tables import means, new_run
@@ -31,7 +31,7 @@ def test_a_cut_names_only_the_shards_of_another_size() -> None:
 
 
 def test_what_is_said_again_is_not_written_again(run: Run) -> None:
-    order = Order(stages=("plan", "calibrate"), details={"recipe": {"limit": 3}})
+    order = StageOrder(stages=("plan", "calibrate"), details={"recipe": {"limit": 3}})
     assert run.announced() is None
     assert [run.announce(said) for said in (order, cut(4, 4), order, cut(4, 4))] == [
         True,

@@ -1,4 +1,4 @@
-"""What people said of pictures: one object per decision, so that no reviewer and no window overwrites another.
+"""What reviewers decided about pictures: one object per decision, so that no reviewer and no window overwrites another.
 
     {run}/reviews/{stage}/{reviewer}/{picture}-{digest}/{number}.json
 
@@ -26,8 +26,8 @@ from clipneuron.store.run import Run
 from clipneuron.tables import registry as tables
 from clipneuron.tables.columns import described
 
-Verdict = Literal["keep", "shows-c2", "lacks-c1", "undone"]
-VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+Choice = Literal["keep", "shows-c2", "lacks-c1", "undone"]
+CHOICES: tuple[Choice, ...] = get_args(Choice)
 UNDONE = "undone"
 _FOLDER = "reviews/"
 
@@ -39,7 +39,7 @@ class Decision(BaseModel):
 
     stage: str
     picture: str
-    decision: Verdict
+    decision: Choice
     reviewer: str
     time: AwareDatetime
     note: str = ""
@@ -76,18 +76,18 @@ def schema() -> pa.Schema:
 
 
 def decide(
-    run: Run, stage: str, reviewer: str, picture: str, decision: Verdict, note: str = ""
+    run: Run, stage: str, reviewer: str, picture: str, decision: Choice, note: str = ""
 ) -> Decision:
     """The decision, now on record after all earlier ones of this reviewer on this picture of the stage.
 
     Raises ValueError for a name that cannot be part of a key or a word that is no decision, StoreError.
     """
     folder = f"{_folder(stage, reviewer)}{_slug(picture)}/"
-    if decision not in VERDICTS:
-        raise ValueError(f"{decision!r} is no decision; there are {', '.join(VERDICTS)}")
+    if decision not in CHOICES:
+        raise ValueError(f"{decision!r} is no decision; there are {', '.join(CHOICES)}")
     number = len(list(run.objects.list(folder)))
     while True:
-        said = Decision(
+        made = Decision(
             stage=stage,
             picture=picture,
             decision=decision,
@@ -96,8 +96,8 @@ def decide(
             note=note,
             number=number,
         )
-        if _record(run, said):
-            return said
+        if _record(run, made):
+            return made
         number += 1  # another window of this reviewer was quicker
 
 
@@ -118,22 +118,22 @@ def decisions(run: Run, stage: str, reviewer: str | None = None) -> pa.Table:
     return standing(history(run, stage, reviewer))
 
 
-def standing(said: pa.Table) -> pa.Table:
+def standing(decided: pa.Table) -> pa.Table:
     """The latest decision of each reviewer on each picture, without those that were undone."""
-    rows = said.sort_by("number").to_pylist()
+    rows = decided.sort_by("number").to_pylist()
     latest = {(row["stage"], row["reviewer"], row["picture"]): row for row in rows}
     kept = [latest[key] for key in sorted(latest) if latest[key]["decision"] != UNDONE]
     return pa.Table.from_pylist(kept, schema=schema())
 
 
-def merged(said: pa.Table) -> dict[str, str]:
+def merged(decided: pa.Table) -> dict[str, str]:
     """What the reviewers say together of each picture: "kept" or "removed" if all agree, else "disputed".
 
-    Why a picture is removed may differ. `said` is of `decisions`, or `standing` of one stage.
+    Why a picture is removed may differ. `decided` is of `decisions`, or `standing` of one stage.
     """
     found: dict[str, set[str]] = {}
     for picture, decision in zip(
-        said["picture"].to_pylist(), said["decision"].to_pylist(), strict=True
+        decided["picture"].to_pylist(), decided["decision"].to_pylist(), strict=True
     ):
         found.setdefault(picture, set()).add("kept" if decision == "keep" else "removed")
     return {
@@ -141,10 +141,10 @@ def merged(said: pa.Table) -> dict[str, str]:
     }
 
 
-def agreements(said: pa.Table) -> list[Agreement]:
-    """Every two reviewers who have decided on a picture in common; `said` as in `merged`."""
+def agreements(decided: pa.Table) -> list[Agreement]:
+    """Every two reviewers who have decided on a picture in common; `decided` as in `merged`."""
     kept: dict[str, dict[str, bool]] = {}
-    columns = (said[name].to_pylist() for name in ("reviewer", "picture", "decision"))
+    columns = (decided[name].to_pylist() for name in ("reviewer", "picture", "decision"))
     for reviewer, picture, decision in zip(*columns, strict=True):
         kept.setdefault(reviewer, {})[picture] = decision == "keep"
     pairs = ((a, b, sorted(kept[a].keys() & kept[b].keys())) for a, b in combinations(kept, 2))
@@ -155,13 +155,13 @@ def agreements(said: pa.Table) -> list[Agreement]:
     ]
 
 
-def adopt(run: Run, said: pa.Table) -> int:
+def adopt(run: Run, decided: pa.Table) -> int:
     """How many of these decisions, made on another copy of the run, are new to this one and now on record.
 
     Raises ValueError for a table that is no table of decisions, or where this run has another decision under the
     same number: then one reviewer worked on both copies, and nobody knows which came later. Nothing is written then.
     """
-    rows = [Decision.model_validate(row) for row in tables.check(said, schema()).to_pylist()]
+    rows = [Decision.model_validate(row) for row in tables.check(decided, schema()).to_pylist()]
     there = {
         _place(known): known
         for stage in sorted({row.stage for row in rows})
@@ -177,19 +177,19 @@ def adopt(run: Run, said: pa.Table) -> int:
     return sum(_record(run, row) for row in rows if _place(row) not in there)
 
 
-def as_csv(said: pa.Table) -> bytes:
+def as_csv(decided: pa.Table) -> bytes:
     """The decisions as CSV with a heading; times in UTC, ISO 8601."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, said.schema.names, lineterminator="\n")
+    writer = csv.DictWriter(text, decided.schema.names, lineterminator="\n")
     writer.writeheader()
-    rows = said.to_pylist()
+    rows = decided.to_pylist()
     writer.writerows(row | {"time": row["time"].isoformat(timespec="milliseconds")} for row in rows)
     return text.getvalue().encode()
 
 
-def as_parquet(said: pa.Table) -> bytes:
+def as_parquet(decided: pa.Table) -> bytes:
     """The decisions as Parquet."""
-    return parquet.encode(said)
+    return parquet.encode(decided)
 
 
 def load(path: Path) -> pa.Table:
@@ -206,13 +206,13 @@ def load(path: Path) -> pa.Table:
         ) from error
 
 
-def _record(run: Run, said: Decision) -> bool:
-    folder = f"{_folder(said.stage, said.reviewer)}{_slug(said.picture)}"
-    return run.objects.create(f"{folder}/{said.number:06d}.json", commits.dump(said))
+def _record(run: Run, made: Decision) -> bool:
+    folder = f"{_folder(made.stage, made.reviewer)}{_slug(made.picture)}"
+    return run.objects.create(f"{folder}/{made.number:06d}.json", commits.dump(made))
 
 
-def _place(said: Decision) -> tuple[str, str, str, int]:
-    return said.stage, said.reviewer, said.picture, said.number
+def _place(made: Decision) -> tuple[str, str, str, int]:
+    return made.stage, made.reviewer, made.picture, made.number
 
 
 def _folder(stage: str, reviewer: str | None) -> str:
@@ -230,8 +230,8 @@ def _slug(picture: str) -> str:
     return f"{readable}-{digest}".lstrip("-")
 
 
-def _table(said: Iterable[Decision]) -> pa.Table:
-    ordered = sorted(said, key=_place)
+def _table(made: Iterable[Decision]) -> pa.Table:
+    ordered = sorted(made, key=_place)
     return pa.Table.from_pylist([row.model_dump() for row in ordered], schema=schema())
 
 

@@ -28,7 +28,7 @@ class ReviewKeys:
 
 
 class Card(NamedTuple):
-    """What the reviewer is told of a picture: nothing of how its words were found.
+    """What the reviewer sees of a picture: nothing of how its words were found.
 
     suggestion: keep, shows-c2 or lacks-c1, and by whom; both empty where there is none.
     """
@@ -89,7 +89,7 @@ class Deck:
         return found
 
     def card(self, number: int) -> Card:
-        """What is told of one picture; raises ValueError for a number that is not in the deck."""
+        """One picture as the reviewer sees it; raises ValueError for a number that is not in the deck."""
         row = self._row(number)
         c1, _, c2 = row["pair"].partition(":")
         suggestion = _suggestion(row.get("shows_c1"), row.get("shows_c2"))

@@ -5,7 +5,7 @@ from collections import Counter
 from itertools import chain
 
 from clipneuron.attack.review import decisions as reviews
-from clipneuron.attack.review.decisions import VERDICTS, Decision, Verdict
+from clipneuron.attack.review.decisions import CHOICES, Choice, Decision
 from clipneuron.attack.review.deck import Deck
 
 MAX_NOTE = 2000
@@ -21,7 +21,7 @@ class Session:
         places = {picture: number for number, picture in enumerate(deck.pictures)}
         found = reviews.decisions(deck.run, deck.keys.pictures, reviewer)
         columns = (found[name].to_pylist() for name in ("picture", "decision", "note"))
-        self._said: dict[int, tuple[str, str]] = {
+        self._decided: dict[int, tuple[str, str]] = {
             places[picture]: (decision, note)
             for picture, decision, note in zip(*columns, strict=True)
             if picture in places
@@ -33,15 +33,15 @@ class Session:
             raise ValueError(f"a note is a text of at most {MAX_NOTE} characters")
         deck, verdict = self.deck, _verdict(decision)
         picture = deck.card(number).picture
-        said = reviews.decide(deck.run, deck.keys.pictures, self.reviewer, picture, verdict, note)
-        self._remember(number, said)
+        made = reviews.decide(deck.run, deck.keys.pictures, self.reviewer, picture, verdict, note)
+        self._remember(number, made)
 
     def state(self, number: int) -> dict[str, object]:
         """The card and the progress, as plain data for the page; raises ValueError for a number without a card."""
         card = self.deck.card(number)._asdict()
         del card["picture"]  # its id names the method
         with self._lock:
-            decision, note = self._said.get(number, ("", ""))
+            decision, note = self._decided.get(number, ("", ""))
             progress = self._progress()
         return {"number": number, **card, "decision": decision, "note": note, **progress}
 
@@ -55,31 +55,31 @@ class Session:
         end = fooling if start <= fooling else count
         turns = chain(range(start, end), range(start), range(end, count))
         with self._lock:
-            return next((number for number in turns if number not in self._said), None)
+            return next((number for number in turns if number not in self._decided), None)
 
     def _progress(self) -> dict[str, object]:
-        counts = Counter(decision for decision, _ in self._said.values())
+        counts = Counter(decision for decision, _ in self._decided.values())
         fooling = self.deck.fooling
         return {
             "count": len(self.deck),
             "fooling": fooling,
-            "decided": len(self._said),
-            "fooling_decided": sum(number < fooling for number in self._said),
-            "decisions": {verdict: counts[verdict] for verdict in VERDICTS[:-1]},
+            "decided": len(self._decided),
+            "fooling_decided": sum(number < fooling for number in self._decided),
+            "decisions": {verdict: counts[verdict] for verdict in CHOICES[:-1]},
             "left_out": self.deck.left_out,
             "reviewer": self.reviewer,
         }
 
-    def _remember(self, number: int, said: Decision) -> None:
+    def _remember(self, number: int, made: Decision) -> None:
         with self._lock:
-            if said.decision == reviews.UNDONE:
-                self._said.pop(number, None)
+            if made.decision == reviews.UNDONE:
+                self._decided.pop(number, None)
             else:
-                self._said[number] = said.decision, said.note
+                self._decided[number] = made.decision, made.note
 
 
-def _verdict(word: str) -> Verdict:
-    for verdict in VERDICTS:
+def _verdict(word: str) -> Choice:
+    for verdict in CHOICES:
         if verdict == word:
             return verdict
-    raise ValueError(f"{word!r} is no decision; there are {', '.join(VERDICTS)}")
+    raise ValueError(f"{word!r} is no decision; there are {', '.join(CHOICES)}")

@@ -235,8 +235,8 @@ def kept_answers(
 
 
 def _question(captioner: Captioner, prompt: Prompt) -> dict[str, str | int]:
-    said = {"captioner": captioner.name, "system": prompt.system, "prompt": prompt.user}
-    return {**said, "seed": prompt.seed}
+    request = {"captioner": captioner.name, "system": prompt.system, "prompt": prompt.user}
+    return {**request, "seed": prompt.seed}
 
 
 def _groups(places: Sequence[int], size: int) -> Iterator[Sequence[int]]:

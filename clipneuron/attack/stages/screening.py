@@ -81,15 +81,15 @@ class ScreeningWorker:
         self.stage, self.witness = stage, stage.witness()
 
     def process(self, loaded: tuple[Experiment, list[dict[str, Any]]], advance: Advance) -> Output:
-        """The table `screening`; of a picture that there is not, nothing is said."""
+        """The table `screening`; of a picture that there is not, there are no suggestions."""
         one, pictures = loaded
         good = [row for row in pictures if row["status"] == "ok"]
         orders = [Order(row["caption"], row["seed"]) for row in good]
         seen = self.witness.shows(one.pair, orders, [row["image"] for row in good])
-        said = {row["picture"]: answer for row, answer in zip(good, seen, strict=True)}
+        seen_in = {row["picture"]: answer for row, answer in zip(good, seen, strict=True)}
         rows = []
         for row in pictures:
-            shows_c1, shows_c2 = said.get(row["picture"], (None, None))
+            shows_c1, shows_c2 = seen_in.get(row["picture"], (None, None))
             shown = {"shows_c1": shows_c1, "shows_c2": shows_c2, "by": self.witness.name}
             rows.append({"picture": row["picture"], **one.columns, **shown})
         advance(self.stage.size)

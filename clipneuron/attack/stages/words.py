@@ -26,7 +26,7 @@ from clipneuron.tables.experiments import Experiment, Pair, experiments, pair_ke
 
 
 @dataclass(frozen=True)
-class Source:
+class WordSource:
     """The stages that hold neurons' directions and the descriptions of those directions by the pool."""
 
     directions: Upstream
@@ -57,7 +57,7 @@ class WordsStage(Stage):
     classes: Upstream
     texts: Upstream
     """The stage that has encoded the pool of the descriptions."""
-    sources: Mapping[str, Source]
+    sources: Mapping[str, WordSource]
     """Of "second-order", which "random" draws from too, and of "indirect"."""
     layers: tuple[int, ...]
     sentences: Callable[[], Sentences]
@@ -170,7 +170,7 @@ class Material:
     neurons: Mapping[str, Neurons]
 
 
-def _neurons(run: Run, source: Source, layers: Sequence[int]) -> Neurons:
+def _neurons(run: Run, source: WordSource, layers: Sequence[int]) -> Neurons:
     """The neurons of these layers; ValueError where there are none, or descriptions of others."""
     own = [("layer", "in", list(layers))]
     columns = ["layer", "neuron", "direction"]
@@ -199,7 +199,7 @@ def _numbered(rows: pa.Table) -> Int[np.ndarray, "row"]:
 
 
 @dataclass(frozen=True)
-class Gifts:
+class Contributions:
     """What some neurons have given to the texts of their descriptions."""
 
     neurons: Neurons
@@ -222,16 +222,16 @@ class WordsWorker:
         judge = Judge(*loaded, self.stage.rules, self.sentences)
         found = {name: [tables.schema(name).empty_table()] for name in self.stage.writes}
         for one in experiments([loaded], self.stage.methods, self.stage.repeats):
-            scores, gifts = self._mined(one)
+            scores, contributed = self._mined(one)
             columns, cues = self._listed(scores, judge)
             found["words"].append(_table("words", one, columns))
-            if gifts:
-                columns = _given(gifts, cues, self.words)
+            if contributed:
+                columns = _given(contributed, cues, self.words)
                 found["word_neurons"].append(_table("word_neurons", one, columns))
             advance(1)
         return Output({name: pa.concat_tables(parts) for name, parts in found.items()})
 
-    def _mined(self, one: Experiment) -> tuple[Float[Tensor, "text"], Gifts | None]:
+    def _mined(self, one: Experiment) -> tuple[Float[Tensor, "text"], Contributions | None]:
         c1, c2 = (self.shared.classes[name] for name in one.pair)
         direction = torch.from_numpy(c2 - c1)[None]
         if one.method == "similar":
@@ -245,7 +245,7 @@ class WordsWorker:
         given = contributions(projections, chosen, unchanging(neurons.weights))
         texts = unchanging(neurons.indices)[chosen]
         scores = text_scores(given, texts, len(self.words), self.stage.scoring)
-        return scores[0], Gifts(neurons, chosen[0], projections[0], given[0])
+        return scores[0], Contributions(neurons, chosen[0], projections[0], given[0])
 
     def _drawn(self, total: int, one: Experiment) -> Int[Tensor, "1 chosen"]:
         seed = one.seed("neurons", self.stage.seed)
@@ -271,23 +271,25 @@ class WordsWorker:
         return columns, order[torch.tensor([each == OK for each in status], dtype=torch.bool)]
 
 
-def _given(gifts: Gifts, cues: Int[Tensor, "cue"], words: NDArray[np.object_]) -> dict[str, object]:
+def _given(
+    contributed: Contributions, cues: Int[Tensor, "cue"], words: NDArray[np.object_]
+) -> dict[str, object]:
     """Columns of what the cues were given, cue after cue."""
-    indices = unchanging(gifts.neurons.indices)[gifts.chosen]
+    indices = unchanging(contributed.neurons.indices)[contributed.chosen]
     rank = torch.full((len(words) + 1,), -1)  # the last for where descriptions have ended
     rank[cues] = torch.arange(len(cues))
     ranks = rank[indices]
     chosen, atom = (ranks >= 0).nonzero(as_tuple=True)
     order = ranks[chosen, atom].argsort(stable=True)
     chosen, atom = chosen[order], atom[order]
-    neurons = gifts.chosen[chosen].numpy()
+    neurons = contributed.chosen[chosen].numpy()
     return {
         "text": pa.array(words[indices[chosen, atom].numpy()], pa.string()),
-        "layer": gifts.neurons.layers[neurons],
-        "neuron": gifts.neurons.numbers[neurons],
-        "weight": gifts.neurons.weights[neurons, atom.numpy()],
-        "projection": gifts.projections.numpy()[neurons],
-        "contribution": gifts.contributions[chosen, atom].numpy(),
+        "layer": contributed.neurons.layers[neurons],
+        "neuron": contributed.neurons.numbers[neurons],
+        "weight": contributed.neurons.weights[neurons, atom.numpy()],
+        "projection": contributed.projections.numpy()[neurons],
+        "contribution": contributed.contributions[chosen, atom].numpy(),
     }
 
 

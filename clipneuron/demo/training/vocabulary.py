@@ -13,7 +13,7 @@ from clipneuron.demo.backgrounds import PHRASES
 from clipneuron.demo.captions import pool
 from clipneuron.demo.things import THINGS
 
-Pair = tuple[str, str]
+Merge = tuple[str, str]
 
 BASE = 512 + 2
 """Entries before any merge: 256 bytes, the same at the end of a word, and two special tokens."""
@@ -33,15 +33,15 @@ def word_weights(common: int = 4000) -> dict[str, float]:
     return weights | dict.fromkeys(sorted(world_words()), 1.0)
 
 
-def learn_merges(weights: Mapping[str, float], count: int) -> list[Pair]:
+def learn_merges(weights: Mapping[str, float], count: int) -> list[Merge]:
     """The byte-pair merges, best first: each joins the pair with the largest weight at the time."""
     words = [[*word[:-1], word[-1] + "</w>"] for word in weights]
     weight = list(weights.values())
-    pairs: defaultdict[Pair, float] = defaultdict(float)
-    places: dict[Pair, set[int]] = {}
+    pairs: defaultdict[Merge, float] = defaultdict(float)
+    places: dict[Merge, set[int]] = {}
     for place in range(len(words)):
         _count(words[place], weight[place], place, pairs, places)
-    merges: list[Pair] = []
+    merges: list[Merge] = []
     while len(merges) < count and pairs:
         best = max(pairs, key=lambda pair: (pairs[pair], pair))
         if pairs[best] <= 0:
@@ -59,8 +59,8 @@ def _count(
     word: list[str],
     weight: float,
     place: int,
-    pairs: defaultdict[Pair, float],
-    places: dict[Pair, set[int]],
+    pairs: defaultdict[Merge, float],
+    places: dict[Merge, set[int]],
 ) -> None:
     """Add the weight of the word to each of its pairs."""
     for pair in pairwise(word):
@@ -68,7 +68,7 @@ def _count(
         places.setdefault(pair, set()).add(place)
 
 
-def _merged(word: Iterable[str], best: Pair) -> list[str]:
+def _merged(word: Iterable[str], best: Merge) -> list[str]:
     """The word with every occurrence of the pair joined, from the left."""
     joined: list[str] = []
     for symbol in word:
@@ -79,14 +79,14 @@ def _merged(word: Iterable[str], best: Pair) -> list[str]:
     return joined
 
 
-def write_merges(path: Path, merges: Iterable[Pair]) -> None:
+def write_merges(path: Path, merges: Iterable[Merge]) -> None:
     """Write the merges for SimpleTokenizer(bpe_path=path); the same merges give equal bytes."""
     lines = ["#version: 0.2 (clipneuron demo world)", *(" ".join(pair) for pair in merges)]
     # No newline at the end: SimpleTokenizer would read it as one more, empty merge.
     path.write_bytes(gzip.compress("\n".join(lines).encode(), mtime=0))
 
 
-def read_merges(path: Path) -> list[Pair]:
+def read_merges(path: Path) -> list[Merge]:
     """The merges of a file written by `write_merges`."""
     lines = gzip.decompress(path.read_bytes()).decode().split("\n")[1:]
     return [(left, right) for left, right in (line.split() for line in lines)]

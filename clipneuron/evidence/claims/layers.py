@@ -1,6 +1,6 @@
 """Claims about what ablations of whole layers cost: second order (Fig. 3, 9) and first order (Fig. 10, 11).
 
-What a drop is worth is always said in comparison with the drop of the worst layer, so that a model whose drops are
+What a drop is worth is always stated in comparison with the drop of the worst layer, so that a model whose drops are
 small altogether is judged alike; a comparison with a drop that is not clear of zero is none.
 """
 

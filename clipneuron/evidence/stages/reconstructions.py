@@ -75,7 +75,7 @@ class ReconstructionsStage(Stage):
 
 
 @dataclass(frozen=True)
-class Described:
+class DescribedBlock:
     """The directions of a block and the texts of their descriptions, in the order they were found."""
 
     block: NeuronBlock
@@ -91,7 +91,7 @@ class ReconstructionsLoader:
     directions: str
     descriptions: str
 
-    def load(self, shard: Shard) -> Described:
+    def load(self, shard: Shard) -> DescribedBlock:
         """The block, its directions and its texts."""
         block: NeuronBlock = shard.payload
         read, columns = self.run.read, ["neuron", "direction"]
@@ -99,7 +99,7 @@ class ReconstructionsLoader:
         columns = ["neuron", "atom", "text_index"]
         words = read(self.descriptions, "descriptions", columns=columns, filters=block.filters)
         directions = tensor(rows.sort_by("neuron")["direction"])
-        return Described(block, directions, _indices(words, block))
+        return DescribedBlock(block, directions, _indices(words, block))
 
 
 def _indices(words: pa.Table, block: NeuronBlock) -> Int[Tensor, "neuron atom"]:
@@ -117,7 +117,7 @@ class ReconstructionsWorker:
         self.sizes, self.texts = sizes, texts
 
     @torch.inference_mode()
-    def process(self, loaded: Described, advance: Advance) -> Output:
+    def process(self, loaded: DescribedBlock, advance: Advance) -> Output:
         """The table `reconstructions`: one row per neuron and size."""
         indices = loaded.indices.to(self.texts.device)
         # A description that ended early has all it can have: larger sizes change nothing any more.

@@ -57,7 +57,7 @@ class TransformersCaptioner:
     def answers(self, prompts: Sequence[Prompt]) -> list[str]:
         """One answer per prompt; of one that reached the greatest length, the lines that are whole.
 
-        Raises ValueError for a prompt that leaves no room for an answer, and for a model that can't be
+        Raises ValueError for a prompt that leaves no space for an answer, and for a model that can't be
         loaded or does not chat.
         """
         encoded = [self._encode(prompt) for prompt in prompts]
@@ -74,11 +74,11 @@ class TransformersCaptioner:
         tokens: list[int] = self._tokenizer.apply_chat_template(
             messages, add_generation_prompt=True, return_dict=True
         )["input_ids"]
-        room = getattr(self._network.config, "max_position_embeddings", 1 << 62)
-        if len(tokens) + self._sampling.max_new_tokens > room:
+        longest = getattr(self._network.config, "max_position_embeddings", 1 << 62)
+        if len(tokens) + self._sampling.max_new_tokens > longest:
             raise ValueError(
                 f"a prompt of {len(tokens)} tokens and an answer of {self._sampling.max_new_tokens} exceed the "
-                f"{room} that {self._model} reads: shorten it or lower max_new_tokens ({prompt.user!r:.80})"
+                f"{longest} that {self._model} reads: shorten it or lower max_new_tokens ({prompt.user!r:.80})"
             )
         return tokens
 
@@ -87,7 +87,7 @@ class TransformersCaptioner:
         self, prompts: Sequence[Prompt], encoded: Sequence[list[int]], chosen: Sequence[int]
     ) -> list[str]:
         """The answers to the chosen prompts, as one batch."""
-        # Padded on the left, which the tokenizer was told: on the right, answers would begin after padding.
+        # Padded on the left, as the tokenizer is set: on the right, answers would begin after padding.
         batch = self._tokenizer.pad(
             {"input_ids": [encoded[at] for at in chosen]}, padding=True, return_tensors="pt"
         ).to(self._device)

@@ -11,10 +11,10 @@ from clipneuron.models.batches import Batches, out_of_memory
 from clipneuron.models.painting.painter import Order, Painted
 from clipneuron.models.painting.pipelines import (
     Cascade,
+    DevicePlacement,
     Drawn,
     OnePipeline,
     PipelineSource,
-    Placement,
 )
 
 DEEPFLOYD = (
@@ -55,7 +55,7 @@ class DiffusersPainter:
         place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         half = torch.float16 if source.variant == "fp16" else torch.bfloat16
         kind = dtype or (half if place.type == "cuda" else torch.float32)
-        self._sources, self._placement = (source, second), Placement(place, kind, offload)
+        self._sources, self._placement = (source, second), DevicePlacement(place, kind, offload)
         self._batches = Batches(batch_size)
 
     @cached_property
@@ -71,8 +71,8 @@ class DiffusersPainter:
         numbers that are none, and where memory is not enough for one picture. Raises ValueError
         where the pipelines can't be loaded.
         """
-        said = [order for order in orders if order.caption.strip()]
-        found = iter(self._batches.run(said, self._batch))
+        worded = [order for order in orders if order.caption.strip()]
+        found = iter(self._batches.run(worded, self._batch))
         return [
             next(found) if order.caption.strip() else Painted(reason="the caption is blank")
             for order in orders

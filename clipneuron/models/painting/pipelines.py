@@ -41,7 +41,7 @@ class PipelineSource:
 
 
 @dataclass(frozen=True)
-class Placement:
+class DevicePlacement:
     """Where and how a pipeline computes."""
 
     device: torch.device
@@ -63,7 +63,7 @@ class Drawn:
 class OnePipeline:
     """Any pipeline that takes prompts and generators: Stable Diffusion, FLUX and others."""
 
-    def __init__(self, source: PipelineSource, placement: Placement):
+    def __init__(self, source: PipelineSource, placement: DevicePlacement):
         self.pipeline = load(source, placement)
         self._settings = _settings(self.pipeline, source)
 
@@ -83,7 +83,7 @@ class Cascade:
     watermark is not added: it would be in the corner of every picture that CLIP is shown.
     """
 
-    def __init__(self, first: PipelineSource, second: PipelineSource, placement: Placement):
+    def __init__(self, first: PipelineSource, second: PipelineSource, placement: DevicePlacement):
         self.first = load(first, placement, checked=False)
         self.second = load(second, placement, text_encoder=None, tokenizer=None)
         self._settings = _settings(self.first, first), _settings(self.second, second)
@@ -119,7 +119,9 @@ class Cascade:
         return embeddings
 
 
-def load(source: PipelineSource, placement: Placement, checked: bool = True, **parts: Any) -> Any:
+def load(
+    source: PipelineSource, placement: DevicePlacement, checked: bool = True, **parts: Any
+) -> Any:
     """The pipeline in its place, silent; `parts` replace what its files say. Raises ValueError.
 
     Of DeepFloyd IF the safety checker is left out where it is not wanted (`checked`), and the watermark always.
@@ -128,8 +130,8 @@ def load(source: PipelineSource, placement: Placement, checked: bool = True, **p
 
     model, chosen = os.fspath(source.model), _files(source)
     try:
-        said = DiffusionPipeline.load_config(model, **chosen).get("safety_checker")
-        deepfloyd = bool(said) and said[1] == "IFSafetyChecker"
+        checker = DiffusionPipeline.load_config(model, **chosen).get("safety_checker")
+        deepfloyd = bool(checker) and checker[1] == "IFSafetyChecker"
         parts |= _UNCHECKED if deepfloyd else {}
         pipeline = DiffusionPipeline.from_pretrained(
             model, dtype=placement.dtype, **chosen, **parts
@@ -151,7 +153,7 @@ def load(source: PipelineSource, placement: Placement, checked: bool = True, **p
 _UNCHECKED = {"safety_checker": None, "watermarker": None, "requires_safety_checker": False}
 
 
-def _checker(source: PipelineSource, placement: Placement) -> Any:
+def _checker(source: PipelineSource, placement: DevicePlacement) -> Any:
     """DeepFloyd IF's safety checker.
 
     diffusers 0.42 can't load it under transformers 5, which wants every network to end its construction
