@@ -94,16 +94,6 @@ class AttackLine:
         """The layers that neurons are chosen from, in rising order."""
         return tuple(sorted({*self.asked.layers})) or self.sweep.layers
 
-    @property
-    def is_papers(self) -> bool:
-        """Whether model and makers are those of the paper's Table 3."""
-        recipe, asked = self.sweep.recipe, self.asked
-        return (recipe.model, recipe.pretrained, asked.painter) == (
-            "ViT-B-32",
-            "openai",
-            "deepfloyd",
-        )
-
     def check(self) -> None:
         """Raises ValueError for layers that are not swept."""
         missing = sorted({*self.layers} - {*self.sweep.layers})
@@ -153,7 +143,7 @@ class AttackLine:
         return AttackResults(
             name=stages.verdicts.name,
             model=self.sweep.clip.name,
-            comparable=self.is_papers,
+            comparable=self.sweep.recipe.is_papers_attack,
             pairs=self.pairs,
             methods=self.asked.methods,
             repeats=self.asked.repeats,

@@ -266,21 +266,17 @@ def _setting(reproduction: Reproduction, caveat: str, more: dict[str, str]) -> S
         sizes=reproduction.sizes,
         neurons_drawn=asked.indirect_neurons,
         indirect_images=min(asked.indirect_images, len(sweep.collection)),
-        is_paper_model=_is_paper_model(reproduction),
+        is_paper_model=recipe.is_papers_model,
         caveat=caveat,
         more={"clipneuron": __version__, **more},
     )
 
 
-def _is_paper_model(reproduction: Reproduction) -> bool:
-    recipe = reproduction.sweep.recipe
-    return (recipe.model, recipe.pretrained) == ("ViT-B-32", "openai")
-
-
 def _caveat(reproduction: Reproduction) -> str:
-    if reproduction.sweep.recipe.model == "demo":
+    recipe = reproduction.sweep.recipe
+    if recipe.model == "demo":
         return _DEMO
-    return "" if _is_paper_model(reproduction) else _OTHER_MODEL
+    return "" if recipe.is_papers_model else _OTHER_MODEL
 
 
 def _cards(reproduction: Reproduction, run: Run, keys: SweepResults) -> list[NeuronCard]:
