@@ -78,6 +78,7 @@ def test_no_module_has_a_name_that_says_nothing():
     assert not names & {"utils", "util", "common", "helpers", "misc", "tools"}
 
 
+@pytest.mark.process
 def test_importing_the_package_loads_no_heavy_library():
     code = (
         "import sys, clipneuron, clipneuron.engine.stage, clipneuron.cli; "

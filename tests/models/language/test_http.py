@@ -18,6 +18,7 @@ from clipneuron.models.language.http import KEY_VARIABLE, HttpCaptioner, RetryPo
 
 HASTY = RetryPolicy(timeout=0.6, tries=3, pause=0.02)
 NUMBERS = itertools.count()
+pytestmark = pytest.mark.process
 
 
 @pytest.fixture(scope="module")
