@@ -90,6 +90,7 @@ def test_decisions_are_exported(store, capsys, tmp_path):
     assert "--reviewer" in capsys.readouterr().err
 
 
+@pytest.mark.process
 def test_review_and_trace_need_the_store_alone(store, tmp_path):
     """Not the pictures that were swept, which may have moved, nor the model, whose libraries take seconds."""
     moved = shutil.copytree(store, tmp_path / "moved")

@@ -4,51 +4,91 @@ Which of them a real cluster runs as well is in test_ray_data.py: a sweep and a 
 """
 
 import io
+import threading
+from importlib import import_module
+from inspect import isclass
+from pathlib import Path
+from pkgutil import iter_modules
 
 import numpy as np
 import pytest
 from rich.console import Console
 
+import clipneuron.attack.stages
+import clipneuron.evidence.stages
+import clipneuron.sweep.stages
+from clipneuron.attack.pipeline import AttackLine
+from clipneuron.config.named import named_recipe
 from clipneuron.engine.runner import RunIncompleteError, Runner
-from clipneuron.store.store import Store
+from clipneuron.engine.stage import Stage
+from clipneuron.readers.sweep import Planned
+from clipneuron.store.store import Run, Store
+from clipneuron.sweep.stages.merge import MergeTree
 from tests.engine.fakes import Fake, tables_of
 from tests.engine.pickled import Packed, Pickled
-from tests.samples.attack_world import (
-    captions_stage,
-    classifier_stage,
-    pictures_stage,
-    run_with_words,
-    screening_stage,
-    verdicts_stage,
-)
-from tests.samples.world import quiet_runner, reproduction_of
+from tests.samples.world import clip, quiet_runner, reproduction_of
+
+PACKAGES = (clipneuron.sweep.stages, clipneuron.evidence.stages, clipneuron.attack.stages)
+CLASSES = {
+    cls
+    for package in PACKAGES
+    for module in iter_modules(package.__path__, f"{package.__name__}.")
+    for cls in vars(import_module(module.name)).values()
+    if isclass(cls) and issubclass(cls, Stage) and cls.__module__ == module.name
+}
+DEMO = {"limit": 24, "top": 4, "layers": (3, 4), "atoms": 8}
+ATTACK = {"pairs": ("dog:deer",), "methods": ("second-order", "indirect"), "repeats": 1}
+ATTACK |= {"captions": 6, "chosen": 2, "each": 2, "words": 6}
 
 
 def runner(**limits: object) -> Runner:
     return Runner(Pickled(), console=Console(file=io.StringIO()), **limits)
 
 
-def test_a_sweep_and_the_evidence_give_the_same_bytes(tmp_path):
-    here, _ = reproduction_of(tmp_path, "here").run(quiet_runner())
-    there, reports = reproduction_of(tmp_path, "there").run(runner())
-    assert tables_of(there) == tables_of(here)
-    shared = 2  # one of the pools is the sweep's: its texts and descriptions are done already
-    assert len(reports) == len(tables_of(there)) + shared
-    assert there.verify() == []
+def evidence(folder: Path, store: str, by: Runner) -> tuple[Run, list[Stage]]:
+    """The evidence of the tiny world, and a merge by levels."""
+    reproduction = reproduction_of(folder, store)
+    run, _ = reproduction.run(by)
+    planned = Planned.of(run)
+    stages, layers = reproduction.stages(planned), reproduction.sweep.layers
+    shape = {"block": 24, "fan_in": 2}
+    tree = MergeTree.over(stages.swept.effects, planned.shards, layers, clip().neurons, **shape)
+    by.run(tree.levels, run)
+    return run, [*stages.all, *tree.levels]
 
 
-def test_a_line_of_production_gives_the_same_bytes(tmp_path):
-    line = [captions_stage(), classifier_stage(), pictures_stage(), verdicts_stage()]
-    line.append(screening_stage())
-    here, there = run_with_words(tmp_path / "here"), run_with_words(tmp_path / "there")
-    quiet_runner().run(line, here)
-    runner().run(line, there)
-    assert tables_of(there) == tables_of(here)
+def attack(folder: Path, store: str, by: Runner) -> tuple[Run, list[Stage]]:
+    """A sweep and an attack of the demo world."""
+    line = AttackLine.of(named_recipe("demo", {**DEMO, "attack": ATTACK}), Store(folder / store))
+    run, _ = line.run(by)
+    return run, line.stages(Planned.of(run)).all
+
+
+@pytest.fixture(scope="module")
+def lines(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Run, Run, list[Stage]]]:
+    """Of each line: its run without and with pickles, and the stages."""
+    found = []
+    for line in (evidence, attack):
+        folder = tmp_path_factory.mktemp(line.__name__)
+        here, stages = line(folder, "here", quiet_runner())
+        found.append((here, line(folder, "there", runner())[0], stages))
+    return found
+
+
+def test_no_stage_is_missing_here(lines):
+    assert {type(stage) for _, _, stages in lines for stage in stages} >= CLASSES
+
+
+def test_every_stage_gives_the_same_bytes(lines):
+    for here, there, stages in lines:
+        assert tables_of(there) == tables_of(here)
+        assert {stage.name for stage in stages} == set(there.stages())
+        assert there.verify() == []
 
 
 def test_a_stage_that_cannot_be_pickled_is_noticed(tmp_path):
     stage = Fake()
-    stage.console = Console()  # it holds a lock
+    stage.lock = threading.Lock()
     run = Store(tmp_path).open_run("fake", {})
     with pytest.raises(TypeError, match="pickle"):
         runner().run_stage(stage, run)
