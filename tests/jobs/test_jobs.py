@@ -5,6 +5,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from ray.job_submission import JobStatus, JobSubmissionClient
@@ -16,6 +17,7 @@ from tests.faults.worlds import attempts
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = str(Path(sys.executable).with_name("ray"))
+HERE = ["--engine", "in-process"]
 SMALL = ["--recipe", "demo", "--limit", "64", "--top", "6", "--layers", "4"]
 SWEPT = {"plan", "calibrate", "effects", "directions", "texts", "descriptions", "explanations"}
 
@@ -41,21 +43,35 @@ def kinds(run: Run) -> set[str]:
     return {stage.partition("-")[0] for stage in run.stages()}
 
 
+class Swept(NamedTuple):
+    """A store in which two jobs have worked, one after the other."""
+
+    store: Path
+    calibrated: dict[tuple[str, str], str]
+    """The attempts that the first one, `calibrate`, has left."""
+
+
 @pytest.fixture(scope="module")
-def swept(job_server: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The store of a sweep that was submitted as jobs.sweep says, under the id `sweep`."""
+def swept(
+    jobs: JobSubmissionClient, job_server: str, tmp_path_factory: pytest.TempPathFactory
+) -> Swept:
+    """A sweep that was submitted as jobs.sweep says, under the id `sweep`, after a job for its first stages."""
     store = tmp_path_factory.mktemp("swept")
+    calibrate = command("calibrate", store, *HERE)
+    assert submit(jobs, "calibrate", calibrate) == JobStatus.SUCCEEDED
+    assert kinds(run_in(store)) == {"plan", "texts", "calibrate"}
+    calibrated = attempts(run_in(store))
     words = [COMMAND, "job", "submit", "--address", job_server, "--submission-id", "sweep", "--"]
     ended = subprocess.run(
         [*words, *command("sweep", store)], capture_output=True, text=True, check=False
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    return store
+    return Swept(store, calibrated)
 
 
-def test_a_submitted_sweep_commits_every_table(jobs: JobSubmissionClient, swept: Path) -> None:
+def test_a_submitted_sweep_commits_every_table(jobs: JobSubmissionClient, swept: Swept) -> None:
     assert jobs.get_job_status("sweep") == JobStatus.SUCCEEDED
-    run = run_in(swept)
+    run = run_in(swept.store)
     assert kinds(run) == SWEPT
     assert run.verify() == []
     assert run.read("effects", "norms").num_rows == 64
@@ -63,31 +79,21 @@ def test_a_submitted_sweep_commits_every_table(jobs: JobSubmissionClient, swept:
 
 
 def test_an_id_is_good_for_one_submission_and_another_id_repeats_nothing(
-    jobs: JobSubmissionClient, swept: Path
+    jobs: JobSubmissionClient, swept: Swept
 ) -> None:
-    run = run_in(swept)
+    run = run_in(swept.store)
     before, objects = attempts(run), sorted(run.objects.list(""))
     with pytest.raises(RuntimeError, match=r"sweep.* already exists"):
-        jobs.submit_job(entrypoint=shlex.join(command("sweep", swept)), submission_id="sweep")
-    assert submit(jobs, "sweep-again", command("sweep", swept)) == JobStatus.SUCCEEDED
+        jobs.submit_job(entrypoint=shlex.join(command("sweep", swept.store)), submission_id="sweep")
+    assert submit(jobs, "sweep-again", command("sweep", swept.store)) == JobStatus.SUCCEEDED
     assert jobs.get_job_logs("sweep-again").count("complete") >= len(SWEPT)
     assert attempts(run) == before
     assert sorted(run.objects.list("")) == objects
 
 
-def test_a_job_goes_on_from_where_another_one_ended(
-    jobs: JobSubmissionClient, tmp_path: Path
-) -> None:
-    here = ["--engine", "in-process"]
-    calibrate = command("calibrate", tmp_path, *here)
-    assert submit(jobs, "calibrate", calibrate) == JobStatus.SUCCEEDED
-    run = run_in(tmp_path)
-    assert kinds(run) == {"plan", "texts", "calibrate"}
-    before = attempts(run)
-    assert submit(jobs, "effects", command("effects", tmp_path, *here)) == JobStatus.SUCCEEDED
-    assert kinds(run) == {"plan", "texts", "calibrate", "effects"}
-    assert before.items() <= attempts(run).items()
-    assert run.verify() == []
+def test_a_job_goes_on_from_where_another_one_ended(swept: Swept) -> None:
+    assert swept.calibrated
+    assert swept.calibrated.items() <= attempts(run_in(swept.store)).items()
 
 
 def test_a_job_that_cannot_start_fails_with_one_sentence(
@@ -109,7 +115,7 @@ def test_a_submitted_reproduction_commits_the_evidence(
     jobs: JobSubmissionClient, tmp_path: Path
 ) -> None:
     """In the process of the job: test_pickled.py is about the evidence on a cluster."""
-    words = command("reproduce", tmp_path, "--limit", "12", "--engine", "in-process", *EVIDENCE)
+    words = command("reproduce", tmp_path, "--limit", "12", *HERE, *EVIDENCE)
     assert submit(jobs, "reproduce", words) == JobStatus.SUCCEEDED
     run = run_in(tmp_path)
     assert kinds(run) >= {
@@ -141,7 +147,7 @@ def test_each_job_ends_with_its_stage(tmp_path: Path, monkeypatch: pytest.Monkey
     done: set[str] = set()
     for job, own in STAGES.items():
         evidence = EVIDENCE if job == "ablations" else []
-        words = command(job, tmp_path, "--limit", "12", "--engine", "in-process", *evidence)
+        words = command(job, tmp_path, "--limit", "12", *HERE, *evidence)
         monkeypatch.setattr(sys, "argv", words[2:])
         with pytest.raises(SystemExit, match="0"):
             runpy.run_module(f"jobs.{job}", run_name="__main__")
