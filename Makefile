@@ -11,8 +11,8 @@ WORKERS ?= 2
 demo: .venv/ready
 	$(BIN)/clipneuron run --recipe demo --store $(STORE)
 
-# Files of tests are dealt out to that many processes; the Ray cluster's go to one of them, see tests/samples/marks.py.
-PYTEST = $(BIN)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+# Files of tests are dealt out to that many processes, those that use the Ray cluster to one (tests/samples/marks.py).
+PYTEST = $(BIN)/pytest -n $(WORKERS)
 
 test: .venv/ready
 	$(PYTEST)

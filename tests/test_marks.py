@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from tests.samples.marks import share_of
 from tests.samples.processes import run_in_process
 
 
@@ -24,8 +25,13 @@ def test_one_that_is_marked_can() -> None:
     assert run_in_process(os.getpid) != os.getpid()
 
 
-def test_a_fixture_that_starts_processes_is_a_mark(request: pytest.FixtureRequest) -> None:
-    """Whatever part of the suite is run: of its tests, those with such a fixture have the mark."""
+def test_what_fixtures_start_is_known_and_the_cluster_is_started_by_one_process(
+    request: pytest.FixtureRequest,
+) -> None:
+    """Whatever part of the suite is run: of its tests, those with such a fixture."""
     for item in request.session.items:
-        if {"cluster", "s3_url"} & set(getattr(item, "fixturenames", ())):
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if {"cluster", "s3_url"} & fixtures:
             assert item.get_closest_marker("process"), item.nodeid
+        if "cluster" in fixtures:
+            assert share_of(item.nodeid) == "cluster", item.nodeid

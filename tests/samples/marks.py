@@ -1,17 +1,22 @@
-"""Which tests start processes, which of them share the one Ray cluster, and who runs what where.
+"""Which tests start processes, which of them share the one Ray cluster, and which process of `make test` runs what.
 
 A test that starts a process has the mark `process`, by itself where a fixture does it; any other that tries fails.
 `make quick` leaves these out.
 """
 
+import re
 import sys
 from collections.abc import Generator
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 STARTING = {"cluster", "moto_server", "radosgw", "page", "small_disk"}
 """Fixtures that start processes."""
+ROOT = Path(__file__).resolve().parents[2]
 _EVENTS = {
     "subprocess.Popen",
     "os.fork",
@@ -20,29 +25,55 @@ _EVENTS = {
     "os.system",
     "tests.start",
 }
+_OF_CLUSTER = re.compile(
+    r'^from ray\.(cluster_utils|job_submission) import|usefixtures\("cluster"\)', re.MULTILINE
+)
 
 _held: list[str] = []
 """The test that runs now, where it must not start a process."""
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Marks by fixtures; and all that shares the cluster runs in one of xdist's processes, before anything else."""
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks by fixtures; and what takes longest comes first, so that the processes of `make test` end together."""
     for item in items:
-        names = set(getattr(item, "fixturenames", ()))
-        if names & STARTING:
+        if STARTING & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.process)
-        # Tests of one file share what they set up.
-        place = "cluster" if "cluster" in names else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(place))
     items.sort(key=_order)
 
 
 def _order(item: pytest.Item) -> int:
-    """What takes longest comes first, so that the processes end together."""
-    if "cluster" in getattr(item, "fixturenames", ()):
+    if share_of(item.nodeid) == "cluster":
         return 0
     return 1 if item.get_closest_marker("process") else 2
+
+
+@cache
+def _uses_cluster(file: str) -> bool:
+    return bool(_OF_CLUSTER.search((ROOT / file).read_text()))
+
+
+def share_of(test: str) -> str:
+    """What a test is dealt out with: its file, whose tests share what they set up, or all that use the cluster.
+
+    Read from the file, since the process that deals out has not imported it.
+    """
+    file = test.partition("::")[0]
+    return "cluster" if _uses_cluster(file) else file
+
+
+class Dealing(LoadScopeScheduling):
+    """Deals out shares in the order of their first tests. (`--dist loadgroup` groups nothing with pytest 9.2.)"""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return share_of(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Dealing:
+    """For `pytest -n`."""
+    config.option.loadscopereorder = False
+    return Dealing(config, log)
 
 
 @pytest.hookimpl(wrapper=True)
