@@ -75,10 +75,12 @@ def lines(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Run, Run, list
     return found
 
 
+@pytest.mark.slow
 def test_no_stage_is_missing_here(lines):
     assert {type(stage) for _, _, stages in lines for stage in stages} >= CLASSES
 
 
+@pytest.mark.slow
 def test_every_stage_gives_the_same_bytes(lines):
     for here, there, stages in lines:
         assert tables_of(there) == tables_of(here)
