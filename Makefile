@@ -4,18 +4,28 @@ PYTHON ?= python3
 BIN := .venv/bin
 STORE ?= demo-run
 
-.PHONY: demo test quick check format lint types imports lock clean
+WORKERS ?= 2
+
+.PHONY: demo test quick environment check format lint types imports lock clean
 
 demo: .venv/ready
 	$(BIN)/clipneuron run --recipe demo --store $(STORE)
 
+# Files of tests are dealt out to that many processes, those that use the Ray cluster to one (tests/samples/marks.py).
+PYTEST = $(BIN)/pytest -n $(WORKERS)
+
 test: .venv/ready
-	$(BIN)/pytest
+	$(PYTEST)
 
+# What one runs after every edit: no Ray, no process.
 quick: .venv/ready
-	$(BIN)/pytest -m "not slow and not gpu and not weights"
+	$(PYTEST) -m "not process and not slow and not gpu and not weights"
 
-check: lint types imports test
+# The installations that the documents describe, each of a whole environment.
+environment: .venv/ready
+	$(PYTEST) -m environment
+
+check: lint types imports test environment
 
 format: .venv/ready
 	$(BIN)/ruff format .

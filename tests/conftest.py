@@ -5,14 +5,24 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
-pytest_plugins = ["tests.samples.servers", "tests.samples.places"]
+pytest_plugins = [
+    "tests.samples.marks",
+    "tests.samples.cluster",
+    "tests.samples.servers",
+    "tests.samples.places",
+]
 
 install_import_hook(["clipneuron.lens", "clipneuron.models"], "beartype.beartype")
 
 # Small tensors everywhere: a second thread costs more than it gives, above all on a busy machine.
 torch.set_num_threads(1)
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
 
 # For every Ray cluster that a test starts, here or in a process of its own. The way of authentication is settled once
 # per process, by its first cluster, and a local one would settle on a token that the others do not know. A busy
@@ -23,6 +33,9 @@ os.environ |= {
     "RAY_worker_niceness": "0",
     "OMP_NUM_THREADS": "1",
 }
+
+# Nor does any test join a cluster of somebody else's.
+os.environ.pop("RAY_ADDRESS", None)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -27,6 +27,8 @@ from tests.samples.attack_world import (
 )
 from tests.samples.world import quiet_runner
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("captions", "pictures", "verdicts", "screening")
 
 

@@ -16,6 +16,8 @@ from clipneuron.attack.review import decisions as reviews
 from clipneuron.cli import main
 from clipneuron.store.store import Store
 
+pytestmark = pytest.mark.slow
+
 SMALL = ["--recipe", "demo", "--limit", "24", "--top", "4", "--layers", "3,4", "--atoms", "8"]
 LINE = ["--pairs", "dog:deer", "ship:truck", "--methods", "second-order", "random", "similar"]
 LINE += ["--repeats", "2", "--captions", "6", "--chosen", "2", "--each", "2", "--words", "6"]
@@ -90,6 +92,7 @@ def test_decisions_are_exported(store, capsys, tmp_path):
     assert "--reviewer" in capsys.readouterr().err
 
 
+@pytest.mark.process
 def test_review_and_trace_need_the_store_alone(store, tmp_path):
     """Not the pictures that were swept, which may have moved, nor the model, whose libraries take seconds."""
     moved = shutil.copytree(store, tmp_path / "moved")

@@ -46,6 +46,7 @@ def test_a_committed_plan_is_what_run_goes_on_from(place, capsys):
     assert "nothing new" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["equal", "centered"])
 def test_the_rows_it_foretells_are_those_that_come(tmp_path, split):
     pictures = write_pictures(tmp_path / "pictures", 70)

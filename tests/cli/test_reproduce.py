@@ -10,6 +10,8 @@ from clipneuron.cli import main
 from tests.cli.user import recipe
 from tests.samples.world import write_labelled
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def labelled(place: Path) -> Path:

@@ -13,6 +13,8 @@ from clipneuron.sweep.pipeline import Sweep
 from tests.cli.user import run, settle
 from tests.samples.world import quiet_runner
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def place(tmp_path):

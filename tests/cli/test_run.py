@@ -28,14 +28,6 @@ def test_a_run_ends_with_its_tables_and_a_second_one_does_nothing(place, capsys)
     assert capsys.readouterr().out.count("complete") == 6
 
 
-@pytest.mark.slow
-def test_the_same_run_on_a_ray_cluster_that_is_started_for_it(place, capsys):
-    assert run(place, "--engine", "ray", store="on-ray") == 0
-    assert "Most selective neurons" in capsys.readouterr().out
-    assert run(place, store="on-ray") == 0
-    assert capsys.readouterr().out.count("complete") == 6
-
-
 def test_another_pool_describes_the_same_sweep(place, capsys):
     assert run(place, store="pools") == 0
     (place / "more.txt").write_text("red\ngreen\nblue\n\nred\n")
@@ -145,6 +137,7 @@ def test_debug_shows_the_traceback(place):
         run(place, "--images", "no/such/folder", "--debug")
 
 
+@pytest.mark.process
 def test_the_jobs_are_modules_that_run(tmp_path):
     root = Path(__file__).resolve().parents[2]
     command = [sys.executable, "-m", "jobs.sweep", "--help"]

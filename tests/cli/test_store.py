@@ -1,5 +1,8 @@
 """verify, vacuum and tables: what a store holds, what is wrong with it, and what is too much."""
 
+import shutil
+from pathlib import Path
+
 import duckdb
 import pytest
 
@@ -12,10 +15,19 @@ from tests.samples.world import finished
 LOST = "data/effects/00000001/norms-lost.parquet"
 
 
+@pytest.fixture(scope="module")
+def original(tmp_path_factory) -> Path:
+    """A folder with the pictures and the store of a complete run."""
+    folder = tmp_path_factory.mktemp("original")
+    finished(folder)
+    return folder
+
+
 @pytest.fixture
-def run(tmp_path) -> Run:
+def run(original, tmp_path) -> Run:
     """A complete run of a store of its own."""
-    _, found = finished(tmp_path)
+    shutil.copytree(original, tmp_path, dirs_exist_ok=True)
+    (found,) = Store(tmp_path / "store").runs()
     return found
 
 

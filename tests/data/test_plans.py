@@ -34,7 +34,7 @@ def grown(before: pa.Table, found: Collection, shard_size: int = 2, **options: o
     return pa.concat_tables([before, plan(found, shard_size, before, **options)])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(count=st.integers(1, 60), shard_size=st.integers(1, 20))
 def test_a_plan_has_every_picture_once_in_even_shards(count: int, shard_size: int) -> None:
     table = plan(of(*(f"{n}.png" for n in range(count))), shard_size)
@@ -45,7 +45,7 @@ def test_a_plan_has_every_picture_once_in_even_shards(count: int, shard_size: in
     assert set(table["part"].to_pylist()) == {0}
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     names=st.lists(st.text("abc", min_size=1, max_size=3), unique=True, min_size=1, max_size=12),
     cuts=st.lists(st.integers(1, 12), min_size=1, max_size=3),

@@ -116,6 +116,7 @@ def test_options_of_ray_start_exist(config):
         assert asked <= known
 
 
+@pytest.mark.process
 def test_it_holds_no_secret_and_mounts_what_is_in_git(config):
     assert not re.search(
         r"AKIA[0-9A-Z]{16}|aws_secret|aws_access|BEGIN [A-Z ]*PRIVATE KEY", TEXT, re.I
@@ -171,7 +172,8 @@ def test_planted_mistakes_are_found(config, plant: Callable[[dict[str, Any]], No
         prepared(config)
 
 
-@pytest.mark.slow
+@pytest.mark.environment
+@pytest.mark.process
 def test_the_set_up_commands_install_a_working_project(config, tmp_path):
     home = tmp_path / "home"
     (home / ".ray").mkdir(parents=True)

@@ -88,6 +88,7 @@ def test_every_package_is_pinned_by_a_hash():
         )
 
 
+@pytest.mark.process
 def test_what_is_copied_is_in_git_and_passes_dockerignore():
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     allowed = {line.removeprefix("!") for line in ignored if line.startswith("!")}
@@ -126,7 +127,8 @@ def test_it_says_how_it_is_used():
     assert "NVIDIA_VISIBLE_DEVICES" not in STAGES["cpu"].environment
 
 
-@pytest.mark.slow
+@pytest.mark.environment
+@pytest.mark.process
 def test_the_build_stage_installs_a_working_project(tmp_path):
     """Every COPY and RUN of the stage in turn, with /opt and /src in a temporary folder."""
     stage, source = STAGES["build"], tmp_path / "src"

@@ -1,11 +1,11 @@
-"""A stage without a model, whose shards fail as often as they are told to."""
+"""A stage without a model, whose shards fail as often as they are told to; and the digests of any run's tables."""
 
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 
 from clipneuron.engine.stage import Output, Resources, Shard
-from clipneuron.store.store import Failure
+from clipneuron.store.store import Failure, Run
 from clipneuron.tables import registry as tables
 
 
@@ -13,6 +13,18 @@ def rows_of(text: str) -> pa.Table:
     """Two rows of the table `text_embeddings`."""
     columns = {"text_index": [0, 1], "text": [text] * 2, "embedding": [[0.0]] * 2}
     return pa.table(columns, schema=tables.schema("text_embeddings"))
+
+
+def tables_of(run: Run) -> dict[str, dict[str, str]]:
+    """The digest of every committed object, by stage and table: equal tables give equal bytes."""
+    return {
+        stage: {
+            f"{shard}/{stored.table}": stored.sha256
+            for shard, commit in run.committed(stage).items()
+            for stored in commit.objects
+        }
+        for stage in run.stages()
+    }
 
 
 @dataclass

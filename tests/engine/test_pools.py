@@ -19,13 +19,15 @@ JOB = """
 import json, sys, time
 from pathlib import Path
 import ray
+from rich.console import Console
 from clipneuron.config.cluster import ClusterOptions
 from clipneuron.engine.cluster import connected
+from clipneuron.engine.ray_data import RayData
+from clipneuron.engine.runner import Runner
 from clipneuron.engine.stage import Resources
 from clipneuron.store.store import Store
 from tests.faults.hooks import HookedStage
 from tests.faults.light import Light
-from tests.faults.worlds import on_cluster
 
 address, place, pool, other = sys.argv[1:]
 
@@ -48,39 +50,40 @@ class Where:
 
 folder = Path(place) / "where"
 folder.mkdir(parents=True)
-with connected(ClusterOptions(address=address), pools=("clip", "gen")):
+options, console = ClusterOptions(address=address, actors=1, actor_cpus=1), Console(quiet=True)
+with connected(options, pools=("clip", "gen")):
     run = Store(Path(place) / "store").open_run("light", {})
     stage = HookedStage(Light(resources=Resources(pool=pool)), Where(str(folder), other))
-    on_cluster(actors=1).run_stage(stage, run)
+    Runner(RayData(options, console), console=console).run_stage(stage, run)
 """
 
 
-@pytest.fixture(scope="module")
-def two_pools() -> Iterator[tuple[str, dict[str, str]]]:
-    """The address of a cluster with a node of each pool, and the id of each pool's node."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("RAY_ADDRESS", raising=False)
-        started = Cluster(
-            initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False}
-        )
-        try:
-            nodes = {
-                pool: started.add_node(num_cpus=2, resources={pool: 1.0}).node_id
-                for pool in ("clip", "gen")
-            }
-            yield started.address, nodes
-        finally:
-            started.shutdown()
+@pytest.fixture
+def nodes(cluster: Cluster) -> Iterator[dict[str, str]]:
+    """The id of each pool's node; that of the generating models is there for this test alone."""
+    (clip,) = cluster.worker_nodes
+    gen = cluster.add_node(num_cpus=2, resources={"gen": 1.0})
+    try:
+        yield {"clip": clip.node_id, "gen": gen.node_id}
+    finally:
+        cluster.remove_node(gen)
 
 
 def test_both_pools_work_at_once_each_on_its_own_nodes(
-    two_pools: tuple[str, dict[str, str]], tmp_path: Path
+    cluster: Cluster, nodes: dict[str, str], tmp_path: Path
 ) -> None:
-    address, nodes = two_pools
     other = {"clip": "gen", "gen": "clip"}
     jobs = {
         pool: subprocess.Popen(
-            [sys.executable, "-c", JOB, address, tmp_path / pool, pool, tmp_path / other[pool]],
+            [
+                sys.executable,
+                "-c",
+                JOB,
+                cluster.address,
+                tmp_path / pool,
+                pool,
+                tmp_path / other[pool],
+            ],
             cwd=Path(__file__).parents[2],
             stderr=subprocess.PIPE,
         )

@@ -2,7 +2,6 @@
 
 import io
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,12 +9,11 @@ import pytest
 from rich.console import Console
 
 from clipneuron.config.cluster import ClusterOptions
-from clipneuron.engine.cluster import connected
 from clipneuron.engine.ray_data import RayData
 from clipneuron.engine.runner import RunIncompleteError, Runner
 from clipneuron.engine.stage import Resources
-from clipneuron.store.store import Run, Store
-from tests.engine.fakes import Fake
+from clipneuron.store.store import Store
+from tests.engine.fakes import Fake, tables_of
 from tests.samples.attack_world import (
     captions_stage,
     classifier_stage,
@@ -24,34 +22,16 @@ from tests.samples.attack_world import (
     screening_stage,
     verdicts_stage,
 )
-from tests.samples.world import finished, quiet_runner, reproduction_of, sweep_of
+from tests.samples.world import finished, quiet_runner, sweep_of
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cluster")]
 OPTIONS = ClusterOptions(actors=1, actor_cpus=1)
 POOLS = {"actors": Resources(pool="clip", memory=0.05), "tasks": Resources()}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[None]:
-    with connected(OPTIONS, pools=("clip",)):
-        yield
 
 
 def runner(options: ClusterOptions = OPTIONS, **limits: object) -> Runner:
     quiet = Console(file=io.StringIO())
     return Runner(RayData(options, quiet), console=quiet, **limits)
-
-
-def tables_of(run: Run) -> dict[str, dict[str, str]]:
-    """The digest of every committed object, by stage and table: equal tables give equal bytes."""
-    return {
-        stage: {
-            f"{shard}/{stored.table}": stored.sha256
-            for shard, commit in run.committed(stage).items()
-            for stored in commit.objects
-        }
-        for stage in run.stages()
-    }
 
 
 def test_a_sweep_on_a_cluster_gives_the_same_bytes_as_one_in_this_process(tmp_path: Path) -> None:
@@ -68,16 +48,6 @@ def test_a_sweep_on_a_cluster_gives_the_same_bytes_as_one_in_this_process(tmp_pa
     assert [report.done_now for report in again] == [0] * len(reports)
 
 
-def test_the_evidence_on_a_cluster_gives_the_same_bytes_as_in_this_process(tmp_path: Path) -> None:
-    reproduction = reproduction_of(tmp_path, "here")
-    here, _ = reproduction.run(quiet_runner())
-    there, reports = reproduction_of(tmp_path, "there").run(runner())
-    assert tables_of(there) == tables_of(here)
-    shared = 2  # one of the pools is the sweep's: its texts and descriptions are done already
-    assert len(reports) == len(tables_of(there)) + shared
-    assert there.verify() == []
-
-
 def test_a_line_of_production_on_a_cluster_gives_the_same_bytes(tmp_path: Path) -> None:
     line = [captions_stage(), classifier_stage(), pictures_stage(), verdicts_stage()]
     line.append(screening_stage())
@@ -86,15 +56,6 @@ def test_a_line_of_production_on_a_cluster_gives_the_same_bytes(tmp_path: Path) 
     runner().run(line, there)
     assert tables_of(there) == tables_of(here)
     assert there.verify() == []
-
-
-def test_a_sweep_may_go_on_elsewhere(tmp_path: Path) -> None:
-    sweep = sweep_of(tmp_path)
-    run, _ = sweep.run(runner(), until="calibrate")
-    assert "effects" not in run.stages()
-    sweep.run(quiet_runner())
-    _, undisturbed = finished(tmp_path, "other")
-    assert tables_of(run) == tables_of(undisturbed)
 
 
 @dataclass

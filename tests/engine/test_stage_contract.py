@@ -122,6 +122,7 @@ def close(one, other, table: str) -> None:
             np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-5, err_msg=f"{table}.{name}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["equal", "centered"])
 def test_batch_and_shard_size_do_not_change_the_results(tmp_path, split):
     _, one = finished(tmp_path, "one", batch_size=1, split=split)

@@ -22,7 +22,7 @@ class Light:
     count: int = 16
     resources: Resources = Resources(pool="clip")
 
-    name = "light"
+    kind = name = "light"
     reads = ()
     writes = ("text_embeddings",)
     unit = "texts"

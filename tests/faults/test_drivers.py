@@ -1,4 +1,8 @@
-"""The command itself is killed at any moment, or given twice at once: the same command goes on, and doubles nothing."""
+"""The command itself is killed at any moment, or given twice at once: the same command goes on, and doubles nothing.
+
+Those that are killed start a cluster of their own, as the command does where it is given no address; what they leave is
+finished without one.
+"""
 
 import os
 import random
@@ -17,9 +21,10 @@ from clipneuron.store.store import Run, Store
 from tests.faults.hooks import wait_for
 from tests.faults.worlds import attempts, check_same
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.slow, pytest.mark.process, pytest.mark.timeout(280)]
 WORDS = ["run", "--recipe", "demo", "--limit", "48", "--shard-size", "4", "--top", "6"]
 WORDS += ["--layers", "4", "--until", "effects"]
+HERE = ["--engine", "in-process"]
 SHARDS = 12
 COMMITS = 2 + 2 * SHARDS
 """Of the plan and the texts, of calibrate and of effects."""
@@ -29,7 +34,7 @@ SEED = 20261124
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Run:
     store = tmp_path_factory.mktemp("undisturbed")
-    assert main([*WORDS, "--engine", "in-process", "--store", str(store)]) == 0
+    assert main([*WORDS, *HERE, "--store", str(store)]) == 0
     return run_in(store)
 
 
@@ -87,9 +92,7 @@ def test_a_driver_that_is_killed_loses_nothing_that_is_committed(
     # Once the driver alone, once all of its group. What they started ends by itself, beside the next driver.
     for kill in dice.sample([os.kill, os.killpg], 2):
         kept = attempts_kept(store, kept, kill_midway(store, kill, dice, orphans))
-    with driver(store) as process:
-        process.wait()
-    assert process.returncode == 0, store.with_suffix(".log").read_text()
+    assert main([*WORDS, *HERE, "--store", str(store)]) == 0
     end(orphans)
     run = run_in(store)
     assert kept.items() <= attempts(run).items()
@@ -106,7 +109,7 @@ def kill_midway(
     """Kills the command after a seeded number of commits, which is returned."""
     already = commits(store)
     enough = dice.randint(already + 1, already + (COMMITS - already) // 2)
-    with driver(store) as process:
+    with driver(store, "--engine", "ray") as process:
         wait_for(lambda: process.poll() is not None or commits(store) >= enough, "commits", 120)
         orphans += family(process.pid)
         kill(process.pid, signal.SIGKILL)
@@ -125,8 +128,8 @@ def attempts_kept(
 
 
 def test_the_same_command_twice_at_once_is_one_run(undisturbed: Run, tmp_path: Path) -> None:
-    here, store = ("--engine", "in-process"), tmp_path / "store"
-    with driver(store, *here) as one, driver(store, *here) as two:
+    store = tmp_path / "store"
+    with driver(store, *HERE) as one, driver(store, *HERE) as two:
         statuses = [process.wait() for process in (one, two)]
     assert statuses == [0, 0], store.with_suffix(".log").read_text()
     check_same(run_in(store), undisturbed)

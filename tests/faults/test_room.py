@@ -1,13 +1,12 @@
 """A cluster without room for the work is refused in words, before anything starts: Ray itself would wait for ever."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ray.cluster_utils import Cluster
 
+from clipneuron.cli import main
 from clipneuron.config.cluster import ClusterOptions
 from clipneuron.engine.cluster import placement
 from clipneuron.engine.stage import Resources
@@ -67,24 +66,14 @@ def test_the_defaults_fit_on_every_cluster_with_two_cores(cores: int, count: int
     assert found.actors * found.cpus <= cores * count - 1
 
 
-_ON_ONE_CORE = """
-import json, sys
-import ray
-from clipneuron.cli import main
-
-ray.init(address="local", num_cpus=1, resources={"clip": 1.0}, include_dashboard=False, log_to_driver=False)
-sys.exit(main(json.loads(sys.argv[1])))
-"""
-
-
 @pytest.mark.slow
-@pytest.mark.timeout(120)
-def test_a_real_cluster_of_one_core_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+def test_a_real_cluster_without_room_is_refused_and_not_waited_for(
+    cluster: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ["run", "--recipe", "demo", "--limit", "4", "--top", "2", "--layers", "4"]
-    words += ["--store", str(tmp_path)]
-    command = [sys.executable, "-c", _ON_ONE_CORE, json.dumps(words)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
-    assert ended.returncode == 1, ended.stderr
-    assert "leave no core for reading and committing" in ended.stderr
-    assert "Traceback" not in ended.stderr
+    words += ["--actors", "3", "--actor-cpus", "1", "--store", str(tmp_path)]
+    assert main(words) == 1
+    error = capsys.readouterr().err
+    assert "room for 2 of 3 model actors of 1 cores and 0 GPUs, 1 'clip'" in error
+    assert "Traceback" not in error
     assert not list(tmp_path.glob("demo-*/commits/calibrate"))

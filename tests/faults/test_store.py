@@ -1,5 +1,6 @@
 """A store in trouble: an undisturbed run's tables, row for row, or a clear error in bounded time."""
 
+import asyncio
 import json
 import subprocess
 import time
@@ -38,6 +39,13 @@ def run(proxy: Proxy) -> Run:
     return new_run(f"{new_bucket()}/runs")
 
 
+@pytest.fixture
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between tries, the store's client and its library wait a fiftieth of what they mean to."""
+    sleep = asyncio.sleep
+    monkeypatch.setattr(asyncio, "sleep", lambda seconds, *more: sleep(seconds / 50, *more))
+
+
 def work(run: Run) -> pa.Table:
     """The rows of a small run, committed, listed in a manifest and read back in two ways."""
     for value, shard in enumerate(SHARDS):
@@ -57,6 +65,7 @@ FAULTS = [(kind, method) for kind in ("500", "503", "reset", "lost") for method 
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("short_pauses")
 @pytest.mark.parametrize(("kind", "method"), [*FAULTS, ("truncated", "GET"), ("flipped", "GET")])
 def test_passing_trouble_changes_no_row(
     run: Run, proxy: Proxy, tmp_path: Path, kind: str, method: str

@@ -26,7 +26,7 @@ def labelled(items: int, levels: int, seed: int) -> tuple[torch.Tensor, torch.Te
     return scores, labels
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(items=st.integers(2, 80), levels=st.integers(1, 100), seed=st.integers(0, 2**31))
 def test_auc_is_scikit_learns(items: int, levels: int, seed: int):
     scores, labels = labelled(items, levels, seed)

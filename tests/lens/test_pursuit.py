@@ -38,7 +38,7 @@ def sklearn_weights(directions: Tensor, texts: Tensor, atoms: int) -> Tensor:
     return torch.from_numpy(coefficients.reshape(len(texts), len(directions)).T.copy())
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     neurons=st.integers(1, 5),
     texts=st.integers(2, 60),

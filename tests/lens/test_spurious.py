@@ -48,7 +48,7 @@ def literal_given(
     return found
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     pairs=st.integers(1, 4),
     neurons=st.integers(1, 9),

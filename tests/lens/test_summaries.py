@@ -39,7 +39,7 @@ def assert_same(one: Summary, other: Summary) -> None:
         assert_close(getattr(one, name), getattr(other, name), rtol=1e-12, atol=0)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=5), st.integers(0, 99), st.randoms())
 def test_any_cut_order_and_grouping_gives_the_same_summary(sizes, seed, random):
     norms, images, coefficients = batch(seed, sum(sizes))

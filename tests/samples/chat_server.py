@@ -3,7 +3,8 @@
     python -m tests.samples.chat_server
 
 prints its port and serves until its input ends. A prompt "429 2 hello" gets status 429 on its first two tries and the
-answer "hello" after that; instead of a status there are hang, drip, reset, short, garbage, empty and null.
+answer "hello" after that; instead of a status there are hang, drip, reset, short, garbage, empty and null. A prompt
+"meet 0 hello" is held until another one is there too.
 GET /log gives all requests so far, as JSON.
 """
 
@@ -16,6 +17,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 LOG: list[dict] = []
 TRIES: dict[str, int] = {}
 LOCK = threading.Lock()
+MEETING = threading.Condition()
+PRESENT: list["Handler"] = []
 
 
 def completion(text: str | None, finish: str = "stop", **more: object) -> bytes:
@@ -57,8 +60,18 @@ class Handler(BaseHTTPRequestHandler):
         elif fault in ("cut", "filtered", "refused"):
             self.send(200, self.odd(fault, answer))
         else:
-            time.sleep(0.05 if fault == "slow" else 0)
+            if fault == "meet":
+                self.meet(entry)
             self.send(200, completion(answer))
+
+    def meet(self, entry: dict) -> None:
+        """Holds a request until another one is here too, half a second at most, and notes how many there were."""
+        with MEETING:
+            PRESENT.append(self)
+            MEETING.notify_all()
+            MEETING.wait_for(lambda: len(PRESENT) > 1, 0.5)
+            entry["present"] = len(PRESENT)
+            PRESENT.remove(self)
 
     def odd(self, fault: str, answer: str) -> bytes:
         if fault == "cut":

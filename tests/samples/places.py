@@ -7,7 +7,7 @@ import pytest
 from tests.samples.pictures import Folder, Place, Prefix
 
 
-@pytest.fixture(params=["local", "s3"])
+@pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.process)])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A path, then an s3:// address, where nothing is yet."""
     if request.param == "local":

@@ -5,6 +5,7 @@ They get the environment that the test has when they start, not the one that the
 
 import multiprocessing
 import os
+import sys
 import traceback
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
@@ -36,6 +37,7 @@ def start(function: Callable[..., Any], *arguments: Any) -> BaseProcess:
     process = _CONTEXT.Process(
         target=_call, args=(dict(os.environ), function, arguments), daemon=True
     )
+    sys.audit("tests.start")  # which only tests with the mark `process` may
     process.start()
     return process
 

@@ -42,13 +42,13 @@ def test_what_json_cannot_say_is_refused(value: object) -> None:
         fingerprint({"x": value})
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(identities)
 def test_storing_and_loading_keeps_the_fingerprint(identity: dict[str, object]) -> None:
     assert fingerprint(json.loads(json.dumps(identity))) == fingerprint(identity)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(identities, identities)
 def test_differences_are_empty_only_for_equal_identities(
     one: dict[str, object], other: dict[str, object]

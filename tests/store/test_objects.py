@@ -153,7 +153,7 @@ def test_keys_that_would_leave_the_store_or_hide_are_refused(objects: Objects, k
         objects.put(key, b"")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.binary(max_size=64))
 def test_any_bytes_survive(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     objects = LocalObjects(tmp_path_factory.mktemp("bytes"))
@@ -244,6 +244,7 @@ def write_beyond_the_limit(root: Path) -> str:
     return "written"
 
 
+@pytest.mark.process
 def test_a_write_that_stops_half_way_shows_nothing(tmp_path: Path) -> None:
     told = run_in_process(write_beyond_the_limit, tmp_path)
     assert "File too large" in told

@@ -29,7 +29,7 @@ def cut(table: pa.Table, places: list[int]) -> pa.Table:
     return pa.concat_tables([table.slice(a, b - a) for a, b in pairwise(edges)])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(rows, st.lists(st.integers(0, 50), max_size=3))
 def test_equal_tables_give_equal_bytes(rows: list[dict[str, object]], places: list[int]) -> None:
     table = pa.Table.from_pylist(rows, schema=tables.schema("means"))
@@ -61,7 +61,7 @@ def test_nulls_hide_what_is_behind_them() -> None:
     assert parquet.encode(other) == parquet.encode(table)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(rows)
 def test_a_table_comes_back_with_its_schema(rows: list[dict[str, object]]) -> None:
     table = pa.Table.from_pylist(rows, schema=tables.schema("means"))

@@ -36,6 +36,7 @@ def race(root: str, everyone: Any, number: int) -> list[tuple[str, str]]:
     return won
 
 
+@pytest.mark.process
 def test_racing_processes_agree_on_one_commit_per_shard(place: str) -> None:
     everyone = barrier(RACERS)
     told = run_together(race, [(place, everyone, number) for number in range(RACERS)])
@@ -60,6 +61,7 @@ def count_failures(root: str, everyone: Any) -> list[int]:
     return [run.record_failure("calibrate", "00000", ValueError("no")) for _ in range(5)]
 
 
+@pytest.mark.process
 def test_failures_recorded_at_once_are_all_counted(place: str) -> None:
     everyone = barrier(4)
     counts = run_together(count_failures, [(place, everyone)] * 4)
@@ -130,7 +132,7 @@ def test_a_lost_answer_to_the_winning_write_is_harmless(tmp_path: Path) -> None:
 attempts = st.lists(st.tuples(st.sampled_from(SHARDS[:3]), st.integers(0, 9)), max_size=8)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(attempts)
 def test_whatever_the_order_the_first_marker_counts(attempts: list[tuple[str, int]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -200,6 +202,7 @@ def die_at_every_point(root: Path) -> int:
     return 200
 
 
+@pytest.mark.process
 def test_a_process_killed_at_any_point_leaves_all_or_nothing(tmp_path: Path) -> None:
     """Every change of the file system is tried as the last one."""
     points = run_in_process(die_at_every_point, tmp_path)
@@ -231,6 +234,7 @@ def commit_for_ever(root: Path) -> None:
         run.commit("calibrate", f"{number:07d}", {"means": means(float(number))})
 
 
+@pytest.mark.process
 def test_kill_9_at_a_random_moment_loses_the_shard_in_flight_only(tmp_path: Path) -> None:
     random.seed(5)
     for trial in range(3):

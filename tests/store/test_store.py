@@ -141,6 +141,7 @@ def open_at_once(root: str, everyone: object, number: int) -> str:
     return Store(root).open_run("demo", IDENTITY, {"number": number}).record.model_dump_json()
 
 
+@pytest.mark.process
 def test_processes_that_open_one_run_at_once_agree_on_it(place: str) -> None:
     everyone = barrier(4)
     records = run_together(open_at_once, [(place, everyone, number) for number in range(4)])

@@ -12,6 +12,8 @@ from clipneuron.demo.training.learner import Learner, Patches
 from clipneuron.demo.training.recipe import TrainingRecipe, model_config
 from clipneuron.demo.training.train import Training, read_weights, train
 
+pytestmark = pytest.mark.slow
+
 TINY = TrainingRecipe(
     steps=6,
     batch=4,

@@ -7,7 +7,6 @@ import pickle
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from clipneuron.models.language.http import KEY_VARIABLE, HttpCaptioner, RetryPo
 
 HASTY = RetryPolicy(timeout=0.6, tries=3, pause=0.02)
 NUMBERS = itertools.count()
+pytestmark = pytest.mark.process
 
 
 @pytest.fixture(scope="module")
@@ -92,10 +92,9 @@ def test_no_key_is_sent_where_there_is_none(server, monkeypatch):
 
 
 def test_many_are_answered_in_order_and_at_once(server):
-    prompts = [unique("slow 0 x") for _ in range(24)]
-    began = time.monotonic()
+    prompts = [unique("meet 0 x") for _ in range(24)]
     assert captioner(server).answers(prompts) == list(map(answer_of, prompts))
-    assert time.monotonic() - began < 24 * 0.05
+    assert max(entry["present"] for prompt in prompts for entry in tries(server, prompt)) > 1
     assert captioner(server).answers([]) == []
 
 

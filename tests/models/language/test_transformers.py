@@ -13,6 +13,8 @@ from clipneuron.models.language.captioner import Captioner, Prompt, Sampling
 from clipneuron.models.language.transformers import TransformersCaptioner, drawn
 from tests.samples.language_models import LESSONS, save_tiny_llama
 
+pytestmark = pytest.mark.slow
+
 GREEDY = Sampling(temperature=0.0, max_new_tokens=40)
 WILD = Sampling(temperature=2.0, top_p=1.0, max_new_tokens=80)
 LONG, SHORT = "Say what can be seen in nearly all pictures of dogs, please.", "Tell me of cats."

@@ -12,6 +12,8 @@ from clipneuron.models.painting.painter import Order, Painter
 from clipneuron.models.painting.pipelines import PipelineSource
 from tests.samples.painters import flag_everything, save_tiny_deepfloyd, save_tiny_stable_diffusion
 
+pytestmark = pytest.mark.slow
+
 FEW = {"num_inference_steps": 2}
 ORDERS = [Order(caption, seed) for caption in ("a cat on grass", "two dogs") for seed in (0, 1)]
 

@@ -1,0 +1,118 @@
+"""Every stage of every line does the same on the far side of the cluster's pickles, bit for bit.
+
+Which of them a real cluster runs as well is in test_ray_data.py: a sweep and a line of production.
+"""
+
+import io
+import threading
+from importlib import import_module
+from inspect import isclass
+from pathlib import Path
+from pkgutil import iter_modules
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+import clipneuron.attack.stages
+import clipneuron.evidence.stages
+import clipneuron.sweep.stages
+from clipneuron.attack.pipeline import AttackLine
+from clipneuron.config.named import named_recipe
+from clipneuron.engine.runner import RunIncompleteError, Runner
+from clipneuron.engine.stage import Stage
+from clipneuron.readers.sweep import Planned
+from clipneuron.store.store import Run, Store
+from clipneuron.sweep.stages.merge import MergeTree
+from tests.engine.fakes import Fake, tables_of
+from tests.engine.pickled import Packed, Pickled
+from tests.samples.world import clip, quiet_runner, reproduction_of
+
+PACKAGES = (clipneuron.sweep.stages, clipneuron.evidence.stages, clipneuron.attack.stages)
+CLASSES = {
+    cls
+    for package in PACKAGES
+    for module in iter_modules(package.__path__, f"{package.__name__}.")
+    for cls in vars(import_module(module.name)).values()
+    if isclass(cls) and issubclass(cls, Stage) and cls.__module__ == module.name
+}
+DEMO = {"limit": 24, "top": 4, "layers": (3, 4), "atoms": 8}
+ATTACK = {"pairs": ("dog:deer",), "methods": ("second-order", "indirect"), "repeats": 1}
+ATTACK |= {"captions": 6, "chosen": 2, "each": 2, "words": 6}
+
+
+def runner(**limits: object) -> Runner:
+    return Runner(Pickled(), console=Console(file=io.StringIO()), **limits)
+
+
+def evidence(folder: Path, store: str, by: Runner) -> tuple[Run, list[Stage]]:
+    """The evidence of the tiny world, and a merge by levels."""
+    reproduction = reproduction_of(folder, store)
+    run, _ = reproduction.run(by)
+    planned = Planned.of(run)
+    stages, layers = reproduction.stages(planned), reproduction.sweep.layers
+    shape = {"block": 24, "fan_in": 2}
+    tree = MergeTree.over(stages.swept.effects, planned.shards, layers, clip().neurons, **shape)
+    by.run(tree.levels, run)
+    return run, [*stages.all, *tree.levels]
+
+
+def attack(folder: Path, store: str, by: Runner) -> tuple[Run, list[Stage]]:
+    """A sweep and an attack of the demo world."""
+    line = AttackLine.of(named_recipe("demo", {**DEMO, "attack": ATTACK}), Store(folder / store))
+    run, _ = line.run(by)
+    return run, line.stages(Planned.of(run)).all
+
+
+@pytest.fixture(scope="module")
+def lines(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Run, Run, list[Stage]]]:
+    """Of each line: its run without and with pickles, and the stages."""
+    found = []
+    for line in (evidence, attack):
+        folder = tmp_path_factory.mktemp(line.__name__)
+        here, stages = line(folder, "here", quiet_runner())
+        found.append((here, line(folder, "there", runner())[0], stages))
+    return found
+
+
+@pytest.mark.slow
+def test_no_stage_is_missing_here(lines):
+    assert {type(stage) for _, _, stages in lines for stage in stages} >= CLASSES
+
+
+@pytest.mark.slow
+def test_every_stage_gives_the_same_bytes(lines):
+    for here, there, stages in lines:
+        assert tables_of(there) == tables_of(here)
+        assert {stage.name for stage in stages} == set(there.stages())
+        assert there.verify() == []
+
+
+def test_a_stage_that_cannot_be_pickled_is_noticed(tmp_path):
+    stage = Fake()
+    stage.lock = threading.Lock()
+    run = Store(tmp_path).open_run("fake", {})
+    with pytest.raises(TypeError, match="pickle"):
+        runner().run_stage(stage, run)
+
+
+def test_what_a_worker_does_to_its_stage_is_not_seen_here(tmp_path):
+    stage = Fake()
+    run = Store(tmp_path).open_run("fake", {})
+    runner().run_stage(stage, run)
+    assert sorted(run.done("fake")) == ["a", "b", "c"]
+    assert stage.log == []
+
+
+def test_a_shard_that_fails_is_a_record(tmp_path):
+    run = Store(tmp_path).open_run("fake", {})
+    with pytest.raises(RunIncompleteError, match="ValueError: b is broken"):
+        runner(attempts=2).run_stage(Fake(breaks={"b": 99}), run)
+    assert list(run.committed("fake")) == ["a", "c"]
+
+
+def test_arrays_arrive_as_from_an_object_store():
+    arrived = Packed.of({"array": np.arange(9.0)}).value()["array"]
+    assert arrived.tolist() == list(range(9))
+    with pytest.raises(ValueError, match="read-only"):
+        arrived[0] = 1.0

@@ -1,0 +1,67 @@
+"""The one Ray cluster of a test run, with a job server: a head without models and a node with two."""
+
+import shutil
+import socket
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+from ray.job_submission import JobSubmissionClient
+
+from tests.faults.hooks import wait_for
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """The cluster, to which this process is connected from here on."""
+    # Sockets have short names, so this is no place for pytest's long ones.
+    folder = tempfile.mkdtemp(prefix="cn-", dir="/tmp")
+    head = {
+        "num_cpus": 1,
+        "include_dashboard": True,
+        "include_log_monitor": False,
+        "dashboard_port": free_port(),
+    }
+    head |= {"dashboard_agent_listen_port": free_port(), "temp_dir": folder}
+    started = Cluster(initialize_head=True, head_node_args=head)
+    try:
+        started.add_node(num_cpus=3, resources={"clip": 2.0})
+        ray.init(address=started.address, log_to_driver=False)
+        yield started
+    finally:
+        ray.shutdown()
+        started.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def job_server(cluster: Cluster) -> str:
+    """The address of the cluster's job server."""
+    address = f"http://{cluster.webui_url}"
+    wait_for(lambda: _answers(f"{address}/api/jobs/"), "the job server", 120)
+    return address
+
+
+@pytest.fixture(scope="session")
+def jobs(job_server: str) -> JobSubmissionClient:
+    """The job server's client."""
+    return JobSubmissionClient(job_server)
+
+
+def free_port() -> int:
+    """A port that nobody listens at."""
+    with socket.create_server(("127.0.0.1", 0)) as opened:
+        port: int = opened.getsockname()[1]
+    return port
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5):
+            return True
+    except (urllib.error.URLError, OSError):
+        return False
