@@ -57,7 +57,7 @@ def add_commands(commands: Any) -> None:
     """verify, vacuum, tables."""
     does = "read everything that is committed again and print what is damaged, and its repair"
     add_run_name(add_command(commands, "verify", does, verify, epilog=VERIFY_EXAMPLES))
-    does = "list or remove what no commit names: leavings of attempts that died or came second"
+    does = "list or remove what no commit names: what is left of attempts that died or came second"
     parser = add_command(commands, "vacuum", does, vacuum, epilog=VACUUM_EXAMPLES)
     add_run_name(parser)
     parser.add_argument(

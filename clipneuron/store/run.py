@@ -29,9 +29,9 @@ from clipneuron.store import (
     outlines,
     parquet,
     progress,
+    records,
     verification,
 )
-from clipneuron.store import records as commits
 from clipneuron.store import stored_tables as stored
 from clipneuron.store.errors import ObjectMissingError, StoreError
 from clipneuron.store.garbage import Garbage
@@ -86,7 +86,7 @@ class Run:
         """
         if there := markers.find(self.objects, stage, shard):
             return there
-        token = commits.new_attempt()
+        token = records.new_attempt()
         # The token keeps a reused name of an attempt from replacing bytes that are already committed.
         unique = token if attempt is None else f"{markers.checked_name('attempt', attempt)}-{token}"
         marker = markers.key(stage, shard)
@@ -97,11 +97,11 @@ class Run:
             objects=self._put(f"data/{stage}/{shard}", unique, tables),
             failures=tuple(failures),
             timings=dict(timings or {}),
-            versions=dict(commits.versions()),
-            committed_at=commits.now(),
-            **commits.host_info(),
+            versions=dict(records.versions()),
+            committed_at=records.now(),
+            **records.host_info(),
         )
-        created = self.objects.create(marker, commits.dump(commit))
+        created = self.objects.create(marker, records.dump(commit))
         return commit if created else markers.load(self.objects, Commit, marker)
 
     def committed(self, stage: str) -> dict[str, Commit]:

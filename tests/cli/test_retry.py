@@ -1,4 +1,4 @@
-"""`clipneuron retry-failed`: mended pictures and shards in quarantine are done after all, each once."""
+"""`clipneuron retry-failed`: fixed pictures and shards in quarantine are done after all, each once."""
 
 import shutil
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def place(tmp_path):
-    """A folder of its own, whose pictures may be mended: 005.png is cut off, 007.png no picture."""
+    """A folder of its own, whose pictures may be fixed: 005.png is cut off, 007.png no picture."""
     folder = settle(tmp_path / "here")
     (folder / "pictures" / "007.png").write_bytes(b"no picture")
     assert run(folder, "--max-failed-share", "0.2") == 0
@@ -30,7 +30,7 @@ def retry(place, *more: str) -> int:
     return main([*words, *more])
 
 
-def mend(place, name: str = "005.png") -> None:
+def repair(place, name: str = "005.png") -> None:
     shutil.copy(place / "pictures" / "000.png", place / "pictures" / name)
 
 
@@ -53,7 +53,7 @@ def rows(run: Run) -> list[tuple[str, str]]:
 
 def test_a_mended_picture_becomes_a_row_of_a_new_part(place, capsys):
     before = the_run(place).stages()
-    mend(place)
+    repair(place)
     capsys.readouterr()
     assert retry(place) == 0
     out = capsys.readouterr().out
@@ -72,7 +72,7 @@ def test_a_mended_picture_becomes_a_row_of_a_new_part(place, capsys):
 
 
 def test_what_was_retried_is_not_counted_twice(place, capsys):
-    mend(place)
+    repair(place)
     assert retry(place) == 0
     # 1 of 12 pictures is still unusable, though 2 rows of 13 say so.
     failed = {report.failed_rows for report in effects_again(place)}
@@ -94,7 +94,7 @@ def test_nothing_to_do_changes_nothing(place, capsys):
 
 
 def test_a_dry_run_changes_nothing(place, capsys):
-    mend(place)
+    repair(place)
     objects = sorted(the_run(place).objects.entries(""))
     assert retry(place, "--dry-run") == 0
     assert "1 of 2 failed pictures can be used now" in capsys.readouterr().out
@@ -102,14 +102,14 @@ def test_a_dry_run_changes_nothing(place, capsys):
 
 
 def test_a_picture_that_was_replaced_by_another_bad_one_does_not_block_the_others(place, capsys):
-    mend(place)
+    repair(place)
     (place / "pictures" / "007.png").write_bytes(b"none, still")
     assert retry(place, "--max-failed-share", "0.2") == 0
     assert rows(the_run(place))[12:] == [("005.png", "ok"), ("007.png", "not_an_image")]
 
 
 def test_new_pictures_are_left_to_extend(place, capsys):
-    mend(place)
+    repair(place)
     shutil.copy(place / "pictures" / "000.png", place / "pictures" / "100.png")
     assert retry(place) == 0
     assert rows(the_run(place))[12:] == [("005.png", "ok")]
@@ -139,7 +139,7 @@ def test_a_run_that_no_recipe_began_says_so(place, capsys):
 
 
 def test_pictures_that_are_gone_are_named_and_nothing_is_changed(place, capsys):
-    mend(place)
+    repair(place)
     (place / "pictures" / "007.png").unlink()
     objects = sorted(the_run(place).objects.entries(""))
     assert retry(place) == 1

@@ -93,19 +93,19 @@ def test_pictures_that_have_changed_are_refused_by_name(now: Collection) -> None
 
 def test_failed_pictures_are_planned_again_when_asked_for() -> None:
     first = plan(of("a", "b", "c"), 2)
-    mended = of("a", "b", "c", "d", etags=["x", None, None, None])
+    fixed = of("a", "b", "c", "d", etags=["x", None, None, None])
     with pytest.raises(ValueError, match="1 pictures have changed"):
-        plan(mended, 2, first)
-    part = plan(mended, 2, first, retry={"a", "c"})
+        plan(fixed, 2, first)
+    part = plan(fixed, 2, first, retry={"a", "c"})
     assert part.select(["index", "image", "shard", "part", "etag"]).to_pylist() == [
         {"index": 0, "image": "a", "shard": "00000002", "part": 1, "etag": "x"},
         {"index": 2, "image": "c", "shard": "00000002", "part": 1, "etag": None},
         {"index": 3, "image": "d", "shard": "00000003", "part": 1, "etag": None},
     ]
     both = pa.concat_tables([first, part])
-    assert plan(mended, 2, both).num_rows == 0
+    assert plan(fixed, 2, both).num_rows == 0
     assert latest(both)["part"].to_pylist() == [1, 0, 1, 1]
-    assert plan(mended, 2, both, retry={"a"})["part"].to_pylist() == [2]
+    assert plan(fixed, 2, both, retry={"a"})["part"].to_pylist() == [2]
 
 
 def test_pictures_to_try_again_are_in_the_plan() -> None:

@@ -42,13 +42,13 @@ def test_a_shard_that_fails_too_often_is_set_aside_until_its_failures_are_forgot
         runner().run_stage(Fake(breaks={"b": 99}), run)
     assert list(run.committed("fake")) == ["a", "c"]
     assert len(run.failures("fake")["b"]) == 3
-    mended = Fake()
+    fixed = Fake()
     with pytest.raises(RunIncompleteError, match="retry-failed"):
-        runner().run_stage(mended, run)
-    assert mended.log == []
+        runner().run_stage(fixed, run)
+    assert fixed.log == []
     run.forget_failures("fake", "b")
-    runner().run_stage(mended, run)
-    assert mended.log == ["build", "b"]
+    runner().run_stage(fixed, run)
+    assert fixed.log == ["build", "b"]
     assert list(run.committed("fake")) == ["a", "b", "c"]
 
 

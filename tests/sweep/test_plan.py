@@ -1,4 +1,4 @@
-"""The plan of a collection that grows and whose pictures are mended: part after part, each once."""
+"""The plan of a collection that grows and whose pictures are fixed: part after part, each once."""
 
 from pathlib import Path
 

@@ -20,8 +20,7 @@ from typing import Literal, NamedTuple, get_args
 import pyarrow as pa
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
-from clipneuron.store import markers, parquet
-from clipneuron.store import records as commits
+from clipneuron.store import markers, parquet, records
 from clipneuron.store.run import Run
 from clipneuron.tables import registry as tables
 from clipneuron.tables.columns import described
@@ -92,7 +91,7 @@ def decide(
             picture=picture,
             decision=decision,
             reviewer=reviewer,
-            time=datetime.fromisoformat(commits.now()),
+            time=datetime.fromisoformat(records.now()),
             note=note,
             number=number,
         )
@@ -208,7 +207,7 @@ def load(path: Path) -> pa.Table:
 
 def _record(run: Run, made: Decision) -> bool:
     folder = f"{_folder(made.stage, made.reviewer)}{_slug(made.picture)}"
-    return run.objects.create(f"{folder}/{made.number:06d}.json", commits.dump(made))
+    return run.objects.create(f"{folder}/{made.number:06d}.json", records.dump(made))
 
 
 def _place(made: Decision) -> tuple[str, str, str, int]:
