@@ -70,6 +70,7 @@ def test_suggestions_are_the_nearest_word_or_none():
     assert doctest.testmod(suggestions).failed == 0
 
 
+@pytest.mark.process
 def test_words_are_judged_and_stores_looked_after_without_heavy_libraries(tmp_path):
     """Their import takes seconds, which a person who mistyped, or asks for help or the status, does not have."""
     finished(tmp_path, "store")
