@@ -100,7 +100,7 @@ class AttackLine:
         if missing:
             raise ValueError(
                 f"the attack's layers {missing} are not among the layers of the run, {list(self.sweep.layers)}: "
-                "add them to --layers, or choose --attack-layers among those"
+                "add them to `recipe.layers`, or choose `attack.layers` among those"
             )
 
     def describe(self) -> str:

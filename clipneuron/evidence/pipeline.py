@@ -77,14 +77,14 @@ class Reproduction:
         missing = sorted({*self.detail_layers} - {*self.sweep.layers})
         if missing:
             raise ValueError(
-                f"--detail-layers {missing} are not among the layers of the run, {list(self.sweep.layers)}: "
-                "add them to --layers, or choose among those"
+                f"`evaluation.detail_layers` {missing} are not among the layers of the run, {list(self.sweep.layers)}: "
+                "add them to `recipe.layers`, or choose among those"
             )
         for pool in self.pools:
             most = min(len(pool), self.sweep.clip.embed)
             if not self.sizes or self.sizes[0] < 1 or self.sizes[-1] > most:
                 raise ValueError(
-                    f"--sizes {list(self.sizes)} do not fit the pool {pool.name}: expected numbers from 1 to {most}"
+                    f"`evaluation.sizes` {list(self.sizes)} do not fit the pool {pool.name}: expected numbers from 1 to {most}"
                 )
         wrong = [pair for pair in self.asked.neurons if not self._exists(*pair)]
         if wrong:
