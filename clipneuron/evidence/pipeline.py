@@ -84,7 +84,8 @@ class Reproduction:
             most = min(len(pool), self.sweep.clip.embed)
             if not self.sizes or self.sizes[0] < 1 or self.sizes[-1] > most:
                 raise ValueError(
-                    f"`evaluation.sizes` {list(self.sizes)} do not fit the pool {pool.name}: expected numbers from 1 to {most}"
+                    f"`evaluation.sizes` {list(self.sizes)} do not fit the pool {pool.name}: "
+                    f"expected numbers from 1 to {most}"
                 )
         wrong = [pair for pair in self.asked.neurons if not self._exists(*pair)]
         if wrong:

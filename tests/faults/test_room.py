@@ -1,4 +1,4 @@
-"""A cluster without room for the work is refused in words, before anything starts: Ray itself would wait for ever."""
+"""A cluster without space for the work is refused in words, before anything starts: Ray itself would wait for ever."""
 
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,13 @@ Nodes = list[dict[str, float]]
         ([{"CPU": 2}], {"actors": 1, "actor_cpus": 2}, "leave no core"),
         ([{"CPU": 1}], {}, "leave no core"),
         ([{"CPU": 1.5}], {"actors": 1, "actor_cpus": 1}, "leave no core"),
-        ([{"CPU": 2}], {"actors": 3, "actor_cpus": 1}, "room for 2 of 3"),
-        ([{"CPU": 4}, {"CPU": 4}], {"actors": 1, "actor_cpus": 5}, "room for 0 of 1"),
-        ([{"CPU": 8, "GPU": 1}], {"actors": 2}, "room for 1 of 2"),
-        ([{"CPU": 8}], {"actors": 1, "actor_gpus": 1}, "room for 0 of 1"),
-        ([{"CPU": 8}, {"CPU": 1, "clip": 1}], {"actors": 2, "actor_cpus": 1}, "room for 1 of 2"),
+        ([{"CPU": 2}], {"actors": 3, "actor_cpus": 1}, "space for 2 of 3"),
+        ([{"CPU": 4}, {"CPU": 4}], {"actors": 1, "actor_cpus": 5}, "space for 0 of 1"),
+        ([{"CPU": 8, "GPU": 1}], {"actors": 2}, "space for 1 of 2"),
+        ([{"CPU": 8}], {"actors": 1, "actor_gpus": 1}, "space for 0 of 1"),
+        ([{"CPU": 8}, {"CPU": 1, "clip": 1}], {"actors": 2, "actor_cpus": 1}, "space for 1 of 2"),
         ([{"CPU": 1, "clip": 1}, {"CPU": 0.5}], {"actors": 1, "actor_cpus": 1}, "leave no core"),
-        ([], {}, "room for 0 of 1"),
+        ([], {}, "space for 0 of 1"),
     ],
 )
 def test_too_little_room_is_refused_in_words(
