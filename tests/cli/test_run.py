@@ -81,6 +81,7 @@ def test_an_argument_that_means_nothing_is_refused_at_once(place, capsys, words)
     assert words[1] in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_demos_pictures_are_rendered_once_and_its_words_are_scored(tmp_path, capsys):
     words = ["run", "--recipe", "demo", "--limit", "24", "--top", "6", "--layers", "4"]
     words += ["--engine", "in-process", "--store"]

@@ -96,6 +96,7 @@ def test_several_runs_are_a_line_each(place, capsys):
     assert status(place, "--run", name, store="several") == 0
 
 
+@pytest.mark.slow
 def test_a_run_that_grew_is_not_complete_until_it_is_described_anew(tmp_path, capsys):
     sweep = sweep_of(tmp_path, limit=11)
     done, _ = sweep.run(quiet_runner())

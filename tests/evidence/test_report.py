@@ -113,6 +113,7 @@ def test_the_data_are_those_of_the_report(report: EvidenceReport, files: dict[st
     assert [claim["verdict"] for claim in claims] == [claim.verdict for claim in report.claims]
 
 
+@pytest.mark.slow
 def test_the_same_tables_give_the_same_bytes(run: Run, files: dict[str, bytes]):
     assert report_of(run).files() == files
 

@@ -27,6 +27,7 @@ def test_every_leaf_is_merged_once():
     assert below == [Part("effects", names[i : i + 3]) for i in (0, 3, 6)]
 
 
+@pytest.mark.slow
 def test_directions_do_not_depend_on_how_summaries_were_merged(tmp_path, monkeypatch):
     _, at_once = finished(tmp_path, "at-once", shard_size=2)
     monkeypatch.setattr("clipneuron.sweep.pipeline.FAN_IN", 2)

@@ -64,6 +64,7 @@ def test_making_a_pipeline_costs_one_reading_of_the_plan(tmp_path, counted) -> N
     assert len(costs["sweep"]) <= 6, costs
 
 
+@pytest.mark.slow
 def test_the_results_of_each_line_are_on_record(tmp_path) -> None:
     sweep = sweep_of(tmp_path)
     run, _ = sweep.run(quiet_runner())
