@@ -7,7 +7,7 @@ it arrives; arrays arrive read-only, as from a cluster's object store. What is l
 
 import itertools
 import pickle
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
@@ -17,6 +17,7 @@ import ray.cloudpickle as cloudpickle
 
 from clipneuron.engine import ray_steps
 from clipneuron.engine.attempts import Ending
+from clipneuron.engine.packing import Packer
 from clipneuron.engine.stage import Advance, Shard, Stage
 from clipneuron.store.store import Run
 
@@ -73,28 +74,19 @@ class Pickled:
         self, stage: Stage, run: Run, todo: Sequence[Shard], advance: Advance
     ) -> Iterator[Ending]:
         """One attempt at each shard."""
-        store = ObjectStore()
+        store, packer = ObjectStore(), Packer()
         with patch.multiple(ray_steps.ray, put=store.put, get=store.get):
-            context = Packed.of(ray_steps.Baggage.of(stage, run))
-            steps = _steps(stage, context)
+            loader = stage.loader(run)
+            context = Packed.of(ray_steps.TaskContext.of(stage, loader, run, packer))
+            worker = ray_steps.WorkerProcess()
+            worker.prepare(context.value())
             for shard, row in zip(todo, ray_steps.rows_of(todo), strict=True):
-                for step in steps:
-                    row = step(_sent(row))
-                ending = ray_steps.ending_of(_sent(row))
-                assert ending is not None
+                if getattr(loader, "decodes", False):
+                    row = ray_steps.load(_sent(row), context.value())
+                _, row = worker.process(_sent(row), context.value())
+                ending = Packed.of(ray_steps.commit(_sent(row), context.value())).value()
                 advance(0 if ending.problem else shard.rows)
                 yield ending
-
-
-def _steps(stage: Stage, context: Packed) -> list[Callable[[pa.Table], pa.Table]]:
-    """The steps of ray_data.py, each with its own copy of the context, as if in a process of its own."""
-
-    def task(step: Callable[..., pa.Table]) -> Callable[[pa.Table], pa.Table]:
-        sent = Packed.of(step)
-        return lambda row: sent.value()(row, context.value())
-
-    actor = ray_steps.Processor(context.value()) if stage.resources.pool else None
-    return [task(ray_steps.load), actor or task(ray_steps.process), task(ray_steps.commit)]
 
 
 def _sent(row: pa.Table) -> pa.Table:
