@@ -120,7 +120,7 @@ def _photographs(
     whole, bare = [], []
     unit = nn.functional.normalize(model.rows, dim=1)
     for batch in photos.to_batches(max_chunksize=50):
-        pixels = torch.stack([clip.preprocess.decode(data) for data in batch["image"].to_pylist()])
+        pixels = np.stack([clip.preprocess.decode(data) for data in batch["image"].to_pylist()])
         embeddings = clip.visual(clip.preprocess.normalize(pixels))
         whole += (embeddings @ model.rows.T + model.bias).argmax(1).tolist()
         bare += (embeddings @ unit.T).argmax(1).tolist()

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from clipneuron.models.clip.model import Clip
@@ -69,18 +71,18 @@ class OtherClip:
     def _seen(self, names: Sequence[str], likeliest: frozenset[str]) -> list[bool | None]:
         return [name in likeliest if name in self.classes else None for name in names]
 
-    def _decoded(self, image: bytes) -> Tensor | None:
+    def _decoded(self, image: bytes) -> NDArray[np.uint8] | None:
         try:
             return self.clip.preprocess.decode(image)
         except PictureError:
             return None
 
     @torch.inference_mode()
-    def _likeliest(self, pixels: Sequence[Tensor]) -> Iterator[frozenset[str]]:
+    def _likeliest(self, pixels: Sequence[NDArray[np.uint8]]) -> Iterator[frozenset[str]]:
         """The names of the first classes of each picture."""
         clip, top = self.clip, min(self.top, len(self.classes))
         for start in range(0, len(pixels), self.batch_size):
-            batch = torch.stack(tuple(pixels[start : start + self.batch_size]))
+            batch = np.stack(pixels[start : start + self.batch_size])
             embeddings = clip.encode_images(
                 clip.preprocess.normalize(batch, clip.device, clip.dtype)
             )

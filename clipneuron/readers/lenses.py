@@ -4,13 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import UInt8
-from torch import Tensor
 
 from clipneuron.lens.effects import SecondOrderLens
 from clipneuron.lens.options import Split
 from clipneuron.lens.trace import Trace
 from clipneuron.models.clip.model import Clip
+from clipneuron.readers.pictures import Pixels
 
 ClipLoader = Callable[[], Clip]
 
@@ -38,8 +37,6 @@ class Lenses:
         }
 
 
-def trace_of(
-    clip: Clip, pixels: UInt8[Tensor, "image 3 height width"], layers: Sequence[int], **keep: bool
-) -> Trace:
+def trace_of(clip: Clip, pixels: Pixels, layers: Sequence[int], **keep: bool) -> Trace:
     """The trace of uint8 pixels, normalised where and as the model computes; `keep` as for `Clip.trace`."""
     return clip.trace(clip.preprocess.normalize(pixels, clip.device, clip.dtype), layers, **keep)

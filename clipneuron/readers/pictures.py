@@ -1,4 +1,7 @@
-"""Where stages get models and pixels from: by description, so that a stage can travel to another process."""
+"""Where stages get pixels from: by description, so that a stage can travel to another process.
+
+What decodes pictures imports no torch, which costs a process seconds and hundreds of MB: pixels are arrays here.
+"""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,16 +11,17 @@ from itertools import islice
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import torch
 from jaxtyping import UInt8
 from numpy.typing import NDArray
-from torch import Tensor
 
 from clipneuron.data.collections import Picture, Pictures, Reader
 from clipneuron.engine.stage import Shard
 from clipneuron.models.clip.preprocess import PictureError, Preprocess
 from clipneuron.store.errors import UNREACHABLE, ReadError, StoreError
 from clipneuron.store.store import Failure, Run
+
+Pixels = UInt8[np.ndarray, "image 3 height width"]
+"""Pictures in the size that a model reads, as arrays: see above."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +30,10 @@ class Batch:
 
     pictures: tuple[Picture, ...]
     good: tuple[Picture, ...]
-    pixels: UInt8[Tensor, "image 3 height width"]
+    pixels: Pixels
     failures: tuple[Failure, ...]
 
-    def slices(self, size: int) -> Iterator[tuple[tuple[Picture, ...], Tensor]]:
+    def slices(self, size: int) -> Iterator[tuple[tuple[Picture, ...], Pixels]]:
         """The good pictures and their pixels, `size` at a time."""
         for start in range(0, len(self.good), size):
             yield self.good[start : start + size], self.pixels[start : start + size]
@@ -87,7 +91,7 @@ class PictureFeed:
         the shard is tried again.
         """
         pictures = tuple(Pictures(shard.payload))
-        results: list[Tensor | Failure] = []
+        results: list[NDArray[np.uint8] | Failure] = []
         encoded = self.reader.read_many(pictures)
         window = (
             4 * self.threads
@@ -97,15 +101,15 @@ class PictureFeed:
                 some = pictures[start : start + window]
                 results += pool.map(self._decode, some, islice(encoded, len(some)))
         pairs = list(zip(pictures, results, strict=True))
-        pixels = [result for result in results if isinstance(result, Tensor)]
+        pixels = [result for result in results if not isinstance(result, Failure)]
         return Batch(
             pictures,
-            tuple(picture for picture, result in pairs if isinstance(result, Tensor)),
-            torch.stack(pixels) if pixels else torch.empty(0, 3, 1, 1, dtype=torch.uint8),
+            tuple(picture for picture, result in pairs if not isinstance(result, Failure)),
+            np.stack(pixels) if pixels else np.empty((0, 3, 1, 1), np.uint8),
             tuple(result for result in results if isinstance(result, Failure)),
         )
 
-    def _decode(self, picture: Picture, data: bytes | ReadError) -> Tensor | Failure:
+    def _decode(self, picture: Picture, data: bytes | ReadError) -> NDArray[np.uint8] | Failure:
         try:
             if isinstance(data, ReadError):
                 raise data

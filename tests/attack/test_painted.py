@@ -167,7 +167,7 @@ def test_the_heatmap_and_all_other_addends_are_the_margin(painted, split):
     classifier = painted.read("classifier", "classifier").to_pylist()
     classes = {row["name"]: row["embedding"] for row in classifier}
     direction = torch.tensor(classes["automobile"]) - torch.tensor(classes["horse"])
-    pixels = torch.stack([tiny().preprocess.decode(row["image"]) for row in pictures])
+    pixels = np.stack([tiny().preprocess.decode(row["image"]) for row in pictures])
     trace, weights = trace_of(tiny(), pixels, [], first_order=True), tiny().weights
     other = mlp_effects(weights, trace, split=split).sum(1)
     other = other + stem_effects(weights, trace, split=split)

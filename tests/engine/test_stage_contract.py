@@ -162,7 +162,7 @@ def test_the_sweep_equals_the_lens_on_all_pictures_at_once(tmp_path):
     numbers = [number for number in range(12) if number != 5]
     pixels = [clip().preprocess.decode(collection.read(collection.pictures[n])) for n in numbers]
     with torch.inference_mode():
-        trace = clip().trace(clip().preprocess.normalize(torch.stack(pixels)))
+        trace = clip().trace(clip().preprocess.normalize(np.stack(pixels)))
         for layer in sweep.layers:
             effects = SecondOrderLens(clip(), layer).effects(trace).double()
             centred = effects - effects.mean(0)

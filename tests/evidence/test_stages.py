@@ -52,7 +52,7 @@ class World:
         for picture in collection.pictures:
             if "005" not in picture.image:
                 found[picture.index] = decode(collection.read(picture))
-        return list(found), self.clip.preprocess.normalize(torch.stack(list(found.values())))
+        return list(found), self.clip.preprocess.normalize(np.stack(list(found.values())))
 
     @cached_property
     def labelled(self) -> tuple[list[int], Tensor]:

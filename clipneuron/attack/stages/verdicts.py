@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import torch
 from jaxtyping import UInt8
-from torch import Tensor
+from numpy.typing import NDArray
 from torch.nn import functional
 
 from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
@@ -18,6 +19,7 @@ from clipneuron.models.clip.preprocess import PictureError, Preprocess
 from clipneuron.readers.arrow import unchanging
 from clipneuron.readers.evidence import Classifier, classifier_of
 from clipneuron.readers.lenses import ClipLoader, trace_of
+from clipneuron.readers.pictures import Pixels
 from clipneuron.store.store import Failure, Run
 from clipneuron.tables import registry as tables
 from clipneuron.tables.experiments import METHODS, Experiment, Pair, experiments
@@ -85,7 +87,7 @@ class Decoded:
     pictures: tuple[str, ...]
     faults: Mapping[str, Failure]
     """By picture, of those without pixels."""
-    pixels: tuple[UInt8[Tensor, "3 height width"], ...]
+    pixels: tuple[UInt8[np.ndarray, "3 height width"], ...]
 
     @property
     def good(self) -> list[str]:
@@ -110,10 +112,10 @@ class PaintedPictures:
             shard.payload,
             tuple(picture for picture, _ in found),
             {picture: made for picture, made in found if isinstance(made, Failure)},
-            tuple(made for _, made in found if isinstance(made, Tensor)),
+            tuple(made for _, made in found if not isinstance(made, Failure)),
         )
 
-    def _decoded(self, row: dict[str, Any]) -> Tensor | Failure:
+    def _decoded(self, row: dict[str, Any]) -> NDArray[np.uint8] | Failure:
         picture = row["picture"]
         if row["status"] != "ok":
             return Failure(picture, row["status"], row["reason"])
@@ -137,7 +139,7 @@ class VerdictsWorker:
         advance(self.stage.size - len(loaded.pixels))
         for start in range(0, len(loaded.pixels), self.stage.batch_size):
             part = slice(start, start + self.stage.batch_size)
-            judged = self._judged(torch.stack(loaded.pixels[part]), loaded.experiment.pair)
+            judged = self._judged(np.stack(loaded.pixels[part]), loaded.experiment.pair)
             found.update(zip(loaded.good[part], judged, strict=True))
             advance(len(judged))
         columns = loaded.experiment.columns
@@ -145,9 +147,7 @@ class VerdictsWorker:
         table = pa.Table.from_pylist(rows, schema=tables.schema("verdicts"))
         return Output({"verdicts": table}, tuple(loaded.faults.values()))
 
-    def _judged(
-        self, pixels: UInt8[Tensor, "image 3 height width"], pair: Pair
-    ) -> list[dict[str, Any]]:
+    def _judged(self, pixels: Pixels, pair: Pair) -> list[dict[str, Any]]:
         trace = trace_of(self.clip, pixels, [], first_order=True)
         c1, c2 = (self.matrix[self.names.index(name)] for name in pair)
         units = functional.normalize(trace.embeddings.to(self.matrix), dim=-1)

@@ -18,7 +18,7 @@ from clipneuron.models.clip.model import Clip
 from clipneuron.readers.arrow import list_column, table_of, unchanging
 from clipneuron.readers.evidence import classifier_of, first_order_means
 from clipneuron.readers.lenses import ClipLoader, trace_of
-from clipneuron.readers.pictures import Batch, PictureFeed
+from clipneuron.readers.pictures import Batch, PictureFeed, Pixels
 from clipneuron.readers.predictions import Predictions
 from clipneuron.readers.sweep import grown
 from clipneuron.store.store import Run
@@ -39,7 +39,7 @@ class HeadEffects:
     batch_size: int
 
     def of(
-        self, clip: Clip, pixels: Tensor
+        self, clip: Clip, pixels: Pixels
     ) -> tuple[Trace, Float[Tensor, "image layer head embed"]]:
         """The trace of uint8 pixels, and its heads' effects."""
         trace = trace_of(clip, pixels, [], first_order=True)

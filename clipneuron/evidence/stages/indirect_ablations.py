@@ -16,7 +16,7 @@ from clipneuron.models.clip.model import Clip
 from clipneuron.readers.arrow import unchanging
 from clipneuron.readers.evidence import ActivationMeans, activation_means, classifier_of
 from clipneuron.readers.lenses import ClipLoader
-from clipneuron.readers.pictures import Batch, PictureFeed
+from clipneuron.readers.pictures import Batch, PictureFeed, Pixels
 from clipneuron.readers.predictions import Predictions
 from clipneuron.store.store import Run
 from clipneuron.tables.ablations import NONE, Ablation
@@ -95,7 +95,7 @@ class IndirectAblationsWorker:
         advance(len(loaded.failures))
         return Output({"predictions": predictions.table(loaded)}, loaded.failures)
 
-    def _ablated(self, pixels: Tensor) -> dict[Ablation, Float[Tensor, "image embed"]]:
+    def _ablated(self, pixels: Pixels) -> dict[Ablation, Float[Tensor, "image embed"]]:
         clip = self.clip
         normalized = clip.preprocess.normalize(pixels, clip.device, clip.dtype)
         found: dict[Ablation, Tensor] = {}

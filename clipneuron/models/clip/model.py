@@ -232,7 +232,7 @@ class Clip:
         if pixels.ndim != 4 or tuple(pixels.shape[1:]) != expected:
             raise ValueError(
                 f"expected pixels of shape [image, {', '.join(map(str, expected))}], got "
-                f"{list(pixels.shape)}: preprocess.decode makes them, torch.stack joins them"
+                f"{list(pixels.shape)}: preprocess.decode makes them, numpy.stack joins them"
             )
         return pixels.to(self.device, self.dtype)
 

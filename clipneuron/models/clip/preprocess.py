@@ -1,8 +1,9 @@
 """From the bytes of a picture to the numbers a vision tower reads, exactly as open_clip gets there.
 
 The work is split where machines differ: `Preprocess.decode` (decode, resize, crop) runs on any CPU
-without the model and yields bytes, four times smaller than floats to send; `Preprocess.normalize` runs
-where the model is.
+without the model and without torch, and yields bytes, four times smaller than floats to send;
+`Preprocess.normalize` runs where the model is. Processes that only decode must not pay for torch, so
+this module imports it where it is called for.
 """
 
 import threading
@@ -12,14 +13,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
-from typing import Any
+from math import prod
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from jaxtyping import Float, UInt8
-from open_clip.transform import MaybeToTensor, Normalize, PreprocessCfg, image_transform_v2
+from jaxtyping import UInt8
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
-from torch import Tensor
+
+from clipneuron.models.clip.pixels import Frame
+
+if TYPE_CHECKING:
+    import torch
 
 MAX_PIXELS = 178_956_970  # where Pillow itself refuses a picture as a decompression bomb
 
@@ -58,9 +63,14 @@ class Preprocess:
     max_pixels: int = MAX_PIXELS
     """Larger pictures, before or after resizing, are refused; Pillow's own limit holds besides."""
 
+    def __post_init__(self) -> None:
+        self._frame.check()
+
     @classmethod
     def of_tower(cls, visual: Any) -> "Preprocess":
         """The preprocessing an open_clip image tower was made for; OpenAI's where it says nothing."""
+        from open_clip.transform import PreprocessCfg
+
         config = PreprocessCfg(**getattr(visual, "preprocess_cfg", {}))
         height, width = visual.image_size
         return cls(
@@ -72,7 +82,7 @@ class Preprocess:
             fill_color=config.fill_color,
         )
 
-    def decode(self, data: bytes, name: str = "picture") -> UInt8[Tensor, "3 height width"]:
+    def decode(self, data: bytes, name: str = "picture") -> UInt8[np.ndarray, "3 height width"]:
         """The picture resized and cropped; raises PictureError, which names it, if that fails."""
         if not data:
             raise PictureError("empty", f"{name}: the file is empty")
@@ -80,7 +90,7 @@ class Preprocess:
             with _quiet_pillow(), Image.open(BytesIO(data)) as image:
                 self._check_size(image.size, name)
                 image.load()
-                return _tensor(self._resize(image))
+                return self._frame.pixels(image)
         except (PictureError, MemoryError):
             raise
         except UnidentifiedImageError:
@@ -94,58 +104,37 @@ class Preprocess:
 
     def normalize(
         self,
-        pixels: Tensor,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype = torch.float32,
-    ) -> Float[Tensor, "*image 3 height width"]:
-        """(pixels / 255 - mean) / std of uint8 pixels [*image, 3, height, width].
+        pixels: "torch.Tensor | NDArray[Any]",
+        device: "torch.device | str | None" = None,
+        dtype: "torch.dtype | None" = None,
+    ) -> "torch.Tensor":
+        """(pixels / 255 - mean) / std of uint8 pixels [*image, 3, height, width], arrays or tensors.
 
-        The result is on `device`, where the pixels travel as bytes, or where they are.
+        The result is on `device`, where the pixels travel as bytes, or where they are; float32 unless
+        `dtype` says otherwise.
         """
-        if pixels.dtype != torch.uint8:
-            raise ValueError(f"expected uint8 pixels as `decode` yields them, got {pixels.dtype}")
-        values = pixels.to(device or pixels.device).to(dtype).div_(255)
-        mean = torch.tensor(self.mean, dtype=dtype, device=values.device)[:, None, None]
-        std = torch.tensor(self.std, dtype=dtype, device=values.device)[:, None, None]
-        return values.sub_(mean).div_(std)
+        from clipneuron.models.clip.normalization import normalized
+
+        return normalized(pixels, self.mean, self.std, device, dtype)
 
     @cached_property
-    def _resize(self) -> Any:
-        """open_clip's transform without its last two steps, which `normalize` does on the device."""
-        config = PreprocessCfg(
+    def _frame(self) -> Frame:
+        return Frame(
             size=self.size,
-            mean=self.mean,
-            std=self.std,
             interpolation=self.interpolation,
             resize_mode=self.resize_mode,
             fill_color=self.fill_color,
         )
-        transform = image_transform_v2(config, is_train=False)
-        *steps, to_tensor, normalize = transform.transforms
-        if not isinstance(to_tensor, MaybeToTensor) or not isinstance(normalize, Normalize):
-            raise TypeError("open_clip's transform no longer ends in ToTensor and Normalize")
-        return type(transform)(steps)
 
     def _check_size(self, size: tuple[int, int], name: str) -> None:
         width, height = size
-        resized = self._resized_pixels(width, height)
+        resized = prod(self._frame.resized_size(height, width))
         if max(width * height, resized) > self.max_pixels:
             raise PictureError(
                 "too_large",
                 f"{name}: {width} x {height} pixels ({resized} once resized) are more than the "
                 f"limit of {self.max_pixels}",
             )
-
-    def _resized_pixels(self, width: int, height: int) -> int:
-        """Pixels between resizing and cropping: many for a picture one pixel high and very wide."""
-        if self.resize_mode != "shortest":
-            return self.size[0] * self.size[1]
-        ratio = max(self.size[0] / height, self.size[1] / width)
-        return round(width * ratio) * round(height * ratio)
-
-
-def _tensor(image: Image.Image) -> UInt8[Tensor, "3 height width"]:
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
 
 
 def _per_colour(value: float | Sequence[float]) -> tuple[float, float, float]:

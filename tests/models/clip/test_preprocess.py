@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
-from PIL import Image
+from PIL import Image, ImageCms
+from torchvision.transforms import Compose
 
+from clipneuron.models.clip.pixels import Frame
 from clipneuron.models.clip.preprocess import PictureError, Preprocess
 from tests.samples.towers import tiny_tower
 
@@ -104,7 +106,7 @@ def assert_same_as_open_clip(data, options):
             ours.decode(data)
         return
     pixels = ours.decode(data)
-    assert pixels.dtype == torch.uint8
+    assert pixels.dtype == np.uint8
     assert pixels.shape == (3, *ours.size)
     assert torch.equal(ours.normalize(pixels), expected)
 
@@ -114,6 +116,65 @@ def assert_same_as_open_clip(data, options):
 @pytest.mark.parametrize("kind", PICTURES)
 def test_pixels_are_open_clips_own(kind, options):
     assert_same_as_open_clip(PICTURES[kind](), SETTINGS[options])
+
+
+MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "CMYK", "YCbCr", "HSV", "LAB", "I", "F")
+LENGTHS = (1, 2, 15, 16, 17, 31, 32, 33, 47, 64, 101, 225)
+
+
+def frame(options):
+    settings = {
+        "size": SIZE,
+        "interpolation": "bicubic",
+        "resize_mode": "shortest",
+        "fill_color": 0,
+    }
+    return Frame(**settings | options)
+
+
+def assert_same_pixels(image, options):
+    """As open_clip's steps before its normalisation; and where they fail, so do ours."""
+    *steps, _ = transform_of_open_clip(options).transforms
+    try:
+        expected = Compose(steps)(image)
+    except Exception:
+        with pytest.raises(ValueError, match="must be > 0"):
+            frame(options).pixels(image)
+        return
+    ours = torch.from_numpy(frame(options).pixels(image)).float().div(255)
+    assert torch.equal(ours, expected), (image.mode, image.size)
+
+
+@pytest.mark.parametrize("options", SETTINGS)
+def test_pixels_of_any_size_are_open_clips_own(options):
+    for height in LENGTHS:
+        for width in LENGTHS:
+            assert_same_pixels(noise(width, height), SETTINGS[options])
+
+
+@pytest.mark.parametrize("options", SETTINGS)
+@pytest.mark.parametrize("mode", MODES)
+def test_pixels_of_any_mode_are_open_clips_own(mode, options):
+    for width, height in ((50, 40), (33, 90), (32, 32), (7, 20)):
+        whole = noise(width, height)
+        through = {"PA": "P", "RGBa": "RGBA"}.get(mode, mode)
+        if mode == "LAB":
+            image = ImageCms.profileToProfile(
+                whole,
+                ImageCms.createProfile("sRGB"),
+                ImageCms.createProfile("LAB"),
+                outputMode="LAB",
+            )
+        else:
+            image = whole.convert(through).convert(mode)
+        assert image.mode == mode
+        assert_same_pixels(image, SETTINGS[options])
+
+
+@pytest.mark.parametrize("options", [{"interpolation": "nearest"}, {"resize_mode": "fit"}])
+def test_a_way_of_resizing_that_open_clip_does_not_know_is_refused(options):
+    with pytest.raises(ValueError, match="expected one of bicubic"):
+        preprocess(**options)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in PICTURES if kind != "line"])
@@ -141,9 +202,19 @@ def test_batches_normalise_like_single_pictures_in_any_type():
     assert pixels.dtype == torch.uint8
 
 
-def test_floats_are_not_normalised_twice():
+def test_arrays_normalise_like_tensors_and_are_not_written_to():
+    ours = preprocess()
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 3, 32, 32), dtype=np.uint8)
+    pixels.flags.writeable = False  # as arrays from a cluster's shared memory are
+    before = pixels.copy()
+    assert torch.equal(ours.normalize(pixels), ours.normalize(torch.from_numpy(before)))
+    assert np.array_equal(pixels, before)
+
+
+@pytest.mark.parametrize("make", [torch.zeros, np.zeros])
+def test_floats_are_not_normalised_twice(make):
     with pytest.raises(ValueError, match="uint8"):
-        preprocess().normalize(torch.zeros(3, 32, 32))
+        preprocess().normalize(make((3, 32, 32)))
 
 
 def bomb(width, height):
@@ -221,7 +292,7 @@ def test_preprocess_is_picklable_after_use():
     pixels = ours.decode(data)
     again = pickle.loads(pickle.dumps(ours))
     assert again == ours
-    assert torch.equal(again.decode(data), pixels)
+    assert np.array_equal(again.decode(data), pixels)
 
 
 def test_pillows_warnings_stay_inside():
@@ -241,5 +312,5 @@ def test_threads_read_alike_and_leave_the_warning_filters_alone():
     ours = preprocess()
     with ThreadPoolExecutor(8) as pool:
         parallel = list(pool.map(ours.decode, data))
-    assert all(map(torch.equal, parallel, map(ours.decode, data)))
+    assert all(map(np.array_equal, parallel, map(ours.decode, data)))
     assert warnings.filters == before

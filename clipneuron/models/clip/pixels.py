@@ -1,0 +1,109 @@
+"""open_clip's resizing, cropping and padding with Pillow alone, so that a process that decodes pictures needs no torch.
+
+Bit for bit what open_clip's own evaluation transform does before its last two steps (to a tensor, normalisation);
+tests/models/clip/test_preprocess.py compares the two. The order matters: pictures are resized, cropped and padded in
+the mode that they were stored in, and converted to RGB only then.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageOps
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """How a picture of any size is brought to the size that a tower reads."""
+
+    size: tuple[int, int]
+    """Height and width."""
+    interpolation: str
+    """bicubic or bilinear; random, which open_clip knows in training, is bicubic."""
+    resize_mode: str
+    """shortest: fill the frame and crop; longest: fit into it and pad; squash: ignore the aspect."""
+    fill_color: int
+    """What longest pads with."""
+
+    def check(self) -> None:
+        """Raises ValueError for a way of resizing that open_clip does not know."""
+        if self.interpolation not in _FILTERS or self.resize_mode not in _RESIZED_SIZES:
+            raise ValueError(
+                f"cannot resize by {self.interpolation!r} and {self.resize_mode!r}: expected one of "
+                f"{', '.join(_FILTERS)} and one of {', '.join(_RESIZED_SIZES)}"
+            )
+
+    def resized_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width between resizing and cropping."""
+        return _RESIZED_SIZES[self.resize_mode](self.size, height, width)
+
+    def pixels(self, image: Image.Image) -> UInt8[np.ndarray, "3 height width"]:
+        """The picture's values in the frame."""
+        fitted = self._cropped(self._padded(self._resized(image))).convert("RGB")
+        return np.ascontiguousarray(np.asarray(fitted).transpose(2, 0, 1))
+
+    def _resized(self, image: Image.Image) -> Image.Image:
+        height, width = self.resized_size(image.height, image.width)
+        if image.size == (width, height):
+            return image
+        return image.resize((width, height), self._filter)
+
+    @property
+    def _filter(self) -> Image.Resampling:
+        # open_clip passes its interpolation on to all of its ways of resizing but this one.
+        square = self.size[0] == self.size[1]
+        fixed = self.resize_mode == "shortest" and not square
+        return Image.Resampling.BICUBIC if fixed else _FILTERS[self.interpolation]
+
+    def _padded(self, image: Image.Image) -> Image.Image:
+        more_height = max(0, self.size[0] - image.height)
+        more_width = max(0, self.size[1] - image.width)
+        if not more_height and not more_width:
+            return image
+        fill = self.fill_color if self.resize_mode == "longest" else 0
+        border = (more_width // 2, more_height // 2, (more_width + 1) // 2, (more_height + 1) // 2)
+        return _expanded(image, border, fill)
+
+    def _cropped(self, image: Image.Image) -> Image.Image:
+        height, width = self.size
+        if image.size == (width, height):
+            return image
+        top, left = round((image.height - height) / 2), round((image.width - width) / 2)
+        return image.crop((left, top, left + width, top + height))
+
+
+def _expanded(image: Image.Image, border: tuple[int, int, int, int], fill: int) -> Image.Image:
+    """The picture with a border of one value, which counts per band and, in a palette, as an index."""
+    bands = len(image.getbands())
+    value: Any = fill if bands == 1 else (fill,) * bands
+    expanded = ImageOps.expand(image, border=border, fill=value)
+    if image.mode == "P":
+        expanded.putpalette(image.getpalette() or [])
+    return expanded
+
+
+def _shortest(size: tuple[int, int], height: int, width: int) -> tuple[int, int]:
+    if size[0] != size[1]:
+        ratio = min(height / size[0], width / size[1])
+        return round(height / ratio), round(width / ratio)
+    short, long = sorted((height, width))
+    longer = int(size[0] * long / short)
+    return (longer, size[0]) if width <= height else (size[0], longer)
+
+
+def _longest(size: tuple[int, int], height: int, width: int) -> tuple[int, int]:
+    ratio = max(height / size[0], width / size[1])
+    return round(height / ratio), round(width / ratio)
+
+
+def _squash(size: tuple[int, int], height: int, width: int) -> tuple[int, int]:
+    return size
+
+
+_RESIZED_SIZES = {"shortest": _shortest, "longest": _longest, "squash": _squash}
+_FILTERS = {
+    "bicubic": Image.Resampling.BICUBIC,
+    "bilinear": Image.Resampling.BILINEAR,
+    "random": Image.Resampling.BICUBIC,
+}
