@@ -40,18 +40,18 @@ class Executor(Protocol):
         ...
 
 
-def settle(run: Run, stage: str, shard: str, output: Output, seconds: float) -> Ending:
+def commit_output(run: Run, stage: str, shard: str, output: Output, seconds: float) -> Ending:
     """Commit what an attempt made."""
     try:
         run.commit(
             stage, shard, output.tables, failures=output.failures, timings={"process": seconds}
         )
     except Exception as error:
-        return excuse(run, stage, shard, error)
+        return record_failure(run, stage, shard, error)
     return Ending(shard)
 
 
-def excuse(run: Run, stage: str, shard: str, error: Exception) -> Ending:
+def record_failure(run: Run, stage: str, shard: str, error: Exception) -> Ending:
     """Write down why an attempt failed; trouble with the store itself is only passed on."""
     logger.warning("%s shard %s failed: %s", stage, shard, error)
     if isinstance(error, StoreError):

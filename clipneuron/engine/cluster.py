@@ -1,11 +1,11 @@
-"""The cluster to run on: started here or joined, and checked for room before any work begins."""
+"""The cluster to run on: started here or joined, and checked for space before any work begins."""
 
 import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
@@ -32,7 +32,12 @@ class Placement:
     def __str__(self) -> str:
         pool = "".join(f", {count:g} {name!r}" for name, count in self.resources.items())
         memory = f", {self.memory:g} GiB of memory" if self.memory else ""
-        return f"{self.actors} model actors of {self.cpus:g} cores and {self.gpus:g} GPUs{pool}{memory}"
+        return f"{self.actors} actors of {self.cpus:g} cores and {self.gpus:g} GPUs{pool}{memory}"
+
+    @property
+    def need(self) -> dict[str, float]:
+        """What one actor takes of a node."""
+        return {"CPU": self.cpus, "GPU": self.gpus, **self.resources, **_bytes(self.memory)}
 
 
 @contextmanager
@@ -52,6 +57,10 @@ def connected(options: ClusterOptions, pools: Sequence[str]) -> Iterator[None]:
         _join(address, quiet)
     else:
         cores = os.cpu_count() or 1
+        # Threads of a model that wait for each other by spinning take the cores from those that decode beside it.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        # Else Ray Data starts a process that collects statistics for its makers.
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         ray.init(
             address="local",
             # Logical cores: one more than there are, since decoding fills the gaps that the models leave.
@@ -72,7 +81,7 @@ def _join(address: str, quiet: dict[str, Any]) -> None:
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         raise ValueError(
             f"no Ray cluster answers at {address!r} ({error}): start one (`ray start --head`), give "
-            "`cluster.address` as host:port, or leave it out to run on this machine"
+            "`cluster.address` as host:port, or leave it empty to run on this machine"
         ) from error
 
 
@@ -91,11 +100,34 @@ def placement(
     per_actor = options.actor_gpus if options.actor_gpus >= 0 else float(gpus > 0)
     cpus = options.actor_cpus or (1.0 if per_actor else _cores_per_actor(own))
     by_gpus = max(1, int(gpus / per_actor + 1e-9)) if per_actor else 0
-    need = {"CPU": cpus, **pools, **_bytes(resources.memory)}
-    actors = options.actors or by_gpus or _actors_by_cores(own, need)
-    found = Placement(actors, cpus, per_actor, pools, resources.memory)
-    _check_room(found, nodes)
+    one = Placement(1, cpus, per_actor, pools, resources.memory)
+    actors = options.actors or by_gpus or _actors_by_cores(own, one.need)
+    found = replace(one, actors=actors)
+    _check_space(found, nodes, resources.pool)
     return found
+
+
+def beside(
+    standing: Placement | None, resources: Resources, nodes: Sequence[dict[str, float]]
+) -> Placement:
+    """The actors for a stage of single tasks, next to those that stand already, or those if they have as many cores.
+
+    Raises ValueError when not even one fits beside a core for reading and committing.
+    """
+    left = [dict(node) for node in nodes]
+    if standing and _take(standing, left) < standing.actors:
+        return standing
+    one = Placement(1, resources.cpus, 0.0, {}, resources.memory)
+    found = replace(one, actors=_actors_by_cores(left, one.need))
+    if standing and found.actors * found.cpus <= standing.actors * standing.cpus:
+        return standing
+    _check_space(found, left, resources.pool)
+    return found
+
+
+def fits(wanted: Placement, actors: int, nodes: Sequence[dict[str, float]]) -> bool:
+    """Whether so many of the actors have space on these nodes."""
+    return _take(replace(wanted, actors=actors), [dict(node) for node in nodes]) == actors
 
 
 def _cores_per_actor(nodes: Sequence[dict[str, float]]) -> float:
@@ -106,33 +138,50 @@ def _cores_per_actor(nodes: Sequence[dict[str, float]]) -> float:
 
 def _actors_by_cores(nodes: Sequence[dict[str, float]], need: dict[str, float]) -> int:
     """As many as fit on each node, less one where they would take every core; one even where none fits."""
-    fits = [min(int(node.get(name, 0) / need[name] + 1e-9) for name in need) for node in nodes]
-    pairs = zip(nodes, fits, strict=True)
-    spare = any(node.get("CPU", 0) - count * need["CPU"] >= 1 for node, count in pairs)
-    return max(1, sum(fits) - (not spare))
+    fitting = [_fitting(node, need) for node in nodes]
+    return max(1, sum(fitting) - (not _spare(nodes, fitting, need["CPU"])))
 
 
-def _check_room(wanted: Placement, nodes: Sequence[dict[str, float]]) -> None:
-    """Place the actors as a scheduler would, one node after another, and see whether a core is left."""
-    need = {"CPU": wanted.cpus, "GPU": wanted.gpus, **wanted.resources, **_bytes(wanted.memory)}
-    left = [dict(node) for node in nodes]
+def _fitting(node: dict[str, float], need: dict[str, float]) -> int:
+    """How many actors of this need one node takes."""
+    wanted = {name: amount for name, amount in need.items() if amount}
+    return min(int(node.get(name, 0) / amount + 1e-9) for name, amount in wanted.items())
+
+
+def _spare(nodes: Sequence[dict[str, float]], counts: Sequence[int], cpus: float) -> bool:
+    """Whether any node has a core left under so many actors each."""
+    pairs = zip(nodes, counts, strict=True)
+    return any(node.get("CPU", 0) - count * cpus >= 1 for node, count in pairs)
+
+
+def _take(wanted: Placement, left: Sequence[dict[str, float]]) -> int:
+    """Place the actors as a scheduler would, one after another, and take what they need: how many have space."""
+    need = wanted.need
     for number in range(wanted.actors):
         node = next(
             (n for n in left if all(n.get(k, 0) >= v - 1e-9 for k, v in need.items())), None
         )
         if node is None:
-            raise ValueError(
-                f"the cluster has room for {number} of {wanted}: {_inventory(nodes)}. Take fewer or smaller actors "
-                "(`cluster.actors`, `cluster.actor_cpus`, `cluster.actor_gpus`), or wait for more nodes "
-                "(`cluster.wait`)"
-            )
+            return number
         for name, amount in need.items():
             node[name] = node.get(name, 0) - amount
+    return wanted.actors
+
+
+def _check_space(wanted: Placement, nodes: Sequence[dict[str, float]], pool: str) -> None:
+    """Place the actors, and see whether a core is left; raises ValueError."""
+    left = [dict(node) for node in nodes]
+    number = _take(wanted, left)
+    if number < wanted.actors:
+        raise ValueError(
+            f"the cluster has space for {number} of {wanted}: {_inventory(nodes, pool)}. Take fewer or smaller "
+            "actors (`cluster.actors`, `cluster.actor_cpus`, `cluster.actor_gpus`), or wait for more nodes "
+            "(`cluster.wait`)"
+        )
     if not any(node.get("CPU", 0) >= 1 for node in left):
         raise ValueError(
             f"{wanted} leave no core for reading and committing, and the run would wait for ever: "
-            f"{_inventory(nodes)}. Take fewer actors (`cluster.actors`) or "
-            "smaller ones (`cluster.actor_cpus`)"
+            f"{_inventory(nodes, pool)}. Take fewer actors (`cluster.actors`) or smaller ones (`cluster.actor_cpus`)"
         )
 
 
@@ -141,9 +190,8 @@ def _bytes(memory: float) -> dict[str, float]:
     return {"memory": memory * 2**30} if memory else {}
 
 
-def _inventory(nodes: Sequence[dict[str, float]]) -> str:
-    pools = sorted({name for node in nodes for name in node} & {"clip", "gen"})
-    names = ("CPU", "GPU", *pools, "memory")
+def _inventory(nodes: Sequence[dict[str, float]], pool: str) -> str:
+    names = ("CPU", "GPU", *filter(None, [pool]), "memory")
     return f"{len(nodes)} nodes with " + "; ".join(
         ", ".join(_amount(node, name) for name in names if node.get(name)) or "nothing"
         for node in nodes[:8]

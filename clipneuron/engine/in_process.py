@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from clipneuron.engine.attempts import Ending, excuse, settle
+from clipneuron.engine.attempts import Ending, commit_output, record_failure
 from clipneuron.engine.stage import Advance, Loader, Shard, Stage, Worker
 from clipneuron.store.store import Run
 
@@ -37,9 +37,9 @@ def _attempt(
         run.started(stage.name, shard.name)
         output = worker.process(loaded.result(), count)
     except Exception as error:  # a shard's failure is a record, never the end of the others
-        ending = excuse(run, stage.name, shard.name, error)
+        ending = record_failure(run, stage.name, shard.name, error)
     else:
-        ending = settle(run, stage.name, shard.name, output, time.monotonic() - started)
+        ending = commit_output(run, stage.name, shard.name, output, time.monotonic() - started)
     if ending.problem:
         advance(-counted)
     return ending

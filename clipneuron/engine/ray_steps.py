@@ -1,7 +1,8 @@
-"""What runs in the processes of a cluster: load a shard, process it, commit it; a row of Ray Data carries it along.
+"""What runs in the processes of a cluster: load a shard, process it, commit it; a table of one row carries it along.
 
-A row is one shard. Whatever goes wrong with it becomes its ending and travels on, so that no exception reaches Ray
-Data, which would end the whole job over one shard.
+Whatever goes wrong with a shard becomes its ending and travels on, so that no exception reaches Ray, which would end
+the whole job over one shard. A process that only loads or commits imports nothing of a stage's worker, and so no
+library of models: the row holds the shard's name apart from its payload.
 """
 
 import pickle
@@ -15,141 +16,153 @@ import cloudpickle  # type: ignore[import-untyped]
 import pyarrow as pa
 import ray
 
-from clipneuron.engine.attempts import Ending, excuse, settle
-from clipneuron.engine.stage import Shard, Stage, Worker
+from clipneuron.engine.attempts import Ending, commit_output, record_failure
+from clipneuron.engine.packing import Packed, Packer
+from clipneuron.engine.stage import Loader, Output, Shard, Stage, Worker
 from clipneuron.store.store import Run
 
-_ROW = pa.schema([("shard", pa.binary()), ("body", pa.large_binary()), ("ending", pa.binary())])
+_ROW = pa.schema(
+    [
+        ("name", pa.string()),
+        ("shard", pa.binary()),
+        ("body", pa.large_binary()),
+        ("ending", pa.binary()),
+    ]
+)
 _KEPT = 2
 
 
 @dataclass(frozen=True)
-class Baggage:
-    """What every process of a stage's pipeline can get at: put into the cluster's object store once.
+class TaskContext:
+    """What every process that works on a stage can get at: put into the cluster's object store once.
 
     The references stand in an object of ours, so that Ray fetches what they mean only where it is asked for.
     """
 
     run: Run
     stage: str
-    loader: "ray.ObjectRef[Any]"
-    builder: "ray.ObjectRef[Any]"
+    loader: Packed
+    builder: Packed
     shared: "ray.ObjectRef[Any]"
 
     @classmethod
-    def of(cls, stage: Stage, run: Run) -> "Baggage":
-        """The stage's loader, the stage itself and what its workers share, each put once."""
-        puts = (ray.put(value) for value in (stage.loader(run), stage, stage.share(run)))
-        return cls(run, stage.name, *puts)
+    def of(cls, stage: Stage, loader: Loader, run: Run, packer: Packer) -> "TaskContext":
+        """The stage's loader, the stage itself and what its workers share."""
+        shared = ray.put(stage.share(run))
+        return cls(run, stage.name, packer.pack(loader), packer.pack(stage), shared)
 
     def worker(self) -> Worker:
         """This process's worker."""
 
         def build() -> Worker:
-            built: Worker = ray.get(self.builder).build(ray.get(self.shared))
+            built: Worker = self.builder.unpack().build(ray.get(self.shared))
             return built
 
-        worker: Worker = _kept(self.builder.hex(), build)
+        worker: Worker = _kept(_workers, self.builder.data.hex(), build)
         return worker
 
     def load(self, shard: Shard) -> Any:
         """What the shard is made of, by this process's loader."""
-        return _kept(self.loader.hex(), lambda: ray.get(self.loader)).load(shard)
+        return _kept(_loaders, self.loader.data.hex(), self.loader.unpack).load(shard)
 
 
 def rows_of(shards: Sequence[Shard]) -> list[pa.Table]:
     """A table of one row per shard, to start with."""
-    return [_row(pickle.dumps(shard)) for shard in shards]
+    return [_row(shard.name, pickle.dumps(shard)) for shard in shards]
 
 
-def load(row: pa.Table, baggage: Baggage) -> pa.Table:
+def load(row: pa.Table, context: TaskContext) -> pa.Table:
     """Adds what the shard is made of; nothing, where another driver has committed the shard meanwhile."""
-    run, stage = baggage.run, baggage.stage
+    run, stage = context.run, context.stage
 
-    def fetch(shard: Shard, _: Any) -> Any:
-        if run.is_done(stage, shard.name):
-            return Ending(shard.name)
-        run.started(stage, shard.name)
-        return baggage.load(shard)
+    def fetch() -> Any:
+        if run.is_done(stage, _name(row)):
+            return Ending(_name(row))
+        run.started(stage, _name(row))
+        return context.load(pickle.loads(row["shard"][0].as_py()))
 
-    return _step(row, baggage, fetch)
-
-
-def process(row: pa.Table, baggage: Baggage) -> pa.Table:
-    """Turns what was loaded into the shard's tables."""
-
-    def work(_: Shard, loaded: Any) -> tuple[Any, float]:
-        worker, started = baggage.worker(), time.monotonic()
-        return worker.process(loaded, lambda rows: None), time.monotonic() - started
-
-    return _step(row, baggage, work)
+    return _step(row, context, fetch)
 
 
-class Processor:
-    """`process` as an actor, whose worker is built before its first shard."""
+class WorkerProcess:
+    """A process that lives from stage to stage of a run, and keeps the workers of the last two."""
 
-    def __init__(self, baggage: Baggage) -> None:
-        self.baggage = baggage
-        baggage.worker()
+    def prepare(self, context: TaskContext) -> None:
+        """Builds the stage's worker, if it is not there yet."""
+        context.worker()
 
-    def __call__(self, row: pa.Table) -> pa.Table:
-        """The row with the shard's tables."""
-        return process(row, self.baggage)
+    def process(self, row: pa.Table, context: TaskContext) -> tuple[None, pa.Table]:
+        """The row with the shard's tables; the shard is loaded here unless it was before.
+
+        None comes first: a small answer that says that there is a large one.
+        """
+        ready = row if _has_body(row) else load(row, context)
+
+        def work() -> tuple[Output, float]:
+            worker, started = context.worker(), time.monotonic()
+            return worker.process(_body(ready), lambda rows: None), time.monotonic() - started
+
+        return None, _step(ready, context, work)
 
 
-def commit(row: pa.Table, baggage: Baggage) -> pa.Table:
-    """Commits the shard's tables; what remains of the row is its ending."""
-    shard, ending = _shard(row), ending_of(row)
-    if ending is None:
-        output, seconds = _body(row)
-        ending = settle(baggage.run, baggage.stage, shard.name, output, seconds)
-    return _row(row["shard"][0].as_py(), ending=ending)
+def commit(row: pa.Table, context: TaskContext) -> Ending:
+    """Commits the shard's tables, if it has not ended before: how it ended."""
+    ending = _ending(row)
+    if ending is not None:
+        return ending
+    output, seconds = _body(row)
+    return commit_output(context.run, context.stage, _name(row), output, seconds)
 
 
-def ending_of(row: pa.Table) -> Ending | None:
+def _step(row: pa.Table, context: TaskContext, work: Callable[[], Any]) -> pa.Table:
+    if _ending(row) is not None:
+        return row
+    name, packed = _name(row), row["shard"][0].as_py()
+    try:
+        made = work()
+        if isinstance(made, Ending):
+            return _row(name, packed, ending=made)
+        return _row(name, packed, body=cloudpickle.dumps(made))
+    except Exception as error:  # a row with its reason; the other shards go on
+        ending = record_failure(context.run, context.stage, name, error)
+        return _row(name, packed, ending=ending)
+
+
+def _row(name: str, shard: bytes, body: bytes = b"", ending: Ending | None = None) -> pa.Table:
+    columns = [[name], [shard], [body], [pickle.dumps(ending) if ending else b""]]
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, _ROW, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=_ROW)
+
+
+def _name(row: pa.Table) -> str:
+    name: str = row["name"][0].as_py()
+    return name
+
+
+def _has_body(row: pa.Table) -> bool:
+    return bool(row["body"][0].as_buffer().size)
+
+
+def _body(row: pa.Table) -> Any:
+    return pickle.loads(row["body"][0].as_buffer())
+
+
+def _ending(row: pa.Table) -> Ending | None:
     """How the shard ended, None while it is on its way."""
     data = row["ending"][0].as_py()
     ending: Ending | None = pickle.loads(data) if data else None
     return ending
 
 
-def _step(row: pa.Table, baggage: Baggage, work: Callable[[Shard, Any], Any]) -> pa.Table:
-    if ending_of(row) is not None:
-        return row
-    shard, packed = _shard(row), row["shard"][0].as_py()
-    try:
-        made = work(shard, _body(row))
-        if isinstance(made, Ending):
-            return _row(packed, ending=made)
-        return _row(packed, body=cloudpickle.dumps(made))
-    except Exception as error:  # a row with its reason; the other shards go on
-        return _row(packed, ending=excuse(baggage.run, baggage.stage, shard.name, error))
+_loaders: OrderedDict[str, Any] = OrderedDict()
+_workers: OrderedDict[str, Any] = OrderedDict()
 
 
-def _row(shard: bytes, body: bytes = b"", ending: Ending | None = None) -> pa.Table:
-    columns = [[shard], [body], [pickle.dumps(ending) if ending else b""]]
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, _ROW, strict=True)]
-    return pa.Table.from_arrays(arrays, schema=_ROW)
-
-
-def _shard(row: pa.Table) -> Shard:
-    shard: Shard = pickle.loads(row["shard"][0].as_py())
-    return shard
-
-
-def _body(row: pa.Table) -> Any:
-    data = row["body"][0].as_buffer()
-    return pickle.loads(data) if data.size else None
-
-
-_things: OrderedDict[str, Any] = OrderedDict()
-
-
-def _kept(name: str, make: Callable[[], Any]) -> Any:
-    """The thing of this name, made once in this process; the least recently used ones make room."""
-    if name not in _things:
-        _things[name] = make()
-    _things.move_to_end(name)
-    while len(_things) > _KEPT:
-        _things.popitem(last=False)
-    return _things[name]
+def _kept(things: OrderedDict[str, Any], name: str, make: Callable[[], Any]) -> Any:
+    """The thing of this name, made once in this process; the least recently used ones are dropped."""
+    if name not in things:
+        things[name] = make()
+    things.move_to_end(name)
+    while len(things) > _KEPT:
+        things.popitem(last=False)
+    return things[name]

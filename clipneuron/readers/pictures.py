@@ -64,6 +64,9 @@ class PictureFeed:
     threads: int = 2
     planned: str = "plan"
 
+    decodes = True
+    """On a cluster it works in processes of its own, beside those of the models."""
+
     def shards(self, run: Run, parts: int) -> list[Shard]:
         """The shards in the first `parts` parts of the plan, each with its rows of the plan."""
         everything = run.read(self.planned, "plan")

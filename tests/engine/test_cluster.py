@@ -31,13 +31,13 @@ def test_nodes_are_asked_for_until_they_are_there(asked, monkeypatch):
     found = placed(CLIP, ClusterOptions(actors=2, actor_cpus=1, wait=60), Console(file=out))
     assert found.actors == 2
     assert asked == [3, 3, 0]
-    assert "waiting for nodes: the cluster has room for" in out.getvalue()
+    assert "waiting for nodes: the cluster has space for" in out.getvalue()
 
 
 def test_without_waiting_nobody_is_asked(asked, monkeypatch):
     monkeypatch.setattr(cluster, "alive_nodes", lambda: SMALL)
     with pytest.raises(
-        ValueError, match=r"the cluster has room for 1 of 2 model actors.*`cluster\.wait`"
+        ValueError, match=r"the cluster has space for 1 of 2 actors.*`cluster\.wait`"
     ):
         placed(CLIP, ClusterOptions(actors=2, actor_cpus=1), Console(file=io.StringIO()))
     assert asked == []
@@ -66,5 +66,5 @@ def test_actors_are_placed_by_the_memory_that_they_declare():
     options = ClusterOptions(actor_cpus=1)
     assert placement(Resources(pool="gen", memory=16), options, nodes).actors == 2
     assert placement(Resources(pool="gen"), options, nodes).actors == 8
-    with pytest.raises(ValueError, match=r"room for 0 of 1 .*48 GiB of memory.*40\.0 GiB"):
+    with pytest.raises(ValueError, match=r"space for 0 of 1 .*48 GiB of memory.*40\.0 GiB"):
         placement(Resources(pool="gen", memory=48), options, nodes)

@@ -6,14 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import ray
 from rich.console import Console
 
 from clipneuron.config.cluster import ClusterOptions
+from clipneuron.engine.packing import Packer
 from clipneuron.engine.ray_data import RayData
 from clipneuron.engine.runner import RunIncompleteError, Runner
 from clipneuron.engine.stage import Resources
 from clipneuron.store.store import Store
 from tests.engine.fakes import Fake, tables_of
+from tests.faults.hooks import Imports
+from tests.faults.worlds import carry_out
 from tests.samples.attack_world import (
     captions_stage,
     classifier_stage,
@@ -22,10 +26,11 @@ from tests.samples.attack_world import (
     screening_stage,
     verdicts_stage,
 )
-from tests.samples.world import finished, quiet_runner, sweep_of
+from tests.samples.world import clip, finished, quiet_runner, sweep_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cluster")]
 OPTIONS = ClusterOptions(actors=1, actor_cpus=1)
+KINDS = ("calibrate", "effects")
 POOLS = {"actors": Resources(pool="clip", memory=0.05), "tasks": Resources()}
 
 
@@ -46,6 +51,35 @@ def test_a_sweep_on_a_cluster_gives_the_same_bytes_as_one_in_this_process(tmp_pa
     )
     _, again = sweep.run(runner())
     assert [report.done_now for report in again] == [0] * len(reports)
+
+
+def test_only_the_processes_with_the_model_load_torch_and_they_stay_for_the_next_stage(
+    tmp_path: Path,
+) -> None:
+    _, here = finished(tmp_path, "here")
+    folder = tmp_path / "imports"
+    folder.mkdir()
+    imports = Imports(folder)
+    carry_out(sweep_of(tmp_path, "there"), runner(), imports, kinds=KINDS)
+    assert tables_of(sweep_of(tmp_path, "there").open()) == tables_of(here)
+    assert imports.seen("load") == imports.seen("marker") == {"False"}
+    assert imports.seen("process") == {"True"}
+    assert len(imports.processes("build")) == 1, "one process should have built every worker"
+    assert imports.processes("process") == imports.processes("build")
+    assert not imports.processes("load") & imports.processes("process")
+
+
+def test_a_model_travels_once_and_is_one_in_a_process() -> None:
+    packer, model = Packer(), clip()
+    one, two = packer.pack((model, "first")), packer.pack({"second": model})
+    assert one.large.keys() == two.large.keys()
+    assert len(one.large) == 1
+    sizes = [len(ray.get(packed.data)) for packed in (one, two)]
+    assert max(sizes) < 1000, "the model should not be in what is packed"
+    (first, _), second = one.unpack(), two.unpack()["second"]
+    assert first is second
+    assert first is not model
+    assert first.digest == model.digest
 
 
 def test_a_line_of_production_on_a_cluster_gives_the_same_bytes(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ Needs no model's libraries: processes that only commit are spared the seconds of
 """
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -46,6 +47,10 @@ class HookedStage:
 class HookedLoader:
     loader: Loader
     hook: Hook
+
+    @property
+    def decodes(self) -> bool:
+        return getattr(self.loader, "decodes", False)
 
     def load(self, shard: Shard) -> tuple[str, Any]:
         self.hook("load", shard.name)
@@ -128,6 +133,22 @@ class Log:
 
     def count(self, step: str) -> int:
         return len(list(self.folder.glob(f"{step}-*")))
+
+
+@dataclass(frozen=True)
+class Imports:
+    """Each step leaves a file that says whether its process has ever loaded torch: {step}-{shard}-{torch}."""
+
+    folder: Path
+
+    def __call__(self, step: str, shard: str) -> None:
+        (self.folder / f"{step}-{shard or 'all'}-{'torch' in sys.modules}-{os.getpid()}").touch()
+
+    def seen(self, step: str) -> set[str]:
+        return {path.name.split("-")[2] for path in self.folder.glob(f"{step}-*")}
+
+    def processes(self, step: str) -> set[str]:
+        return {path.name.split("-")[3] for path in self.folder.glob(f"{step}-*")}
 
 
 @dataclass(frozen=True)

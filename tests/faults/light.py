@@ -26,6 +26,7 @@ class Light:
     reads = ()
     writes = ("text_embeddings",)
     unit = "texts"
+    decodes = True
 
     def shards(self, run: Run) -> Sequence[Shard]:
         return [Shard(f"{number:04d}", 3, number) for number in range(self.count)]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from copy import deepcopy
 from functools import cached_property, partial
 from typing import Any
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import torch
 from einops import reduce
@@ -75,6 +76,9 @@ class Clip:
     taken once. Embeddings are raw, as the model outputs them, unless noted otherwise.
     """
 
+    travels_once = True
+    """A cluster sends it once per run, and a process has it once."""
+
     def __init__(self, network: Any, name: str, make_tokenizer: Callable[[], Tokenizer]):
         self.network = network
         self.name = name
@@ -113,12 +117,16 @@ class Clip:
         return self.weights.projection.device
 
     def on(self, device: torch.device) -> "Clip":
-        """A copy of this model on another device; the model itself if it is there already."""
+        """A copy of this model on another device, shared while in use; the model itself if it is there already."""
         if self.device.type == device.type and device.index in (None, self.device.index):
             return self
-        network = deepcopy(self.network)
-        _prepare(network, device, None)
-        return Clip(network, self.name, self._make_tokenizer)
+        copies = _COPIES.setdefault(self, WeakValueDictionary())
+        copy = copies.get(str(device))
+        if copy is None:
+            network = deepcopy(self.network)
+            _prepare(network, device, None)
+            copy = copies[str(device)] = Clip(network, self.name, self._make_tokenizer)
+        return copy
 
     def with_gelu_texts(self) -> "Clip":
         """A copy of this model with exact GELU in its text tower, whatever it was trained with.
@@ -235,6 +243,10 @@ class Clip:
                 f"{list(pixels.shape)}: preprocess.decode makes them, numpy.stack joins them"
             )
         return pixels.to(self.device, self.dtype)
+
+
+_COPIES: WeakKeyDictionary[Clip, WeakValueDictionary[str, Clip]] = WeakKeyDictionary()
+"""Of each model those on other devices, so that the stages in one process share them."""
 
 
 def _image_tower(network: Any) -> Any:
