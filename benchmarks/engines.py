@@ -1,7 +1,8 @@
-"""What Ray and the store add to a plain loop over the same shards, and what a second model actor brings.
+"""What Ray and the store add to a plain loop over the same shards, and what each stage costs before it works.
 
     python benchmarks/engines.py                     # 2,000 JPEGs, ViT-B-32's shape, layers 8-10
     python benchmarks/engines.py --pictures 400 --shard 100
+    python benchmarks/engines.py --ways              # only the table of stages
 
 The sweep (stage `effects`) of one collection, each time in a process of its own: a plain loop that decodes one shard
 ahead and throws the tables away; this process with the store; Ray with the store, with one and with two model actors;
@@ -9,6 +10,10 @@ and a finished run once more. Both rates are taken between the end of the first 
 leaves out what is paid once (starting Ray, loading the model in actors); "whole" is everything from start to exit.
 Core-seconds are those of all processes of the way, Ray's own among them: where all cores are busy, they are what
 throughput is lost to, and neighbours on the machine disturb them less than they do pictures/s.
+
+The second table takes every stage of a fresh run by itself, in this process and through Ray: "start" is the time until
+work on the stage's first shard begins (processes, libraries, the model, the shard's reading), "work" the rest. Before
+them stands what is paid once for all stages: libraries and model in the driver, and the cluster.
 """
 
 import argparse
@@ -18,9 +23,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import open_clip
 import psutil
@@ -42,6 +49,7 @@ from clipneuron.store.store import Run, Store
 from clipneuron.sweep.pipeline import Sweep
 
 DISTINCT = 50
+ENGINES = ("in-process", "ray")
 WAYS = ("plain loop", "in-process + store", "Ray, 1 actor", "Ray, 2 actors", "Ray, finished run")
 
 
@@ -52,37 +60,53 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=2000)
     parser.add_argument("--shard", type=int, default=500, help="pictures per commit")
     parser.add_argument("--layers", type=int, nargs="+", default=[8, 9, 10])
-    parser.add_argument("--ways", choices=WAYS, nargs="+", default=WAYS)
-    parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
+    parser.add_argument("--ways", choices=WAYS, nargs="*", default=WAYS)
+    parser.add_argument("--way", choices=[*WAYS, *ENGINES], help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.way:
-        print(json.dumps(measure(options)))
+        answer = by_stage(options) if options.way in ENGINES else measure(options)
+        print(json.dumps(answer))
         return
     with tempfile.TemporaryDirectory() as folder:
         options.folder = Path(folder)
         write_pictures(options.folder / "pictures", options.pictures)
-        report(options)
+        print(describe())
+        print(
+            f"ViT-B-32, layers {options.layers}, {options.pictures} JPEGs in shards of {options.shard}"
+        )
+        if options.ways:
+            report(options)
+        report_stages(options)
 
 
 def report(options: argparse.Namespace) -> None:
     """The table, way after way."""
-    print(describe())
-    print(
-        f"ViT-B-32, layers {options.layers}, {options.pictures} JPEGs in shards of {options.shard}"
-    )
     print(f"{'way':20} {'pictures/s':>11} {'core-ms/picture':>16} {'of the loop':>12} {'whole':>8}")
     sweep(options).run(quiet(InProcess()), until="calibrate")
     loop = 0.0
     for way in options.ways:
-        command = [sys.executable, __file__, "--way", way, "--folder", str(options.folder)]
-        command += ["--shard", str(options.shard), "--layers", *map(str, options.layers)]
         start = time.monotonic()
-        answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        rate, cost = json.loads(answer.splitlines()[-1])
+        rate, cost = answer_of(way, options)
         loop = loop or cost
         cells = f"{rate:11.1f} {1000 * cost:16.1f} {cost / loop:12.0%}" if rate else f"{'-':>41}"
         print(f"{way:20} {cells} {time.monotonic() - start:6.1f} s", flush=True)
+
+
+def report_stages(options: argparse.Namespace) -> None:
+    """The table of stages, engine after engine."""
+    print(f"\n{'engine':12} {'stage':40} {'start':>8} {'work':>8} {'core-s':>8}")
+    for engine in ENGINES:
+        for name, start, work, cost in answer_of(engine, options):
+            print(f"{engine:12} {name:40} {start:6.1f} s {work:6.1f} s {cost:8.1f}", flush=True)
+
+
+def answer_of(way: str, options: argparse.Namespace) -> Any:
+    """What a process of its own measures."""
+    command = [sys.executable, __file__, "--way", way, "--folder", str(options.folder)]
+    command += ["--shard", str(options.shard), "--layers", *map(str, options.layers)]
+    answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return json.loads(answer.splitlines()[-1])
 
 
 def write_pictures(folder: Path, count: int) -> None:
@@ -93,7 +117,7 @@ def write_pictures(folder: Path, count: int) -> None:
         (folder / f"{number:06d}.jpg").write_bytes(distinct[number % len(distinct)])
 
 
-def sweep(options: argparse.Namespace) -> Sweep:
+def sweep(options: argparse.Namespace, store: str = "store") -> Sweep:
     """The same sweep for all ways: the model's weights come from one seed."""
     torch.manual_seed(0)
     clip = load_clip(open_clip.create_model("ViT-B-32", pretrained=None))
@@ -105,7 +129,7 @@ def sweep(options: argparse.Namespace) -> Sweep:
         shard_size=options.shard,
         pool="words-100",
     )
-    return Sweep.of(recipe, Store(options.folder / "store"), clip)
+    return Sweep.of(recipe, Store(options.folder / store), clip)
 
 
 def quiet(executor: object) -> Runner:
@@ -135,6 +159,37 @@ def measure(options: argparse.Namespace) -> tuple[float, float]:
     with connected(chosen, ("clip",)):
         executor = RayData(chosen, Console(file=sys.stderr))
         return watched(run, shards, lambda: quiet(executor).run_stage(stage, run))
+
+
+def by_stage(options: argparse.Namespace) -> list[tuple[str, float, float, float]]:
+    """Name, seconds until the first shard's work, seconds of work, core-seconds: of the driver, then of each stage."""
+    begun = psutil.Process().create_time()
+    swept = sweep(options, f"store-{options.way}")
+    run = swept.open()
+    quiet(InProcess()).run([swept.plan()], run)
+    if options.way == "in-process":
+        return [("(driver)", time.time() - begun, 0.0, spent()), *stages(swept, run, InProcess())]
+    with connected(ClusterOptions(), ("clip",)):
+        once = ("(driver and cluster)", time.time() - begun, 0.0, spent())
+        executor = RayData(ClusterOptions(), Console(file=sys.stderr))
+        return [once, *stages(swept, run, executor)]
+
+
+def stages(swept: Sweep, run: Run, executor: object) -> Iterator[tuple[str, float, float, float]]:
+    """The same of each stage as it is done."""
+    for stage in swept.stages(run):
+        start, cost = time.time(), spent()
+        quiet(executor).run_stage(stage, run)
+        whole, until = time.time() - start, max(0.0, first_work(run, stage.name) - start)
+        yield stage.name, until, whole - until, spent() - cost
+
+
+def first_work(run: Run, stage: str) -> float:
+    """When work on a stage's first shard began, in seconds since 1970."""
+    return min(
+        datetime.fromisoformat(commit.committed_at).timestamp() - commit.seconds
+        for commit in run.committed(stage).values()
+    )
 
 
 def plain(stage: Stage, run: Run) -> tuple[float, float]:

@@ -57,7 +57,7 @@ class Simulated:
 
     count: int
     url = "simulated"
-    lanes = 1
+    concurrency = 1
 
     def location(self, path: str) -> str:
         """The path itself."""

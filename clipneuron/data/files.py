@@ -48,7 +48,7 @@ class Files(Protocol):
         ...
 
     @property
-    def lanes(self) -> int:
+    def concurrency(self) -> int:
         """How many files are best read at a time."""
         ...
 
@@ -78,7 +78,7 @@ class Files(Protocol):
 
 def read_many(files: Files, spans: Iterable[Span]) -> Iterator[bytes | OSError]:
     """The bytes of each span in turn, or the error that reading it raised."""
-    return in_order(partial(_outcome, files), spans, files.lanes)
+    return in_order(partial(_outcome, files), spans, files.concurrency)
 
 
 def page(paths: Sequence[str], sizes: Sequence[int], etags: Sequence[str | None]) -> pa.Table:
@@ -92,7 +92,7 @@ class LocalFiles:
 
     root: Path
 
-    lanes = 1
+    concurrency = 1
 
     @property
     def url(self) -> str:

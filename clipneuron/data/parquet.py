@@ -50,7 +50,9 @@ def open_tables(files: Files, sources: pa.Table, columns: Columns) -> Collection
     first, parts = None, []
     read = partial(_rows, files, columns)
     for source, (found, rows) in zip(
-        sources["path"].to_pylist(), in_order(read, sources.to_pylist(), files.lanes), strict=True
+        sources["path"].to_pylist(),
+        in_order(read, sources.to_pylist(), files.concurrency),
+        strict=True,
     ):
         first = first or (source, found)
         if found != first[1]:

@@ -14,7 +14,7 @@ from clipneuron.data.files import Span, Status, page
 from clipneuron.store.objects import s3_errors
 from clipneuron.store.objects.s3_client import endpoint, s3_filesystem
 
-_LANES = 16
+_CONCURRENCY = 16
 _PAST_THE_END = {"416", "InvalidRange"}
 
 
@@ -26,7 +26,7 @@ class S3Files:
     prefix: str
     """Without slashes at its ends; empty for the whole bucket."""
 
-    lanes = _LANES
+    concurrency = _CONCURRENCY
 
     @property
     def url(self) -> str:
@@ -73,7 +73,7 @@ class S3Files:
         place = f"{self.bucket}/{self._key(span.path)}"
         try:
             if span.length is None and not span.start:
-                # One lane: with more, s3fs asks for the length first, a request per picture.
+                # Concurrency 1: with more, s3fs asks for the length first, a request per picture.
                 whole: bytes = s3_filesystem().cat_file(place, max_concurrency=1)
                 return whole
             end = None if span.length is None else span.start + span.length

@@ -55,7 +55,7 @@ def open_tars(files: Files, sources: pa.Table) -> Collection:
     entries = sources.to_pylist()
     skipped: Counter[str] = Counter()
     parts: list[pa.Table] = []
-    for rows, passed in in_order(partial(_listed, files), entries, files.lanes):
+    for rows, passed in in_order(partial(_listed, files), entries, files.concurrency):
         parts.append(rows)
         skipped.update(passed)
     listing = pa.concat_tables(parts)

@@ -249,7 +249,7 @@ def _placed_now(
 
 
 def _bundles(resources: Resources, options: ClusterOptions) -> list[dict[str, float]]:
-    """What the autoscaler is asked to make room for: the actors, and a core for reading and committing."""
+    """What the autoscaler is asked to make space for: the actors, and a core for reading and committing."""
     actor = {"CPU": options.actor_cpus or 1.0, resources.pool: 1.0, **_bytes(resources.memory)}
     if options.actor_gpus > 0:
         actor["GPU"] = options.actor_gpus

@@ -1,4 +1,4 @@
-"""Runs stages to completion on an executor: what is committed is skipped, attempts are bounded, the rest is told."""
+"""Runs stages to completion on an executor: what is committed is skipped, attempts are bounded, the rest reported."""
 
 import logging
 import time
@@ -171,7 +171,7 @@ class Runner:
                 f"{report.name}: {report.failed_rows} of {total} {report.unit} could not be used, more than the "
                 f"allowed share of {self.max_failed_share:.0%}; their reasons are in the commits of this stage. "
                 "Allow a larger share with --max-failed-share (then `clipneuron retry-failed` tries them again), or "
-                "mend the files and give the same command again, which begins a new run"
+                "fix the files and give the same command again, which begins a new run"
             )
 
 
@@ -196,6 +196,6 @@ def _lost_message(stage: Stage, run: Run, lost: Sequence[str]) -> str:
         )
     return (
         f"{stage.name}: {len(lost)} shards could not be done ({shown}): {last}. Everything else is committed. More is "
-        f"in failures/{stage.name}/ of {run.url}; when the cause is mended, `clipneuron retry-failed` lets them be "
+        f"in failures/{stage.name}/ of {run.url}; when the cause is fixed, `clipneuron retry-failed` lets them be "
         "tried again"
     )

@@ -180,7 +180,7 @@ def test_reads_on_s3_overlap_and_keep_their_order(
 
     monkeypatch.setattr(S3Files, "read", watched)
     assert list(collection.read_many(collection.pictures)) == [b"%d" % n for n in range(60)]
-    assert most <= S3Files.lanes
+    assert most <= S3Files.concurrency
 
 
 def test_whoever_stops_early_leaves_no_request_behind(
@@ -196,7 +196,7 @@ def test_whoever_stops_early_leaves_no_request_behind(
     results = collection.read_many(collection.pictures)
     assert next(results) == b"x"
     results.close()
-    assert len(asked) <= 2 * S3Files.lanes + 1
+    assert len(asked) <= 2 * S3Files.concurrency + 1
 
 
 @pytest.mark.parametrize("path", ["", "/pictures", "/one.png", "/x.parquet"])

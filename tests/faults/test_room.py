@@ -1,4 +1,4 @@
-"""A cluster without room for the work is refused in words, before anything starts: Ray itself would wait for ever."""
+"""A cluster without space for the work is refused in words, before anything starts: Ray itself would wait for ever."""
 
 from pathlib import Path
 from typing import Any
