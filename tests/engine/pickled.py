@@ -17,6 +17,7 @@ import ray.cloudpickle as cloudpickle
 
 from clipneuron.engine import ray_steps
 from clipneuron.engine.attempts import Ending
+from clipneuron.engine.packing import Packer
 from clipneuron.engine.stage import Advance, Shard, Stage
 from clipneuron.store.store import Run
 
@@ -75,26 +76,29 @@ class Pickled:
         """One attempt at each shard."""
         store = ObjectStore()
         with patch.multiple(ray_steps.ray, put=store.put, get=store.get):
-            context = Packed.of(ray_steps.Baggage.of(stage, run))
-            steps = _steps(stage, context)
+            loader = stage.loader(run)
+            context = Packed.of(ray_steps.TaskContext.of(stage, loader, run, Packer()))
+            steps = _steps(context, getattr(loader, "decodes", False))
             for shard, row in zip(todo, ray_steps.rows_of(todo), strict=True):
+                made: Any = row
                 for step in steps:
-                    row = step(_sent(row))
-                ending = ray_steps.ending_of(_sent(row))
-                assert ending is not None
+                    made = step(_sent(made))
+                ending: Ending = Packed.of(made).value()
                 advance(0 if ending.problem else shard.rows)
                 yield ending
 
 
-def _steps(stage: Stage, context: Packed) -> list[Callable[[pa.Table], pa.Table]]:
-    """The steps of ray_data.py, each with its own copy of the context, as if in a process of its own."""
+def _steps(context: Packed, decodes: bool) -> list[Callable[[pa.Table], Any]]:
+    """The steps of dispatch.py, each with its own copy of the context, as if in a process of its own."""
 
-    def task(step: Callable[..., pa.Table]) -> Callable[[pa.Table], pa.Table]:
+    def task(step: Callable[..., Any]) -> Callable[[pa.Table], Any]:
         sent = Packed.of(step)
         return lambda row: sent.value()(row, context.value())
 
-    actor = ray_steps.Processor(context.value()) if stage.resources.pool else None
-    return [task(ray_steps.load), actor or task(ray_steps.process), task(ray_steps.commit)]
+    process = ray_steps.WorkerProcess()
+    process.prepare(context.value())
+    first = [task(ray_steps.load)] if decodes else []
+    return [*first, lambda row: process.process(row, context.value())[1], task(ray_steps.commit)]
 
 
 def _sent(row: pa.Table) -> pa.Table:
