@@ -165,19 +165,21 @@ def by_stage(options: argparse.Namespace) -> list[tuple[str, float, float, float
     """Name, seconds until the first shard's work, seconds of work, core-seconds: of the driver, then of each stage."""
     begun = psutil.Process().create_time()
     swept = sweep(options, f"store-{options.way}")
-    run = swept.open()
-    quiet(InProcess()).run([swept.plan()], run)
+    run, planned, _ = swept.planned(quiet(InProcess()))
+    todo = [stage for stage in swept.stages(planned).all if stage.kind != "plan"]
     if options.way == "in-process":
-        return [("(driver)", time.time() - begun, 0.0, spent()), *stages(swept, run, InProcess())]
+        return [("(driver)", time.time() - begun, 0.0, spent()), *stages(todo, run, InProcess())]
     with connected(ClusterOptions(), ("clip",)):
         once = ("(driver and cluster)", time.time() - begun, 0.0, spent())
         executor = RayData(ClusterOptions(), Console(file=sys.stderr))
-        return [once, *stages(swept, run, executor)]
+        return [once, *stages(todo, run, executor)]
 
 
-def stages(swept: Sweep, run: Run, executor: object) -> Iterator[tuple[str, float, float, float]]:
+def stages(
+    todo: Sequence[Stage], run: Run, executor: object
+) -> Iterator[tuple[str, float, float, float]]:
     """The same of each stage as it is done."""
-    for stage in swept.stages(run):
+    for stage in todo:
         start, cost = time.time(), spent()
         quiet(executor).run_stage(stage, run)
         whole, until = time.time() - start, max(0.0, first_work(run, stage.name) - start)

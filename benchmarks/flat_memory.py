@@ -47,6 +47,7 @@ class SimulatedSweep:
     writes = ("norms",)
     unit = "images"
     resources = Resources(pool="clip")
+    decodes = True
 
     def shards(self, run: Run) -> Sequence[Shard]:
         """One per 256 pictures."""

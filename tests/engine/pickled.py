@@ -7,7 +7,7 @@ it arrives; arrays arrive read-only, as from a cluster's object store. What is l
 
 import itertools
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
@@ -74,19 +74,31 @@ class Pickled:
         self, stage: Stage, run: Run, todo: Sequence[Shard], advance: Advance
     ) -> Iterator[Ending]:
         """One attempt at each shard."""
-        store, packer = ObjectStore(), Packer()
+        store = ObjectStore()
         with patch.multiple(ray_steps.ray, put=store.put, get=store.get):
             loader = stage.loader(run)
-            context = Packed.of(ray_steps.TaskContext.of(stage, loader, run, packer))
-            worker = ray_steps.WorkerProcess()
-            worker.prepare(context.value())
+            context = Packed.of(ray_steps.TaskContext.of(stage, loader, run, Packer()))
+            steps = _steps(context, getattr(loader, "decodes", False))
             for shard, row in zip(todo, ray_steps.rows_of(todo), strict=True):
-                if getattr(loader, "decodes", False):
-                    row = ray_steps.load(_sent(row), context.value())
-                _, row = worker.process(_sent(row), context.value())
-                ending = Packed.of(ray_steps.commit(_sent(row), context.value())).value()
+                made: Any = row
+                for step in steps:
+                    made = step(_sent(made))
+                ending: Ending = Packed.of(made).value()
                 advance(0 if ending.problem else shard.rows)
                 yield ending
+
+
+def _steps(context: Packed, decodes: bool) -> list[Callable[[pa.Table], Any]]:
+    """The steps of dispatch.py, each with its own copy of the context, as if in a process of its own."""
+
+    def task(step: Callable[..., Any]) -> Callable[[pa.Table], Any]:
+        sent = Packed.of(step)
+        return lambda row: sent.value()(row, context.value())
+
+    process = ray_steps.WorkerProcess()
+    process.prepare(context.value())
+    first = [task(ray_steps.load)] if decodes else []
+    return [*first, lambda row: process.process(row, context.value())[1], task(ray_steps.commit)]
 
 
 def _sent(row: pa.Table) -> pa.Table:

@@ -69,7 +69,7 @@ def test_only_the_processes_with_the_model_load_torch_and_they_stay_for_the_next
     assert not imports.processes("load") & imports.processes("process")
 
 
-def test_a_model_travels_once_and_is_one_in_a_process(cluster: None) -> None:
+def test_a_model_travels_once_and_is_one_in_a_process() -> None:
     packer, model = Packer(), clip()
     one, two = packer.pack((model, "first")), packer.pack({"second": model})
     assert one.large.keys() == two.large.keys()
