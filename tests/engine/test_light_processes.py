@@ -26,14 +26,14 @@ def loaded_by(code: str, *arguments: str) -> list[str]:
     return names
 
 
-@pytest.mark.slow
+@pytest.mark.process
 def test_the_steps_of_a_cluster_and_the_feed_load_no_heavy_library() -> None:
     code = "import clipneuron.readers.pictures, clipneuron.engine.ray_steps"
     assert loaded_by(code) == []
     assert loaded_by("import clipneuron.readers.lenses") != [], "the test should see libraries"
 
 
-@pytest.mark.slow
+@pytest.mark.process
 def test_a_feed_from_another_process_decodes_without_heavy_libraries(tmp_path: Path) -> None:
     collection = open_collection(str(write_pictures(tmp_path / "pictures", 4)))
     feed = PictureFeed(collection.reader, clip().preprocess)

@@ -7,6 +7,7 @@ import pickle
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
 
