@@ -74,6 +74,6 @@ def test_a_real_cluster_without_room_is_refused_and_not_waited_for(
     words += ["--actors", "3", "--actor-cpus", "1", "--store", str(tmp_path)]
     assert main(words) == 1
     error = capsys.readouterr().err
-    assert "room for 2 of 3 model actors of 1 cores and 0 GPUs, 1 'clip'" in error
+    assert "space for 2 of 3 actors of 1 cores and 0 GPUs, 1 'clip'" in error
     assert "Traceback" not in error
     assert not list(tmp_path.glob("demo-*/commits/calibrate"))
