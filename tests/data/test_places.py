@@ -98,7 +98,9 @@ def test_a_file_that_is_no_parquet(folder: Place) -> None:
 def test_an_empty_place_says_what_it_holds(folder: Place) -> None:
     folder.put("a.txt", b"")
     folder.put("x.tar.gz", b"")
-    with pytest.raises(ValueError, match=r"no picture in .*found 1 .txt; skipped: 1 compressed tar"):
+    with pytest.raises(
+        ValueError, match=r"no picture in .*found 1 .txt; skipped: 1 compressed tar"
+    ):
         open_collection(folder.url)
 
 
