@@ -60,7 +60,10 @@ Advance = Callable[[int], None]
 
 
 class Loader(Protocol):
-    """Fetches what a shard is made of. Small: it travels to the processes that read and decode."""
+    """Fetches what a shard is made of. Small: it travels to the processes that read and decode.
+
+    One that says `decodes = True` is slow enough for processes of its own on a cluster, beside those that compute.
+    """
 
     def load(self, shard: Shard) -> Any:
         """Whatever a worker's `process` needs of this shard; may run in another thread or process."""
