@@ -12,7 +12,8 @@ demo: .venv/ready
 	$(BIN)/clipneuron run --recipe demo --store $(STORE)
 
 # Files of tests are dealt out to that many processes, those that use the Ray cluster to one (tests/samples/marks.py).
-PYTEST = $(BIN)/pytest -n $(WORKERS)
+# Compiled modules are kept, whatever the environment says: each process would compile all tests anew, for 8 s.
+PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n $(WORKERS)
 
 test: .venv/ready
 	$(PYTEST)

@@ -86,6 +86,7 @@ def test_answers_without_a_list_use_up_the_rounds_and_are_rows(run, answer):
     run.commit("captions", "all", found.tables)
 
 
+@pytest.mark.slow
 def test_an_endless_list_is_cut_off(run):
     endless = "\n".join(["- a horse"] * 20_000)
     found = processed(captions_stage(captioner=Scripted([endless]), rounds=2, **ONE), run)

@@ -54,6 +54,7 @@ def test_nobody_to_attack_is_an_error():
         pairs_of(Attack(pairs=()), seed=0)
 
 
+@pytest.mark.slow
 def test_a_witness_is_another_clip_the_scenes_themselves_or_nobody():
     assert witness_of(Attack(), CLASSES) is None
     assert witness_of(Attack(painter="demo"), CLASSES) is SceneTruth

@@ -31,6 +31,7 @@ def run_blocks(of_s3: bool, names: dict[str, object], place: str = "") -> None:
         exec(text.replace("s3://my-bucket/runs", place) if place else text, names)
 
 
+@pytest.mark.slow
 def test_the_python_of_the_tables_page_runs(tmp_path, monkeypatch, capsys):
     finished(tmp_path, "demo-run", name="demo")
     monkeypatch.chdir(tmp_path)

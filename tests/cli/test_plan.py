@@ -15,6 +15,8 @@ from tests.cli.test_status import row
 from tests.cli.user import recipe, run
 from tests.samples.world import finished, write_pictures
 
+pytestmark = pytest.mark.slow
+
 
 def plan(place, *more: str) -> int:
     return main(["plan", *recipe(place), *more])

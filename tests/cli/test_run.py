@@ -12,6 +12,8 @@ from clipneuron.cli import main
 from tests.cli.user import run
 from tests.samples.world import write_pictures
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_run_ends_with_its_tables_and_a_second_one_does_nothing(place, capsys):
     assert run(place) == 0

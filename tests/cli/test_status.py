@@ -7,6 +7,8 @@ from clipneuron.store.store import Run, Store
 from tests.cli.user import run
 from tests.samples.world import quiet_runner, sweep_of
 
+pytestmark = pytest.mark.slow
+
 
 def status(place, *more: str, store: str = "store") -> int:
     return main(["status", "--store", str(place / store), *more])

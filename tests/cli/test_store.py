@@ -12,6 +12,8 @@ from tests.cli.test_status import row
 from tests.cli.user import run as run_command
 from tests.samples.world import finished
 
+pytestmark = pytest.mark.slow
+
 LOST = "data/effects/00000001/norms-lost.parquet"
 
 

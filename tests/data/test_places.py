@@ -281,12 +281,14 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize("trouble", ["busy", "cut"])
+@pytest.mark.slow
 def test_a_passing_trouble_of_s3_is_not_seen(answers: list[str], trouble: str) -> None:
     answers.append(trouble)
     assert S3Files("bucket", "").read(Span("1.png")) == b"picture"
 
 
 @pytest.mark.parametrize("trouble", ["busy", "cut"])
+@pytest.mark.slow
 def test_a_lasting_trouble_of_s3_is_told_in_bounded_time(answers: list[str], trouble: str) -> None:
     answers += 1000 * [trouble]
     [outcome] = read_many(S3Files("bucket", ""), [Span("1.png")])

@@ -34,6 +34,7 @@ def test_statements_speak_of_the_company_of_the_class_and_never_name_it(class_na
     assert len(set(statements(class_name))) == len(statements(class_name)) >= EACH
 
 
+@pytest.mark.slow
 def test_statements_are_true_of_scenes_of_the_class():
     scenes = [sample_scene(seed, required=["cat"]) for seed in HELD_OUT_SEEDS[:3000]]
     rest = [sample_scene(seed, biased=False) for seed in HELD_OUT_SEEDS[:3000]]

@@ -81,6 +81,7 @@ def _shares(biased):
     return np.array(things), np.array(places)
 
 
+@pytest.mark.slow
 def test_biased_scenes_are_biased_in_every_class_and_the_others_are_not():
     things, places = _shares(biased=True)
     assert things.min() > 0.5
@@ -90,6 +91,7 @@ def test_biased_scenes_are_biased_in_every_class_and_the_others_are_not():
     assert places.max() < 0.35
 
 
+@pytest.mark.slow
 def test_every_class_is_frequent():
     labels = [class_of(sample_scene(seed)) for seed in LEARNT]
     assert all(labels.count(name) > 0.04 * len(LEARNT) for name in CLASSES)

@@ -1,6 +1,7 @@
 """The shipped model is small, loads by open_clip alone, and knows the world."""
 
 import open_clip
+import pytest
 import torch
 
 from clipneuron.demo import WEIGHTS, class_of
@@ -41,6 +42,7 @@ def test_open_clip_loads_the_folder():
     assert model.visual.transformer.resblocks[0].mlp.c_fc.out_features == 768
 
 
+@pytest.mark.slow
 def test_classes_are_told_apart_without_their_company():
     scenes = held_out_scenes(200, biased=False, of_a_class=True)
     said = classify(*read_weights(WEIGHTS), scenes)

@@ -28,6 +28,8 @@ from tests.samples.world import (
     write_pictures,
 )
 
+pytestmark = pytest.mark.slow
+
 STAGES = [
     module.name
     for package in (clipneuron.sweep.stages, clipneuron.evidence.stages)

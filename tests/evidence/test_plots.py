@@ -14,6 +14,8 @@ from clipneuron.evidence.distributions import Variances
 from tests.samples import evidence_tables as samples
 from tests.samples.evidence_tables import DETAIL, NONE
 
+pytestmark = pytest.mark.slow
+
 NOTE = "a small CLIP"
 RIGHT = (
     {NONE: 62}

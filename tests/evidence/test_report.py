@@ -20,6 +20,8 @@ from clipneuron.tables.ablations import Ablation
 from tests.samples import evidence_tables as samples
 from tests.samples.evidence_tables import DETAIL, KEYS, NEURONS, NONE
 
+pytestmark = pytest.mark.slow
+
 CARDS = [samples.card(3), samples.card(7)]
 
 

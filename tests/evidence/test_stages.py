@@ -23,6 +23,8 @@ from clipneuron.sweep.stages.classifier import ClassifierStage
 from clipneuron.tables import registry as tables
 from tests.samples.world import clip, quiet_runner, reproduction_of
 
+pytestmark = pytest.mark.slow
+
 TOP = 5
 
 

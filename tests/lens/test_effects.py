@@ -42,6 +42,7 @@ def lens_of(weights: TowerWeights, layer: int, **options) -> SecondOrderLens:
 
 @pytest.mark.parametrize("split", SPLITS)
 @pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.slow
 def test_effects_equal_the_literal_loops(case, split, normalize):
     _, weights, trace = case
     for layer in (0, weights.layers - 2):

@@ -139,6 +139,7 @@ def test_bootstrap_interval_covers_like_the_normal_approximation():
     assert low < narrow.low < narrow.high < high
 
 
+@pytest.mark.slow
 def test_bootstrap_interval_is_scipys_but_for_the_draws():
     values = torch.rand(
         60, generator=torch.Generator().manual_seed(2), dtype=torch.float64

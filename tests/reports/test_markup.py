@@ -78,6 +78,7 @@ def test_lines_of_a_cell_stay_lines():
 
 @settings(deadline=None, max_examples=300)
 @given(st.text(st.sampled_from("ab1 \\|*_`~<>&;#![](){}:=-+$.\"'/"), max_size=24))
+@pytest.mark.slow
 def test_any_cell_is_seen_as_it_is(text: str):
     html = rendered(markup.table(["a", "b"], [["x", text]]))
     assert cells_of(html) == ["x", text.strip()]

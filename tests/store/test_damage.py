@@ -80,6 +80,7 @@ def test_an_object_of_the_right_length_but_other_bytes_is_an_error(
 
 @settings(max_examples=60)
 @given(flipped=st.integers(0, 10**6), bit=st.integers(0, 7), columns=st.booleans())
+@pytest.mark.slow
 def test_any_flipped_bit_is_an_error_or_harmless(
     tmp_path_factory: pytest.TempPathFactory, flipped: int, bit: int, columns: bool
 ) -> None:

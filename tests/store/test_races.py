@@ -134,6 +134,7 @@ attempts = st.lists(st.tuples(st.sampled_from(SHARDS[:3]), st.integers(0, 9)), m
 
 @settings(max_examples=15)
 @given(attempts)
+@pytest.mark.slow
 def test_whatever_the_order_the_first_marker_counts(attempts: list[tuple[str, int]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         run = new_run(Path(folder))

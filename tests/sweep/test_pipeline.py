@@ -12,6 +12,8 @@ from clipneuron.store.objects.opening import open_objects
 from clipneuron.sweep.results import SweepResults
 from tests.samples.world import clip, quiet_runner, recipe_of, reproduction_of, store_in, sweep_of
 
+pytestmark = pytest.mark.slow
+
 ATTACK = {"pairs": ("cat:dog", "dog:sea"), "classes": "", "sentences": "clip", "painter": "demo"}
 
 
