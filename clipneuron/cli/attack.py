@@ -22,7 +22,6 @@ from clipneuron.config import kinds
 if TYPE_CHECKING:  # torch takes seconds to import, which --help and the other commands are spared
     from clipneuron.attack.pipeline import AttackLine
     from clipneuron.attack.results import AttackResults
-    from clipneuron.attack.review.deck import ReviewKeys
     from clipneuron.store.store import Run
 
 EXAMPLES = """\
@@ -138,39 +137,32 @@ def attack(chosen: argparse.Namespace) -> int:
 
 
 def conclude(line: "AttackLine", run: "Run") -> None:
-    """Print the table, and write it into the run."""
-    from clipneuron.attack.sheet import convincing, fooling_sheet
-    from clipneuron.attack.table3 import Table3
-    from clipneuron.reports.drawing import png
+    """Print the table, and write the report into the run."""
+    from clipneuron.attack.report import AttackReport
 
-    results = line.results(run)
-    keys = keys_of(results)
-    found = Table3.of(run, keys, comparable=results.comparable)
-    for table in found.tables():
+    report = AttackReport.of(run, line.results(run))
+    for table in report.tables():
         show_table(table)
-    files = found.files()
-    if rows := convincing(run, keys):
-        files["fooling.png"] = png(fooling_sheet(rows, f"{results.model}: fooled most"))
-    for pair, (first, *_) in rows.items():
-        print(f"most convincing of {pair}: {first.picture}, margin {first.margin:.3f}")
-    folder = f"attack-{results.name}"
-    for name, data in files.items():
-        print(f"{name}: {run.put_file(f'{folder}/{name}', data)}")
+    for pair, best in report.best():
+        print(f"most convincing of {pair}: {best.picture}, margin {best.margin:.3f}")
+    for name, place in report.write(run).items():
+        print(f"{name}: {place}")
 
 
 def review(chosen: argparse.Namespace) -> int:
     """`clipneuron review`."""
-    from clipneuron.attack.review.server import serve
-
     run = chosen_run(chosen)
-    keys = keys_of(_last_attack(run, chosen.attack))
+    results = _last_attack(run, chosen.attack)
     if chosen.adopted:
         return _import(run, chosen.adopted)
     if chosen.export:
-        return _export(run, keys.pictures, chosen.export)
+        return _export(run, results.pictures, chosen.export)
     if not chosen.reviewer:
         raise ValueError("whose decisions will these be? Give a name with --reviewer")
-    with serve(run, keys, reviewer=chosen.reviewer, port=chosen.port) as page:
+    from clipneuron.attack.report import review_keys
+    from clipneuron.attack.review.server import serve
+
+    with serve(run, review_keys(results), reviewer=chosen.reviewer, port=chosen.port) as page:
         print(f"review at {page.url} (Ctrl-C ends it; every decision is on record at once)")
         page.wait()
     return 0
@@ -188,13 +180,6 @@ def _last_attack(run: "Run", name: str) -> "AttackResults":
         ", ".join(results.name for results in there) or "none: make one with `clipneuron attack`"
     )
     raise ValueError(f"run {run.name} has no attack {name!r}; it has {names}")
-
-
-def keys_of(results: "AttackResults") -> "ReviewKeys":
-    """What the review shows of an attack."""
-    from clipneuron.attack.review.deck import ReviewKeys
-
-    return ReviewKeys(results.pictures, results.verdicts, results.screening)
 
 
 def _export(run: "Run", stage: str, to: str) -> int:

@@ -56,6 +56,9 @@ def _options() -> dict[str, str]:
 OPTIONS = _options()
 """The option of every field, by section.field."""
 
+OTHERS = {"runner.max_failed_share": "--max-failed-share", "runner.attempts": "--attempts"}
+"""Options of what is no configuration, by the name that messages have for it."""
+
 
 def add_fields(
     parser: argparse.ArgumentParser,
@@ -93,7 +96,9 @@ def as_options(message: str) -> str:
     >>> as_options("look at `recipe.every` and `evaluation.images`")
     'look at --every and --evaluation-images'
     """
-    return re.sub(r"`(\w+\.\w+)`", lambda found: OPTIONS.get(found[1], found[0]), message)
+    return re.sub(
+        r"`(\w+\.\w+)`", lambda found: (OPTIONS | OTHERS).get(found[1], found[0]), message
+    )
 
 
 def _form(field: str, about: FieldInfo) -> dict[str, Any]:

@@ -29,8 +29,8 @@ class Predictions:
 
     def table(self, loaded: Batch) -> pa.Table:
         """A row per good picture and ablation, and one per picture that failed."""
-        good = pa.array([failed is None for failed in loaded.rows()["reason"].to_pylist()])
         rows = pa.table(loaded.rows())
+        good = pa.array([failed is None for failed in rows["reason"].to_pylist()])
         parts = [
             _part(rows.filter(good), ablation, torch.cat(found).numpy())
             for ablation, found in self._found.items()

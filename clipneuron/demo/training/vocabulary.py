@@ -84,9 +84,3 @@ def write_merges(path: Path, merges: Iterable[Merge]) -> None:
     lines = ["#version: 0.2 (clipneuron demo world)", *(" ".join(pair) for pair in merges)]
     # No newline at the end: SimpleTokenizer would read it as one more, empty merge.
     path.write_bytes(gzip.compress("\n".join(lines).encode(), mtime=0))
-
-
-def read_merges(path: Path) -> list[Merge]:
-    """The merges of a file written by `write_merges`."""
-    lines = gzip.decompress(path.read_bytes()).decode().split("\n")[1:]
-    return [(left, right) for left, right in (line.split() for line in lines)]

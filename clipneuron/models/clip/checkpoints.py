@@ -175,7 +175,7 @@ def _how_to_go_offline(address: str, title: str, error: Exception) -> str:
     return (
         f"could not download {title}: {_first_lines(error).rstrip('.')}. Without a connection, fetch the "
         f"checkpoint elsewhere and pass its path: load_clip({address!r}, pretrained='/path/to/file'), or "
-        "--pretrained /path/to/file on the command line; for OpenAI's weights in another format than their "
+        "`recipe.pretrained` as that path in a run; for OpenAI's weights in another format than their "
         "own archive use the architecture's -quickgelu name"
     )
 

@@ -1,5 +1,7 @@
 """The vocabulary is learnt as byte-pair merges are, and open_clip reads it."""
 
+import gzip
+
 import pytest
 from open_clip.tokenizer import SimpleTokenizer
 
@@ -7,7 +9,6 @@ from clipneuron.demo import WEIGHTS
 from clipneuron.demo.training.vocabulary import (
     BASE,
     learn_merges,
-    read_merges,
     word_weights,
     world_words,
     write_merges,
@@ -27,7 +28,8 @@ def test_merges_can_be_read_back_and_writing_twice_gives_equal_bytes(tmp_path):
     merges = learn_merges({"horse": 1.0, "house": 2.0}, 10)
     for name in ("one", "two"):
         write_merges(tmp_path / name, merges)
-    assert read_merges(tmp_path / "one") == merges
+    lines = gzip.decompress((tmp_path / "one").read_bytes()).decode().split("\n")[1:]
+    assert [tuple(line.split()) for line in lines] == merges
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
     assert SimpleTokenizer(str(tmp_path / "one")).vocab_size == BASE + len(merges)
 
