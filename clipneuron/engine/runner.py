@@ -170,7 +170,7 @@ class Runner:
             raise RunIncompleteError(
                 f"{report.name}: {report.failed_rows} of {total} {report.unit} could not be used, more than the "
                 f"allowed share of {self.max_failed_share:.0%}; their reasons are in the commits of this stage. "
-                "Allow a larger share with `runner.max_failed_share` (then `clipneuron retry-failed` tries them again), "
+                "Allow a larger share by `runner.max_failed_share` (`clipneuron retry-failed` then tries them again), "
                 "or fix the files and give the same command again, which begins a new run"
             )
 
