@@ -125,10 +125,8 @@ class AttackLine:
         """
         run, planned, report = self.sweep.planned(runner)
         stages = self.stages(planned)
-        for results in (stages.swept.results, self.results_of(stages)):
-            run.announce(results)
-        reports = self.sweep.pipeline(stages.all).run(runner, run, until)
-        return run, [report, *reports[1:]]
+        results = (stages.swept.results, self.results_of(stages))
+        return run, self.sweep.carried_out(stages.all, results, runner, run, report, until)
 
     def prompts(self, run: Run) -> list[Prompt]:
         """What the captioner is asked, for a language model elsewhere; raises StoreError before all words are found."""

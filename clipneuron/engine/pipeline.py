@@ -48,14 +48,21 @@ class Pipeline:
         kinds = tuple(stage.kind for stage in self.stages)
         run.announce(StageOrder(stages=stages, kinds=kinds, details=dict(self.details)))
 
-    def run(self, runner: Runner, run: Run, until: str | None = None) -> list[StageReport]:
+    def run(
+        self,
+        runner: Runner,
+        run: Run,
+        until: str | None = None,
+        begun: Sequence[StageReport] = (),
+    ) -> list[StageReport]:
         """Bring all stages to completion, or those up to a kind; what is committed already is not done again.
 
-        Raises ValueError for a kind that there is not, before any work, and as `Runner.run` does.
+        `begun` has the reports of the first stages, where they were completed to make the list. Raises ValueError for
+        a kind that there is not, before any other work, and as `Runner.run` does.
         """
         stages = self.stages if until is None else self.until(until)
         self.announce(run)
-        return runner.run(stages, run)
+        return [*begun, *runner.run(stages[len(begun) :], run)]
 
 
 def distinct(stages: Sequence[Stage]) -> tuple[Stage, ...]:

@@ -112,10 +112,8 @@ class Reproduction:
         """
         run, planned, report = self.sweep.planned(runner)
         stages = self.stages(planned)
-        for results in (stages.swept.results, stages.results):
-            run.announce(results)
-        reports = self.sweep.pipeline(stages.all).run(runner, run, until)
-        return run, [report, *reports[1:]]
+        results = (stages.swept.results, stages.results)
+        return run, self.sweep.carried_out(stages.all, results, runner, run, report, until)
 
     def results(self, run: Run) -> EvidenceResults:
         """The stages that hold the evidence of a run."""

@@ -1,7 +1,7 @@
 """A recipe carried out: its stages, its run in a store, and its report."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -19,6 +19,7 @@ from clipneuron.readers.pictures import PictureFeed
 from clipneuron.readers.sweep import Planned
 from clipneuron.store.errors import RunMismatchError
 from clipneuron.store.identity import differences
+from clipneuron.store.outlines import Results
 from clipneuron.store.store import Run, Store
 from clipneuron.sweep.inputs import model_of, pictures_of, scene_truth, texts_of
 from clipneuron.sweep.report import Findings
@@ -129,8 +130,21 @@ class Sweep:
         """
         run, planned, report = self.planned(runner)
         stages = self.stages(planned)
-        run.announce(stages.results)
-        return run, [report, *self.pipeline(stages.all).run(runner, run, until)[1:]]
+        return run, self.carried_out(stages.all, [stages.results], runner, run, report, until)
+
+    def carried_out(
+        self,
+        stages: Sequence[Stage],
+        results: Iterable[Results],
+        runner: Runner,
+        run: Run,
+        plan: StageReport,
+        until: str | None,
+    ) -> list[StageReport]:
+        """The reports of a planned line of work, this one or one on top of it; its results are recorded first."""
+        for item in results:
+            run.announce(item)
+        return self.pipeline(stages).run(runner, run, until, begun=[plan])
 
     def plan_only(self, runner: Runner) -> tuple[Run, StageReport]:
         """Bring the plan to completion and record in the store what is to follow; `run` goes on from there."""
