@@ -6,9 +6,11 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import ray
+from ray._private.utils import get_ray_address_file
 from ray.cluster_utils import Cluster
 from ray.job_submission import JobSubmissionClient
 
@@ -27,6 +29,8 @@ def cluster() -> Iterator[Cluster]:
         "dashboard_port": free_port(),
     }
     head |= {"dashboard_agent_listen_port": free_port(), "temp_dir": folder}
+    # Ray notes the address in its usual folder as well, which it does not make, since this cluster has another.
+    Path(get_ray_address_file(None)).parent.mkdir(parents=True, exist_ok=True)
     started = Cluster(initialize_head=True, head_node_args=head)
     try:
         started.add_node(num_cpus=3, resources={"clip": 2.0})
