@@ -3,17 +3,19 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from clipneuron.models.clip.model import Clip
 from clipneuron.models.clip.preprocess import PictureError
 from clipneuron.models.painting.painter import Order
 from clipneuron.readers.lenses import ClipLoader
+
+if TYPE_CHECKING:
+    from clipneuron.models.clip.model import Clip
 
 
 class Witness(Protocol):
@@ -39,7 +41,7 @@ class OtherClip:
     well be taken in by the same cues: its word is a suggestion.
     """
 
-    clip: Clip
+    clip: "Clip"
     classes: tuple[str, ...]
     templates: tuple[str, ...]
     top: int = 2

@@ -2,16 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 
 from clipneuron.lens.effects import SecondOrderLens
 from clipneuron.lens.options import Split
 from clipneuron.lens.trace import Trace
-from clipneuron.models.clip.model import Clip
 from clipneuron.readers.pictures import Pixels
 
-ClipLoader = Callable[[], Clip]
+if TYPE_CHECKING:
+    from clipneuron.models.clip.model import Clip
+
+ClipLoader = Callable[[], "Clip"]
 
 
 def placed(device: str) -> torch.device:
@@ -29,7 +32,7 @@ class Lenses:
     split: Split
     normalize: bool
 
-    def on(self, clip: Clip) -> dict[int, SecondOrderLens]:
+    def on(self, clip: "Clip") -> dict[int, SecondOrderLens]:
         """A lens per layer on the model's weights."""
         return {
             layer: SecondOrderLens(clip, layer, split=self.split, normalize=self.normalize)
@@ -37,6 +40,6 @@ class Lenses:
         }
 
 
-def trace_of(clip: Clip, pixels: Pixels, layers: Sequence[int], **keep: bool) -> Trace:
+def trace_of(clip: "Clip", pixels: Pixels, layers: Sequence[int], **keep: bool) -> Trace:
     """The trace of uint8 pixels, normalised where and as the model computes; `keep` as for `Clip.trace`."""
     return clip.trace(clip.preprocess.normalize(pixels, clip.device, clip.dtype), layers, **keep)

@@ -1,6 +1,9 @@
 """A stage without a model, whose shards fail as often as they are told to; and the digests of any run's tables."""
 
+import os
+import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -72,3 +75,16 @@ class Fake:
     def _breaks(self, name):
         self.breaks[name] = self.breaks.get(name, 0) - 1
         return self.breaks[name] >= 0
+
+
+@dataclass
+class DeadlyFake(Fake):
+    """Shard b ends its process, each time with a file in `folder`."""
+
+    folder: Path = Path()
+
+    def process(self, loaded, advance):
+        if loaded == "b":
+            (self.folder / f"died-{time.time_ns()}").touch()
+            os._exit(1)
+        return super().process(loaded, advance)

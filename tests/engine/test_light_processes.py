@@ -30,7 +30,15 @@ def loaded_by(code: str, *arguments: str) -> list[str]:
 def test_the_steps_of_a_cluster_and_the_feed_load_no_heavy_library() -> None:
     code = "import clipneuron.readers.pictures, clipneuron.engine.ray_steps"
     assert loaded_by(code) == []
-    assert loaded_by("import clipneuron.readers.lenses") != [], "the test should see libraries"
+
+
+@pytest.mark.process
+def test_the_tasks_of_single_neurons_load_torch_alone() -> None:
+    """open_clip costs a process as much again, and only those with a model need it."""
+    stages = ("directions", "merge", "descriptions", "explanations")
+    assert loaded_by("\n".join(f"import clipneuron.sweep.stages.{stage}" for stage in stages)) == [
+        "torch"
+    ]
 
 
 @pytest.mark.process

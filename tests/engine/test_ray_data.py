@@ -1,8 +1,6 @@
 """The cluster's engine does what the one of this process does, bit for bit, and loses no shard to a bad neighbour."""
 
 import io
-import os
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -15,7 +13,7 @@ from clipneuron.engine.ray_data import RayData
 from clipneuron.engine.runner import RunIncompleteError, Runner
 from clipneuron.engine.stage import Resources
 from clipneuron.store.store import Store
-from tests.engine.fakes import Fake, tables_of
+from tests.engine.fakes import DeadlyFake, Fake, tables_of
 from tests.faults.hooks import Imports
 from tests.faults.worlds import carry_out
 from tests.samples.attack_world import (
@@ -92,25 +90,17 @@ def test_a_line_of_production_on_a_cluster_gives_the_same_bytes(tmp_path: Path) 
     assert there.verify() == []
 
 
-@dataclass
-class Deadly(Fake):
-    """Shard b kills its process."""
-
-    def process(self, loaded, advance):
-        if loaded == "b":
-            os._exit(1)
-        return super().process(loaded, advance)
-
-
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_shard_that_kills_its_process_is_set_aside_and_the_others_are_done(tmp_path, pool):
-    run = Store(tmp_path).open_run("fake", {})
-    at_once = OPTIONS.model_copy(update={"retries": 0})
+    run = Store(tmp_path / "store").open_run("fake", {})
+    once_more = OPTIONS.model_copy(update={"retries": 1})
+    stage = DeadlyFake(resources=POOLS[pool], folder=tmp_path)
     with pytest.raises(RunIncompleteError, match=r"fake: 1 shards could not be done \(b\)"):
-        runner(at_once, attempts=2).run_stage(Deadly(resources=POOLS[pool]), run)
+        runner(once_more, attempts=2).run_stage(stage, run)
     assert list(run.committed("fake")) == ["a", "c"]
     failures = run.failures("fake")
     assert ["WorkerLostError" in failed.error for failed in failures["b"]] == [True, True]
+    assert 2 <= len(list(tmp_path.glob("died-*"))) <= 4, "each of two attempts may be repeated once"
     # A neighbour on the same actor may be lost with it once; then each shard is alone on one.
     assert all(len(failed) == 1 for shard, failed in failures.items() if shard != "b")
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +14,6 @@ from torch.nn import functional
 from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
 from clipneuron.lens.heatmaps import heatmaps
 from clipneuron.lens.options import Split
-from clipneuron.models.clip.model import Clip
 from clipneuron.models.clip.preprocess import PictureError, Preprocess
 from clipneuron.readers.arrow import unchanging
 from clipneuron.readers.evidence import Classifier, classifier_of
@@ -23,6 +22,9 @@ from clipneuron.readers.pictures import Pixels
 from clipneuron.store.store import Failure, Run
 from clipneuron.tables import registry as tables
 from clipneuron.tables.experiments import METHODS, Experiment, Pair, experiments
+
+if TYPE_CHECKING:
+    from clipneuron.models.clip.model import Clip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +130,7 @@ class PaintedPictures:
 class VerdictsWorker:
     """Judges one experiment after another."""
 
-    def __init__(self, stage: VerdictsStage, clip: Clip, classes: Classifier) -> None:
+    def __init__(self, stage: VerdictsStage, clip: "Clip", classes: Classifier) -> None:
         self.stage, self.clip, self.names = stage, clip, classes.names
         self.matrix = unchanging(classes.matrix).to(clip.device)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +15,6 @@ from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Up
 from clipneuron.lens.ablations import LayerAblation, Replacement, representations, text_replacement
 from clipneuron.lens.effects import SecondOrderLens
 from clipneuron.lens.options import Rule
-from clipneuron.models.clip.model import Clip
 from clipneuron.readers.arrow import neuron_columns, table_of, tensor, unchanging
 from clipneuron.readers.evidence import classifier_of
 from clipneuron.readers.lenses import ClipLoader, Lenses, trace_of
@@ -24,6 +24,9 @@ from clipneuron.readers.sweep import MeanEffect, mean_effects
 from clipneuron.store.store import Run
 from clipneuron.tables import registry as tables
 from clipneuron.tables.ablations import NONE, Ablation, name_of_texts
+
+if TYPE_CHECKING:
+    from clipneuron.models.clip.model import Clip
 
 Array = Float[np.ndarray, "neuron embed"]
 
@@ -119,7 +122,7 @@ class Substitutes:
 class AblationsWorker:
     """Ablates one shard after another."""
 
-    def __init__(self, stage: AblationsStage, clip: Clip, substitutes: Substitutes) -> None:
+    def __init__(self, stage: AblationsStage, clip: "Clip", substitutes: Substitutes) -> None:
         self.stage, self.clip = stage, clip
         self.classifier = unchanging(substitutes.classifier).to(clip.device)
         lenses = stage.lenses.on(clip)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +15,6 @@ from clipneuron.lens.ablations import cumulative_ablations, representations
 from clipneuron.lens.first_order import head_effects
 from clipneuron.lens.options import Split
 from clipneuron.lens.trace import Trace
-from clipneuron.models.clip.model import Clip
 from clipneuron.readers.arrow import list_column, table_of, unchanging
 from clipneuron.readers.evidence import classifier_of, first_order_means
 from clipneuron.readers.lenses import ClipLoader, trace_of
@@ -24,6 +24,9 @@ from clipneuron.readers.sweep import grown
 from clipneuron.store.store import Run
 from clipneuron.tables import registry as tables
 from clipneuron.tables.ablations import NONE, Ablation
+
+if TYPE_CHECKING:
+    from clipneuron.models.clip.model import Clip
 
 Heads = Float[Tensor, "layer head embed"]
 
@@ -39,7 +42,7 @@ class HeadEffects:
     batch_size: int
 
     def of(
-        self, clip: Clip, pixels: Pixels
+        self, clip: "Clip", pixels: Pixels
     ) -> tuple[Trace, Float[Tensor, "image layer head embed"]]:
         """The trace of uint8 pixels, and its heads' effects."""
         trace = trace_of(clip, pixels, [], first_order=True)

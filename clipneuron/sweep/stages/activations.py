@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -9,13 +10,15 @@ import torch
 
 from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
 from clipneuron.lens.indirect import ActivationSums
-from clipneuron.models.clip.model import Clip
 from clipneuron.readers.arrow import list_column, table_of
 from clipneuron.readers.lenses import ClipLoader, trace_of
 from clipneuron.readers.pictures import Batch, PictureFeed
 from clipneuron.readers.sweep import grown
 from clipneuron.store.store import Run
 from clipneuron.tables import registry as tables
+
+if TYPE_CHECKING:
+    from clipneuron.models.clip.model import Clip
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class ActivationMeansStage(Stage):
 class ActivationMeansWorker:
     """Sums one shard after another."""
 
-    def __init__(self, stage: ActivationMeansStage, clip: Clip) -> None:
+    def __init__(self, stage: ActivationMeansStage, clip: "Clip") -> None:
         self.stage, self.clip = stage, clip
 
     @torch.inference_mode()

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import torch
@@ -9,12 +10,14 @@ import torch
 from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
 from clipneuron.lens.effects import SecondOrderLens
 from clipneuron.lens.summaries import Moments
-from clipneuron.models.clip.model import Clip
 from clipneuron.readers.arrow import list_column, neuron_columns, table_of
 from clipneuron.readers.lenses import ClipLoader, Lenses, trace_of
 from clipneuron.readers.pictures import Batch, PictureFeed
 from clipneuron.store.store import Run
 from clipneuron.tables import registry as tables
+
+if TYPE_CHECKING:
+    from clipneuron.models.clip.model import Clip
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class CalibrateStage(Stage):
 class CalibrateWorker:
     """Sums the coefficients of one shard after another."""
 
-    def __init__(self, stage: CalibrateStage, clip: Clip) -> None:
+    def __init__(self, stage: CalibrateStage, clip: "Clip") -> None:
         self.stage, self.clip = stage, clip
         self.lenses = stage.lenses.on(clip)
 

@@ -2,16 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import torch
 
 from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
-from clipneuron.models.clip.model import Clip
 from clipneuron.readers.arrow import list_column, table_of
 from clipneuron.readers.lenses import ClipLoader
 from clipneuron.store.store import Run
 from clipneuron.tables import registry as tables
+
+if TYPE_CHECKING:
+    from clipneuron.models.clip.model import Clip
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class ClassesLoader:
 class ClassifierWorker:
     """Encodes one shard of classes after another."""
 
-    def __init__(self, clip: Clip, templates: tuple[str, ...]) -> None:
+    def __init__(self, clip: "Clip", templates: tuple[str, ...]) -> None:
         self.clip, self.templates = clip, templates
 
     @torch.inference_mode()

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import torch
@@ -11,13 +12,15 @@ from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Up
 from clipneuron.lens.effects import SecondOrderLens
 from clipneuron.lens.summaries import Collector
 from clipneuron.lens.trace import Trace
-from clipneuron.models.clip.model import Clip
 from clipneuron.readers.arrow import fixed_list_column, list_column, table_of
 from clipneuron.readers.lenses import ClipLoader, Lenses, trace_of
 from clipneuron.readers.pictures import Batch, PictureFeed
 from clipneuron.readers.sweep import MeanEffect, mean_effects, summary_table
 from clipneuron.store.store import Run
 from clipneuron.tables import registry as tables
+
+if TYPE_CHECKING:
+    from clipneuron.models.clip.model import Clip
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ class LayerSweep:
 class EffectsWorker:
     """Sweeps one shard after another."""
 
-    def __init__(self, stage: EffectsStage, clip: Clip, means: dict[int, MeanEffect]) -> None:
+    def __init__(self, stage: EffectsStage, clip: "Clip", means: dict[int, MeanEffect]) -> None:
         self.stage, self.clip, self.means = stage, clip, means
         wide = stage.lenses.on(clip)
         self.lenses = {layer: lens.narrowed(means[layer].axes) for layer, lens in wide.items()}

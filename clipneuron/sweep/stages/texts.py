@@ -2,17 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import torch
 
 from clipneuron.data.text_pools import Pool
 from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
-from clipneuron.models.clip.model import Clip
 from clipneuron.readers.arrow import list_column, table_of
 from clipneuron.readers.lenses import ClipLoader
 from clipneuron.store.store import Run
 from clipneuron.tables import registry as tables
+
+if TYPE_CHECKING:
+    from clipneuron.models.clip.model import Clip
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ class TextsLoader:
 class TextsWorker:
     """Encodes one shard of texts after another."""
 
-    def __init__(self, stage: TextsStage, clip: Clip) -> None:
+    def __init__(self, stage: TextsStage, clip: "Clip") -> None:
         self.stage, self.clip = stage, clip
 
     @torch.inference_mode()
