@@ -27,12 +27,13 @@ settings.load_profile("suite")
 # For every Ray cluster that a test starts, here or in a process of its own. The way of authentication is settled once
 # per process, by its first cluster, and a local one would settle on a token that the others do not know. A busy
 # neighbour's memory is no reason to kill workers, nor his work one to let them starve. Nobody looks at the
-# metrics, which every node samples all the time.
+# metrics, which every node samples all the time, or at statistics of usage, for which Ray Data starts a process.
 os.environ |= {
     "RAY_AUTH_MODE": "disabled",
     "RAY_memory_monitor_refresh_ms": "0",
     "RAY_worker_niceness": "0",
     "RAY_enable_metrics_collection": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
     "OMP_NUM_THREADS": "1",
 }
 

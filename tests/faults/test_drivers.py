@@ -109,7 +109,7 @@ def kill_midway(
     """Kills the command after a seeded number of commits, which is returned."""
     already = commits(store)
     enough = dice.randint(already + 1, already + (COMMITS - already) // 2)
-    with driver(store, "--engine", "ray") as process:
+    with driver(store, "--engine", "ray", "--actors", "1") as process:
         wait_for(lambda: process.poll() is not None or commits(store) >= enough, "commits", 120)
         orphans += family(process.pid)
         kill(process.pid, signal.SIGKILL)
