@@ -88,6 +88,8 @@ class Collection:
     """Names of the classes by label, in the order of labels; empty where there are none."""
     skipped: Mapping[str, int] = field(default_factory=dict)
     """What was skipped while listing, and how often."""
+    unlabelled: str = ""
+    """Why no picture has a class, where none has and it takes a word."""
 
     def __len__(self) -> int:
         return int(self.listing.num_rows)
@@ -115,11 +117,15 @@ def collection(
     reader: Reader,
     lengths: pa.ChunkedArray,
     skipped: Mapping[str, int] | None = None,
+    *,
+    choice: str = "",
+    section: str = "recipe",
 ) -> Collection:
     """The collection with these columns (image, source, offset, size, etag), numbered from 0.
 
-    `lengths` are the bytes that each picture, or the file that holds it, has. Raises ValueError when one
-    label has two names.
+    `lengths` are the bytes that each picture, or the file that holds it, has; `choice` is what was chosen among
+    several contents under the same ids. Raises ValueError, which names fields of the `section`, when one label has
+    two names.
     """
     fields = [field for field in tables.schema("plan") if field.name in COLUMNS]
     everything = {"index": np.arange(len(columns["image"])), **labels._asdict(), **columns}
@@ -128,10 +134,11 @@ def collection(
     return Collection(
         listing,
         reader,
-        _digest(listing, lengths),
+        _digest(listing, lengths, choice),
         labels.by_name,
-        label_names(listing),
+        label_names(listing, section),
         dict(skipped or {}),
+        labels.why,
     )
 
 
@@ -141,8 +148,8 @@ def _column(values: Any, kind: pa.DataType) -> Any:
     return pa.array(values, kind)
 
 
-def _digest(listing: pa.Table, lengths: pa.ChunkedArray) -> str:
-    digest = hashlib.sha256()
+def _digest(listing: pa.Table, lengths: pa.ChunkedArray, choice: str) -> str:
+    digest = hashlib.sha256(choice.encode())
     rows = listing.select(_DIGESTED).append_column("length", lengths)
     encode = json.JSONEncoder().encode
     for batch in rows.to_batches(max_chunksize=_BATCH):

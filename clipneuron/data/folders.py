@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from clipneuron.data.collections import Collection, Picture, collection
+from clipneuron.data.columns import Columns
 from clipneuron.data.files import Files, Span, Status, page, read_many
 from clipneuron.data.labels import file_labels, unlabelled
 from clipneuron.data.listing import Listing
@@ -26,15 +27,21 @@ class FileReader:
             yield _checked(picture, outcome)
 
 
-def open_folder(files: Files, listing: Listing) -> Collection:
+def open_folder(files: Files, listing: Listing, columns: Columns) -> Collection:
     """The collection of a folder's pictures; raises ValueError for a bad contents.jsonl."""
     paths = listing.pictures["path"]
-    labels, missing = file_labels(files, listing.has_contents, paths)
+    labels, missing = file_labels(files, listing.has_contents, paths, columns)
     skipped = listing.skipped + Counter(
         {"not a picture": listing.others.total(), "listed but missing": missing}
     )
-    columns = _columns(listing.pictures)
-    return collection(columns, labels, FileReader(files), listing.pictures["size"], skipped)
+    return collection(
+        _columns(listing.pictures),
+        labels,
+        FileReader(files),
+        listing.pictures["size"],
+        skipped,
+        section=columns.section,
+    )
 
 
 def open_file(files: Files, name: str, status: Status) -> Collection:

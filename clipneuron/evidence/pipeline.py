@@ -45,14 +45,16 @@ class Reproduction:
     classes: tuple[str, ...]
     templates: tuple[str, ...]
     pools: tuple[Pool, ...]
+    join: str
+    """How the pictures' labels were joined with the names of the classes."""
 
     @classmethod
     def of(cls, recipe: Recipe, store: Store, clip: Clip | None = None) -> "Reproduction":
         """Resolve a recipe with its evaluation; raises ValueError for what does not fit, before any long work."""
         sweep = Sweep.of(recipe, store, clip)
-        collection, classes = labelled_pictures_of(recipe, store.objects)
+        collection, classes, join = labelled_pictures_of(recipe, store.objects)
         pools = evaluation_pools_of(recipe, classes)
-        found = cls(sweep, collection, classes, templates_of(recipe), pools)
+        found = cls(sweep, collection, classes, templates_of(recipe), pools, join)
         found.check()
         return found
 
@@ -102,6 +104,7 @@ class Reproduction:
                 f"evidence  {len(self.collection):,} labelled pictures of {len(self.classes):,} classes; closely: "
                 f"layers {', '.join(map(str, self.detail_layers))}; pools "
                 + ", ".join(f"{pool.name} ({len(pool):,})" for pool in self.pools),
+                f"classes   {self.join}",
             ]
         )
 

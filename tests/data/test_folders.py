@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipneuron.data.listing import SUFFIXES, natural_order
+from clipneuron.data.listing import natural_order
 from clipneuron.data.opening import ReadError, open_collection
+from clipneuron.data.passed_over.names import SUFFIXES
 from tests.samples.pictures import png, write
 
 

@@ -1,0 +1,198 @@
+"""Which class of a list each label of a collection is: joined by name where names match, else by number or place."""
+
+import hashlib
+import json
+import re
+from collections import defaultdict
+from collections.abc import Collection as Container
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from clipneuron.data.collections import Collection
+from clipneuron.data.labels import is_number, ordered
+from clipneuron.data.listing import natural_order
+
+_SHOWN = 5
+
+
+class Example(NamedTuple):
+    """One class as the collection and as the list has it."""
+
+    label: str
+    """The name of the class in the collection, or its number."""
+    name: str
+    """Its name in the list."""
+    picture: str
+    """The first picture of the class."""
+
+
+@dataclass(frozen=True)
+class Join:
+    """The classes of a list and the place in it that each label of a collection has."""
+
+    how: str
+    """What the join goes by: name, synset id, number or position."""
+    names: tuple[str, ...]
+    places: Mapping[int, int]
+
+    def applied(self, pictures: Collection) -> Collection:
+        """The collection with the classes' places in the list for labels; itself where they are already."""
+        if all(label == place for label, place in self.places.items()):
+            return pictures
+        column = pictures.listing["label"]
+        labels = pa.array(self.places, pa.int32())
+        places = pa.array(self.places.values(), pa.int32()).take(
+            pc.index_in(column, value_set=labels)
+        )
+        number = pictures.listing.schema.get_field_index("label")
+        listing = pictures.listing.set_column(
+            number, pictures.listing.schema.field("label"), places
+        )
+        exact = f"{pictures.digest} {json.dumps(sorted(self.places.items()))}"
+        return replace(
+            pictures,
+            listing=listing,
+            by_name=False,
+            label_names={self.places[label]: name for label, name in pictures.label_names.items()},
+            digest=hashlib.sha256(exact.encode()).hexdigest(),
+        )
+
+    def examples(self, pictures: Collection) -> list[Example]:
+        """A few classes of the collection as it was before the join, spread over all."""
+        labels = sorted(self.places)
+        step = max(1, (len(labels) - 1) // (_SHOWN - 1))
+        return [self._example(pictures, label) for label in labels[::step][:_SHOWN]]
+
+    def _example(self, pictures: Collection, label: int) -> Example:
+        row = pc.index(pictures.listing["label"], pa.scalar(label, pa.int32())).as_py()
+        shown = pictures.label_names.get(label, str(label))
+        return Example(
+            shown, self.names[self.places[label]], pictures.listing["image"][row].as_py()
+        )
+
+    def describe(self, pictures: Collection) -> str:
+        """The join in a line, with examples that show whether it is right."""
+        shown = "; ".join(
+            f"{each.label} -> {each.name} ({each.picture})" for each in self.examples(pictures)
+        )
+        return f"{len(self.places):,} of {len(self.names):,} joined by {self.how}: {shown}"
+
+
+def joined(pictures: Collection, names: Sequence[str], ids: Sequence[str], what: str) -> Join:
+    """The join of the labels of a collection with a list of classes, which may have `ids` beside its names.
+
+    Raises ValueError, which calls the two lists what `what` says, where they do not fit.
+    """
+    known = pc.unique(pictures.listing["label"]).drop_null().sort().to_pylist()
+    shown = {label: pictures.label_names.get(label) for label in known}
+    for how, words in (("name", names), ("synset id", ids)):
+        matches = _matches(shown, words)
+        if all(len(matches[label]) == 1 for label in known):
+            return Join(how, tuple(names), {label: matches[label][0] for label in known})
+    matches = _matches(shown, names)
+    folders = [name or "" for name in shown.values()]
+    if not pictures.by_name:
+        places = _by_number(known, known, names, what)
+        return _agreeing(Join("number", tuple(names), places), shown, matches, what)
+    if all(map(is_number, folders)):
+        numbers = list(map(int, folders))
+        places = _by_number(known, numbers, names, what)
+        if min(numbers) == 1 and len(numbers) != len(names):
+            # Nothing tells whether 1 is the first name or the second.
+            raise ValueError(
+                f"{what}: the {len(known)} folders are numbered from 1 and the list has {len(names)} names, so "
+                "that 1 may "
+                "be the first of them or the second; call the folders by the names, or give a list of these "
+                "classes alone"
+            )
+        return Join("number", tuple(names), places)
+    if len(known) != len(names):
+        raise ValueError(_unequal(shown, matches, names, what))
+    _check_one_order(folders, what)
+    places = {label: place for place, label in enumerate(known)}
+    return _agreeing(Join("position", tuple(names), places), shown, matches, what)
+
+
+def _matches(shown: Mapping[int, str | None], words: Iterable[str]) -> dict[int, list[int]]:
+    """The places in a list at which each label's name stands; case, underscores and hyphens make no difference."""
+    places: defaultdict[str, list[int]] = defaultdict(list)
+    for place, word in enumerate(words):
+        places[_folded(word)].append(place)
+    return {
+        label: [] if name is None else places.get(_folded(name), [])
+        for label, name in shown.items()
+    }
+
+
+def _folded(name: str) -> str:
+    return " ".join(re.split(r"[\s_-]+", name.strip().casefold()))
+
+
+def _by_number(
+    known: Sequence[int], numbers: Sequence[int], names: Sequence[str], what: str
+) -> dict[int, int]:
+    """Each label's place by a number, from 0; or from 1, where that is what all of them together mean."""
+    first, last, count = min(numbers), max(numbers), len(names)
+    if first == 1 and last == count == len(numbers):
+        return {label: number - 1 for label, number in zip(known, numbers, strict=True)}
+    if last >= count:
+        raise ValueError(
+            f"{what}: the classes of the pictures are numbered from {first} to {last}, and the list has {count} names, "
+            f"numbered from 0 to {count - 1}; give a list with one name per line in the order of the numbers"
+        )
+    return dict(zip(known, numbers, strict=True))
+
+
+def _agreeing(
+    join: Join, shown: Mapping[int, str | None], matches: Mapping[int, Sequence[int]], what: str
+) -> Join:
+    """The join, unless names that are in both lists say that it is wrong."""
+    wrong = [
+        label for label, places in matches.items() if places and join.places[label] not in places
+    ]
+    if wrong:
+        label = wrong[0]
+        raise ValueError(
+            f"{what}: {len(wrong)} classes would get another class's name by {join.how}; {shown[label]!r} would "
+            "be called "
+            f"{join.names[join.places[label]]!r}, but the list has {join.names[matches[label][0]]!r} at another place. "
+            f"{_missing(shown, matches)}: give every class a name that is in the list, or a list in the order of the "
+            "labels"
+        )
+    return join
+
+
+def _unequal(
+    shown: Mapping[int, str | None],
+    matches: Mapping[int, Container[int]],
+    names: Sequence[str],
+    what: str,
+) -> str:
+    return (
+        f"{what}: the pictures have {len(shown)} classes and the list has {len(names)}, so that they can only be "
+        "joined "
+        f"by name. {_missing(shown, matches)}: correct them, or give a file with one name per line in the order of the "
+        "labels"
+    )
+
+
+def _missing(shown: Mapping[int, str | None], matches: Mapping[int, Container[int]]) -> str:
+    absent = [str(shown[label] or label) for label, places in matches.items() if not places]
+    return f"{len(absent)} are not in the list, such as {', '.join(map(repr, absent[:3]))}"
+
+
+def _check_one_order(folders: Sequence[str], what: str) -> None:
+    """Raises ValueError where the names have two orders, since a place in a list then means nothing."""
+    natural = [folders[place] for place in natural_order(pa.chunked_array([folders])).to_pylist()]
+    if natural != ordered(folders):
+        place = next(n for n, name in enumerate(natural) if name != ordered(folders)[n])
+        raise ValueError(
+            f"{what}: the classes have one order as text and another by the numbers in their names "
+            f"({natural[place]!r} or "
+            f"{ordered(folders)[place]!r} is number {place}), so that they cannot be joined by position: give every "
+            "class a name that is in the list, or number the folders alike, such as 01 and 10"
+        )
