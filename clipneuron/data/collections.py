@@ -8,6 +8,7 @@ from typing import Any, Protocol, overload
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from clipneuron.data.labels import Labels, label_names
 from clipneuron.store.errors import ReadError
@@ -98,6 +99,16 @@ class Collection:
     def pictures(self) -> Sequence[Picture]:
         """The pictures, in order."""
         return Pictures(self.listing)
+
+    @property
+    def classes(self) -> str:
+        """How many classes there are and how many pictures have none, in words."""
+        labels = self.listing["label"]
+        count = pc.count_distinct(labels, mode="only_valid").as_py()
+        if not count:
+            return "no classes"
+        unknown = f" (unknown for {labels.null_count:,})" if labels.null_count else ""
+        return f"{count:,} classes{unknown}"
 
     def read(self, picture: Picture) -> bytes:
         """The picture's bytes; raises ReadError."""

@@ -126,16 +126,19 @@ def folder_labels(paths: pa.ChunkedArray, columns: Columns) -> Labels:
     """
     if not columns.label:
         return unlabelled(len(paths), IGNORED)
-    inside = pc.match_substring(paths, "/")
-    loose = len(paths) - (pc.sum(inside).as_py() or 0)
-    if 2 * loose >= len(paths):
-        return unlabelled(
-            len(paths),
-            f"{loose:,} of {len(paths):,} pictures are in no folder, so that folders are not taken for classes",
-        )
     stated_there = partition_values(paths, columns)
     if stated_there.null_count < len(paths):
         return Labels(numbered(stated_there), stated_there, by_name=True)
+    if columns.is_asked("label"):
+        raise ValueError(
+            f"{columns.field('label_column')} names {columns.label[0]!r}, and nothing beside the pictures states it: "
+            "expected a key of contents.jsonl or of .json members, or folders such as "
+            f"{columns.label[0]}=cat"
+        )
+    inside = pc.match_substring(paths, "/")
+    loose = len(paths) - (pc.sum(inside).as_py() or 0)
+    if 2 * loose >= len(paths):
+        return unlabelled(len(paths), f"{loose:,} of {len(paths):,} pictures are in no folder")
     folders = pc.if_else(inside, pc.replace_substring_regex(paths, "/.*", ""), None)
     return Labels(numbered(folders), folders, by_name=True)
 
@@ -204,8 +207,20 @@ def label_names(table: pa.Table, section: str = "recipe") -> dict[int, str]:
     for pair in pairs.sort_by([("label", "ascending"), ("label_name", "ascending")]).to_pylist():
         label, name = pair["label"], pair["label_name"]
         if names.setdefault(label, name) != name:
+            where = _examples(table, label, names[label], name)
             raise ValueError(
-                f"label {label} is called both {names[label]!r} and {name!r}: give each class one name, or name "
+                f"label {label} is called both {names[label]!r} and {name!r}{where}: give each class one name, or name "
                 f"another column with `{section}.name_column`, none to leave the names out"
             )
     return names
+
+
+def _examples(table: pa.Table, label: int, *names: str) -> str:
+    """A picture for each of a label's names, where the table tells pictures."""
+    if "image" not in table.column_names:
+        return ""
+    found = []
+    for name in names:
+        same = pc.and_(pc.equal(table["label"], label), pc.equal(table["label_name"], name))
+        found.append(table["image"][pc.index(same, True).as_py()].as_py())
+    return f" ({' and '.join(found)})"

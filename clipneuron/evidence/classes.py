@@ -74,12 +74,18 @@ class Join:
             shown, self.names[self.places[label]], pictures.listing["image"][row].as_py()
         )
 
+    def told(self, pictures: Collection) -> str:
+        """How many classes were joined by what, and how many pictures have none."""
+        unknown = pictures.listing["label"].null_count
+        without = f"; {unknown:,} images have none" if unknown else ""
+        return f"{len(self.places):,} of {len(self.names):,} classes, joined by {self.how}{without}"
+
     def describe(self, pictures: Collection) -> str:
         """The join in a line, with examples that show whether it is right."""
-        shown = "; ".join(
+        shown = ", ".join(
             f"{each.label} -> {each.name} ({each.picture})" for each in self.examples(pictures)
         )
-        return f"{len(self.places):,} of {len(self.names):,} joined by {self.how}: {shown}"
+        return f"{self.told(pictures)}: {shown}"
 
 
 def joined(pictures: Collection, names: Sequence[str], ids: Sequence[str], what: str) -> Join:

@@ -36,10 +36,7 @@ def check(recipe: Recipe) -> None:
     check_sweep(recipe)
     asked = recipe.evaluation
     _check_named(asked)
-    if asked.images != "demo":
-        check_place(asked.images)
-    if asked.classes not in ("labels", "imagenet"):
-        class_names_in(asked.classes)
+    check_labelled(recipe)
     if asked.templates != "imagenet":
         check_texts(asked.templates)
     for spec in asked.pools:
@@ -53,14 +50,24 @@ class Labelled(NamedTuple):
     """The pictures of an evaluation with their classes."""
 
     pictures: Collection
-    """Labelled by the places of their classes in `classes`."""
-    classes: tuple[str, ...]
-    told: str
-    """How the pictures' labels were joined with the names of the classes, with examples."""
+    """Labelled by the places of their classes among the names."""
+    join: Join
+    """Their labels and the names of the classes."""
+    whole: Collection
+    """All pictures, with the labels that they had before."""
+
+
+def check_labelled(recipe: Recipe) -> None:
+    """Raises ValueError for labelled pictures or a list of classes that can be seen to be missing."""
+    asked = recipe.evaluation
+    if asked.images not in ("", "demo"):
+        check_place(asked.images)
+    if asked.classes not in ("labels", "imagenet"):
+        class_names_in(asked.classes)
 
 
 def labelled_pictures_of(recipe: Recipe, store: Objects) -> Labelled:
-    """The pictures of the recipe's evaluation and the names of their classes, in the order of their labels.
+    """The pictures of the recipe's evaluation and the names of their classes.
 
     Those of the demo world show one thing each and are other scenes than those of the sweep. Raises ValueError for
     pictures without labels and for class names that do not fit them.
@@ -73,7 +80,7 @@ def labelled_pictures_of(recipe: Recipe, store: Objects) -> Labelled:
     whole = open_pictures(asked.images, store, rendered, columns)
     join = _join(asked, whole)
     pictures = thinned(join.applied(whole), asked.every, asked.limit)
-    return Labelled(pictures, join.names, join.describe(whole))
+    return Labelled(pictures, join, whole)
 
 
 def templates_of(recipe: Recipe) -> tuple[str, ...]:

@@ -139,8 +139,9 @@ class Samples:
             record: Any = int(data) if member.kind == "cls" else json.loads(data)
         except ValueError as error:
             self.tar.skipped[UNREADABLE] += 1
-            wanted = "the number of a class (names go to .json)" if member.kind == "cls" else error
-            self.trouble = self.trouble or f"{place} holds {data[:20]!r}: expected {wanted}"
+            cls = member.kind == "cls"
+            why = "expected the number of a class (names go to .json)" if cls else str(error)
+            self.trouble = self.trouble or f"{place} holds {data[:20]!r}: {why}"
             return
         if member.kind == "cls":
             sample.number = checked(record, place, self.columns)
