@@ -64,8 +64,9 @@ class Join:
     def examples(self, pictures: Collection) -> list[Example]:
         """A few classes of the collection as it was before the join, spread over all."""
         labels = sorted(self.places)
-        step = max(1, (len(labels) - 1) // (_SHOWN - 1))
-        return [self._example(pictures, label) for label in labels[::step][:_SHOWN]]
+        count = min(_SHOWN, len(labels))
+        shown = [labels[place * (len(labels) - 1) // max(1, count - 1)] for place in range(count)]
+        return [self._example(pictures, label) for label in shown]
 
     def _example(self, pictures: Collection, label: int) -> Example:
         row = pc.index(pictures.listing["label"], pa.scalar(label, pa.int32())).as_py()
@@ -95,8 +96,9 @@ def joined(pictures: Collection, names: Sequence[str], ids: Sequence[str], what:
     """
     known = pc.unique(pictures.listing["label"]).drop_null().sort().to_pylist()
     shown = {label: pictures.label_names.get(label) for label in known}
-    for how, words in (("name", names), ("synset id", ids)):
-        matches = _matches(shown, words)
+    by_id = {label: _id(name) for label, name in shown.items()}
+    for how, called, words in (("name", shown, names), ("synset id", by_id, ids)):
+        matches = _matches(called, words)
         if all(len(matches[label]) == 1 for label in known):
             return Join(how, tuple(names), {label: matches[label][0] for label in known})
     matches = _matches(shown, names)
@@ -107,14 +109,9 @@ def joined(pictures: Collection, names: Sequence[str], ids: Sequence[str], what:
     if all(map(is_number, folders)):
         numbers = list(map(int, folders))
         places = _by_number(known, numbers, names, what)
-        if min(numbers) == 1 and len(numbers) != len(names):
-            # Nothing tells whether 1 is the first name or the second.
-            raise ValueError(
-                f"{what}: the {len(known)} folders are numbered from 1 and the list has {len(names)} names, so "
-                "that 1 may "
-                "be the first of them or the second; call the folders by the names, or give a list of these "
-                "classes alone"
-            )
+        if len(numbers) != len(names) and (min(numbers), max(numbers)) != (0, len(names) - 1):
+            # A few folders of another list would get this one's first names; with both ends, some are only empty.
+            raise ValueError(_unequal(shown, matches, names, what))
         return Join("number", tuple(names), places)
     if len(known) != len(names):
         raise ValueError(_unequal(shown, matches, names, what))
@@ -132,6 +129,12 @@ def _matches(shown: Mapping[int, str | None], words: Iterable[str]) -> dict[int,
         label: [] if name is None else places.get(_folded(name), [])
         for label, name in shown.items()
     }
+
+
+def _id(name: str | None) -> str | None:
+    """The synset id that a name is, or begins with: n01440764, n01440764_tench."""
+    found = re.match(r"n\d{8}(?!\d)", name or "")
+    return found and found[0]
 
 
 def _folded(name: str) -> str:
@@ -163,9 +166,8 @@ def _agreeing(
     if wrong:
         label = wrong[0]
         raise ValueError(
-            f"{what}: {len(wrong)} classes would get another class's name by {join.how}; {shown[label]!r} would "
-            "be called "
-            f"{join.names[join.places[label]]!r}, but the list has {join.names[matches[label][0]]!r} at another place. "
+            f"{what}: {len(wrong)} classes would get another class's name by {join.how}; {shown[label]!r} would be "
+            f"called {join.names[join.places[label]]!r}, but the list has {join.names[matches[label][0]]!r} elsewhere. "
             f"{_missing(shown, matches)}: give every class a name that is in the list, or a list in the order of the "
             "labels"
         )
@@ -180,9 +182,8 @@ def _unequal(
 ) -> str:
     return (
         f"{what}: the pictures have {len(shown)} classes and the list has {len(names)}, so that they can only be "
-        "joined "
-        f"by name. {_missing(shown, matches)}: correct them, or give a file with one name per line in the order of the "
-        "labels"
+        f"joined by name. {_missing(shown, matches)}: correct them, or give a file with one name per line in the order "
+        "of the labels"
     )
 
 
@@ -198,7 +199,6 @@ def _check_one_order(folders: Sequence[str], what: str) -> None:
         place = next(n for n, name in enumerate(natural) if name != ordered(folders)[n])
         raise ValueError(
             f"{what}: the classes have one order as text and another by the numbers in their names "
-            f"({natural[place]!r} or "
-            f"{ordered(folders)[place]!r} is number {place}), so that they cannot be joined by position: give every "
-            "class a name that is in the list, or number the folders alike, such as 01 and 10"
+            f"({natural[place]!r} or {ordered(folders)[place]!r} is number {place}), so that they cannot be joined by "
+            "position: give every class a name that is in the list, or number the folders alike, such as 01 and 10"
         )

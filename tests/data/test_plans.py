@@ -138,7 +138,7 @@ def test_classes_keep_their_number_when_others_come_in_between() -> None:
 def test_pictures_of_another_class_than_planned_are_refused(tmp_path: Path) -> None:
     write(tmp_path, "cat/1.png", "dog/2.png")
     before = plan(open_collection(tmp_path), 2)
-    write(tmp_path, "cat/1.png", "dog/2.png", "stray.png")  # now folders are mere folders
+    write(tmp_path, "cat/1.png", "dog/2.png", "a.png", "b.png")  # now folders are mere folders
     with pytest.raises(
         ValueError, match=r"2 pictures have another class than planned .'cat/1.png'"
     ):

@@ -151,6 +151,11 @@ class Samples:
 
     def _several(self, sample: _Sample, member: _Picture) -> str:
         first = sample.pictures[0]
+        if first.name == member.name:
+            return (
+                f"{self.tar.place} has two pictures called {member.name}, as a tar that was appended to, or several that "
+                "were joined: make it again with one of them"
+            )
         return (
             f"{self.tar.place} has two pictures under the key {sample.key!r} ({first.name} and {member.name}): "
             "expected "
