@@ -4,7 +4,6 @@ import hashlib
 import json
 import re
 from collections import defaultdict
-from collections.abc import Collection as Container
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -176,7 +175,7 @@ def _agreeing(
 
 def _unequal(
     shown: Mapping[int, str | None],
-    matches: Mapping[int, Container[int]],
+    matches: Mapping[int, Sequence[int]],
     names: Sequence[str],
     what: str,
 ) -> str:
@@ -187,9 +186,12 @@ def _unequal(
     )
 
 
-def _missing(shown: Mapping[int, str | None], matches: Mapping[int, Container[int]]) -> str:
+def _missing(shown: Mapping[int, str | None], matches: Mapping[int, Sequence[int]]) -> str:
     absent = [str(shown[label] or label) for label, places in matches.items() if not places]
-    return f"{len(absent)} are not in the list, such as {', '.join(map(repr, absent[:3]))}"
+    twice = [str(shown[label]) for label, places in matches.items() if len(places) > 1]
+    found = absent or twice
+    why = "not in the list" if absent else "in it more than once"
+    return f"{len(found)} are {why}, such as {', '.join(map(repr, found[:3]))}"
 
 
 def _check_one_order(folders: Sequence[str], what: str) -> None:

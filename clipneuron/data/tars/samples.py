@@ -153,8 +153,8 @@ class Samples:
         first = sample.pictures[0]
         if first.name == member.name:
             return (
-                f"{self.tar.place} has two pictures called {member.name}, as a tar that was appended to, or several that "
-                "were joined: make it again with one of them"
+                f"{self.tar.place} has two pictures called {member.name}, as a tar that was appended to, or several "
+                "that were joined: make it again with one of them"
             )
         return (
             f"{self.tar.place} has two pictures under the key {sample.key!r} ({first.name} and {member.name}): "
