@@ -14,6 +14,9 @@ from clipneuron.data.listing import Listing
 from clipneuron.store.errors import UNREACHABLE, ReadError
 
 
+_SUFFIXES_SHOWN = 3
+
+
 @dataclass(frozen=True)
 class FileReader:
     """Reads pictures that are files, or parts of files, below a folder or prefix."""
@@ -32,7 +35,7 @@ def open_folder(files: Files, listing: Listing, columns: Columns) -> Collection:
     paths = listing.pictures["path"]
     labels, missing = file_labels(files, listing.has_contents, paths, columns)
     skipped = listing.skipped + Counter(
-        {"not a picture": listing.others.total(), "listed but missing": missing}
+        {**_by_suffix(listing.others), "listed but missing": missing}
     )
     return collection(
         _columns(listing.pictures),
@@ -48,6 +51,13 @@ def open_file(files: Files, name: str, status: Status) -> Collection:
     """The collection of one picture."""
     pictures = page([name], [status.size], [status.etag])
     return collection(_columns(pictures), unlabelled(1), FileReader(files), pictures["size"])
+
+
+def _by_suffix(others: Counter[str]) -> dict[str, int]:
+    """What is no picture, by the commonest ends of names: other formats of pictures and of data sets are among them."""
+    common = dict(others.most_common(_SUFFIXES_SHOWN))
+    rest = {"not a picture": others.total() - sum(common.values())}
+    return {f"not a picture ({suffix})": count for suffix, count in common.items()} | rest
 
 
 def _columns(pictures: pa.Table) -> dict[str, pa.ChunkedArray]:

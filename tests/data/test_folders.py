@@ -31,7 +31,7 @@ def test_every_suffix_in_any_case_at_any_depth(tmp_path: Path) -> None:
     write(tmp_path, *names)
     (tmp_path / "notes.txt").touch()
     assert sorted(images(tmp_path)) == sorted(names)
-    assert open_collection(tmp_path).skipped == {"not a picture": 1}
+    assert open_collection(tmp_path).skipped == {"not a picture (.txt)": 1}
 
 
 def test_the_order_is_natural(tmp_path: Path) -> None:

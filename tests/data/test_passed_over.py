@@ -38,6 +38,18 @@ def test_files_of_rows_with_reserved_names_are_no_data(folder: Place) -> None:
     assert open_collection(folder.url).skipped == {"reserved name": 2}
 
 
+def test_other_formats_are_counted_by_the_ends_of_their_names(tmp_path: Path) -> None:
+    write(tmp_path, "1.png")
+    for name in ("1.heic", "2.HEIC", "x.zip", "a.txt", "b.txt", "c.md"):
+        (tmp_path / name).touch()
+    assert open_collection(tmp_path).skipped == {
+        "not a picture (.heic)": 2,
+        "not a picture (.txt)": 2,
+        "not a picture (.zip)": 1,
+        "not a picture": 1,
+    }
+
+
 def test_a_tars_reserved_names_are_no_pictures(tmp_path: Path) -> None:
     members = [("./1.png", png()), ("__MACOSX/._1.png", png()), ("_tmp/2.png", png())]
     Folder(str(tmp_path)).put("x.tar", tar(members))

@@ -142,6 +142,14 @@ def test_what_may_be_joined_wrongly_is_refused(names, labels, classes, message):
         join(pictures(names, labels), *classes)
 
 
+def test_a_word_of_two_meanings_is_no_reason_to_doubt_stated_numbers():
+    words = [f"w{number:02d}" for number in range(40)]
+    found = pictures([*words, "Cardigan", "x"], labels=list(range(42)))
+    made = join(found, *words, "corgi", "cardigan")
+    assert made.how == "number"
+    assert meant(made, found)["40.png"] == "corgi"
+
+
 def test_names_that_agree_with_their_places_vouch_for_the_others():
     found = pictures(["bird", "cat", "tv"])
     made = join(found, "bird", "cat", "television")
