@@ -45,7 +45,7 @@ def list_files(files: Files, store: str = "") -> Listing:
             parts.append(page.filter(pc.equal(kinds, kind)))
     found = {kind: pa.concat_tables(parts) for kind, parts in pages.items()}
     ours = our_folders(files, found["record"]["path"].to_pylist(), store)
-    for kind, table in found.items():
+    for kind, table in found.items() if ours else ():
         found[kind] = table.filter(pc.invert(are_below(table["path"], ours)))
         skipped["of a run of ours"] += table.num_rows - found[kind].num_rows
     skipped["compressed tar"] += found["compressed"].num_rows

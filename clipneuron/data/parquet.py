@@ -125,12 +125,12 @@ def _labels(
     return {"number": numbers, "text": texts, "name": names}
 
 
-def _declared(numbers: Any, declared: Sequence[str]) -> pa.Array:
+def _declared(numbers: Any, declared: Sequence[str]) -> Any:
     """The names of the classes by their numbers, as the file's metadata has them."""
     if not declared:
         return _nulls(len(numbers))
     known = pc.if_else(pc.less(numbers, len(declared)), numbers, None)
-    return pa.array(declared, pa.string()).take(pa.array(known.to_pylist(), pa.int32()))
+    return pc.take(pa.array(declared, pa.string()), known)
 
 
 def _unique_ids(listing: pa.Table) -> pa.Table:

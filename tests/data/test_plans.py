@@ -145,6 +145,14 @@ def test_pictures_of_another_class_than_planned_are_refused(tmp_path: Path) -> N
         plan(open_collection(tmp_path), 2, before)
 
 
+def test_a_class_that_has_become_known_is_no_other_class(tmp_path: Path) -> None:
+    write(tmp_path, "1.png", "2.png", "cat/3.png")
+    before = plan(open_collection(tmp_path), 2)
+    write(tmp_path, "cat/4.png", "dog/5.png")
+    part = plan(open_collection(tmp_path), 2, before)
+    assert labels(part) == {"cat/4.png": 0, "dog/5.png": 1}
+
+
 def test_stated_numbers_are_kept_and_must_agree(tmp_path: Path) -> None:
     write_rows(tmp_path / "1.parquet", 2, key=["a", "b"], label=[5, 7], name=["dog", "cat"])
     before = plan(open_collection(tmp_path), 2)
