@@ -13,7 +13,6 @@ from clipneuron.data.labels import file_labels, unlabelled
 from clipneuron.data.listing import Listing
 from clipneuron.store.errors import UNREACHABLE, ReadError
 
-
 _SUFFIXES_SHOWN = 3
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -77,7 +78,7 @@ class Join:
     def told(self, pictures: Collection) -> str:
         """How many classes were joined by what, and how many pictures have none."""
         unknown = pictures.listing["label"].null_count
-        without = f"; {unknown:,} images have none" if unknown else ""
+        without = f"; unknown for {unknown:,} images" if unknown else ""
         return f"{len(self.places):,} of {len(self.names):,} classes, joined by {self.how}{without}"
 
     def describe(self, pictures: Collection) -> str:
@@ -137,7 +138,9 @@ def _id(name: str | None) -> str | None:
 
 
 def _folded(name: str) -> str:
-    return " ".join(re.split(r"[\s_-]+", name.strip().casefold()))
+    # Disks of different makers write accents differently.
+    composed = unicodedata.normalize("NFKC", name).strip().casefold()
+    return " ".join(re.split(r"[\s_-]+", composed))
 
 
 def _by_number(

@@ -70,8 +70,13 @@ def test_names_are_joined_by_name_whatever_their_order():
     assert made.how == "name"
     assert meant(made, found) == {"0.png": "sea urchin", "1.png": "cat", "3.png": "dog"}
     assert made.applied(found).label_names == {3: "Sea_Urchin", 2: "cat", 0: "dog"}
-    assert "3 of 4 classes, joined by name; 1 images have none: " in made.describe(found)
+    assert "3 of 4 classes, joined by name; unknown for 1 images: " in made.describe(found)
     assert "Sea_Urchin -> sea urchin (0.png)" in made.describe(found)
+
+
+def test_accents_are_the_same_however_a_disk_writes_them():
+    found = pictures(["cafe\u0301", "b"])
+    assert meant(join(found, "b", "caf\u00e9"), found) == {"0.png": "caf\u00e9", "1.png": "b"}
 
 
 def test_stated_numbers_with_names_are_joined_by_name_too():
