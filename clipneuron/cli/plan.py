@@ -114,7 +114,9 @@ def _print_part(part: "pa.Table", sweep: "Sweep") -> None:
     shards = pc.count_distinct(part["shard"]).as_py()
     print(f"to plan   {part.num_rows:,} images in {shards:,} shards of {sweep.recipe.shard_size:,}")
     print(f"bytes     {size(known) if known else 'not known before Parquet files are read'}")
-    print(f"classes   {classes:,}" if classes else "classes   none known")
+    why = sweep.collection.unlabelled
+    none = f"none known ({why})" if why else "none known"
+    print(f"classes   {classes:,}" if classes else f"classes   {none}")
 
 
 def _print_join(recipe: "Recipe", store: "Store") -> None:
