@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from clipneuron.cli.fields import add_fields
 from clipneuron.cli.flags import add_recipe, recipe_of
 from clipneuron.cli.parser import add_command
 from clipneuron.cli.units import duration, show_table, size
@@ -16,9 +17,13 @@ from clipneuron.reports.markup import terminal
 if TYPE_CHECKING:  # torch takes seconds to import, which --help and the other commands are spared
     import pyarrow as pa
 
+    from clipneuron.config.recipe import Recipe
     from clipneuron.store.store import Store
     from clipneuron.sweep.forecast import Expected, Sample
     from clipneuron.sweep.pipeline import Sweep
+
+LABELLED = ("images", "image_column", "label_column", "name_column", "member", "classes")
+"""What says which pictures are labelled, and how."""
 
 EXAMPLES = """\
 examples:
@@ -28,6 +33,8 @@ examples:
       commit the plan as well; `clipneuron run` with the same options goes on from it
   clipneuron plan --recipe demo --limit 3000 --store demo-run --extend demo
       the collection has grown: plan what is new as a part of its own
+  clipneuron plan --recipe vit_b_32 --images imagenet/train --evaluation-images imagenet/val --classes imagenet
+      also show which folder gets which class's name, with a picture of each
 """
 
 
@@ -44,6 +51,8 @@ def add_commands(commands: Any) -> None:
     parser.add_argument(
         "--no-sample", dest="sample", action="store_const", const=0, help="read no picture"
     )
+    title = "labelled pictures of `clipneuron reproduce`, to see how their classes are joined with a list of names"
+    add_fields(parser, "evaluation", title, only=LABELLED)
     add_recipe(parser)
 
 
@@ -52,12 +61,14 @@ def plan(chosen: argparse.Namespace) -> int:
     from rich.console import Console
 
     from clipneuron.engine.runner import Runner
+    from clipneuron.evidence.inputs import check_labelled
     from clipneuron.sweep.inputs import check, check_device
 
     if chosen.extend and not chosen.store:
         raise ValueError("--extend names a run: give the --store that it is in")
     recipe = recipe_of(chosen)
     check(recipe)
+    check_labelled(recipe)
     check_device(recipe.device)
     with _place(chosen.store) as store:
         from clipneuron.sweep.forecast import sample_of
@@ -67,6 +78,8 @@ def plan(chosen: argparse.Namespace) -> int:
         print(sweep.describe())
         part = sweep.planned_next()
         _print_part(part, sweep)
+        if recipe.evaluation.images not in ("", "demo"):
+            _print_join(recipe, store)
         if part.num_rows:
             _print_forecast(sweep, part, sample_of(sweep, chosen.sample) if chosen.sample else None)
         if chosen.store:
@@ -97,11 +110,23 @@ def _print_part(part: "pa.Table", sweep: "Sweep") -> None:
         print("nothing new: all of these pictures are planned already")
         return
     known = pc.sum(part["size"]).as_py()
-    classes = pc.count_distinct(part["label"]).as_py()
+    classes = pc.count_distinct(part["label"]).as_py()  # of what is new alone
     shards = pc.count_distinct(part["shard"]).as_py()
     print(f"to plan   {part.num_rows:,} images in {shards:,} shards of {sweep.recipe.shard_size:,}")
     print(f"bytes     {size(known) if known else 'not known before Parquet files are read'}")
-    print(f"classes   {classes:,}" if classes else "classes   none known")
+    why = sweep.collection.unlabelled
+    none = f"none known ({why})" if why else "none known"
+    print(f"classes   {classes:,}" if classes else f"classes   {none}")
+
+
+def _print_join(recipe: "Recipe", store: "Store") -> None:
+    """Which class of the list each label of the labelled pictures is, shown on a few."""
+    from clipneuron.evidence.inputs import labelled_pictures_of
+
+    found = labelled_pictures_of(recipe, store.objects)
+    print(f"labelled  {len(found.pictures):,} images; {found.join.told(found.whole)}")
+    rows = found.join.examples(found.whole)
+    show_table(terminal("Classes", ("in the collection", "name", "such as"), rows))
 
 
 def _print_forecast(sweep: "Sweep", part: "pa.Table", sample: "Sample | None") -> None:

@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from clipneuron.config.base import Config
+from clipneuron.config.columns import ImageColumn, LabelColumn, Member, NameColumn
 from clipneuron.lens.options import Rule
 
 
@@ -14,6 +15,10 @@ class Evaluation(Config):
         description="labelled pictures: a folder per class, Parquet or tar files; 'demo' renders scenes of one thing "
         "each",
     )
+    image_column: ImageColumn = ""
+    label_column: LabelColumn = ""
+    name_column: NameColumn = ""
+    member: Member = ""
     every: int = Field(default=1, ge=1, description="use every n-th picture (the authors: 10)")
     limit: int = Field(default=0, ge=0, description="use at most this many pictures; 0 means all")
     classes: str = Field(

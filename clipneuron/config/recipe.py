@@ -7,6 +7,7 @@ from pydantic import Field, field_validator
 
 from clipneuron.config.attack import Attack
 from clipneuron.config.base import Config
+from clipneuron.config.columns import ImageColumn, LabelColumn, Member, NameColumn
 from clipneuron.config.evaluation import Evaluation
 from clipneuron.lens.options import Preparation, Split
 
@@ -24,6 +25,10 @@ class Recipe(Config):
         description="folder, picture, Parquet or tar files, here or under s3://; 'demo' renders scenes of the demo "
         "world"
     )
+    image_column: ImageColumn = ""
+    label_column: LabelColumn = ""
+    name_column: NameColumn = ""
+    member: Member = ""
     every: int = Field(default=1, ge=1, description="use every n-th picture (the authors: 250)")
     limit: int = Field(default=0, ge=0, description="use at most this many pictures; 0 means all")
     layers: tuple[int, ...] = Field(

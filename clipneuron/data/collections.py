@@ -8,6 +8,7 @@ from typing import Any, Protocol, overload
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from clipneuron.data.labels import Labels, label_names
 from clipneuron.store.errors import ReadError
@@ -88,6 +89,8 @@ class Collection:
     """Names of the classes by label, in the order of labels; empty where there are none."""
     skipped: Mapping[str, int] = field(default_factory=dict)
     """What was skipped while listing, and how often."""
+    unlabelled: str = ""
+    """Why no picture has a class, where none has and it takes a word."""
 
     def __len__(self) -> int:
         return int(self.listing.num_rows)
@@ -96,6 +99,16 @@ class Collection:
     def pictures(self) -> Sequence[Picture]:
         """The pictures, in order."""
         return Pictures(self.listing)
+
+    @property
+    def classes(self) -> str:
+        """How many classes there are and how many pictures have none, in words."""
+        labels = self.listing["label"]
+        count = pc.count_distinct(labels, mode="only_valid").as_py()
+        if not count:
+            return "no classes"
+        unknown = f" (unknown for {labels.null_count:,})" if labels.null_count else ""
+        return f"{count:,} classes{unknown}"
 
     def read(self, picture: Picture) -> bytes:
         """The picture's bytes; raises ReadError."""
@@ -115,11 +128,15 @@ def collection(
     reader: Reader,
     lengths: pa.ChunkedArray,
     skipped: Mapping[str, int] | None = None,
+    *,
+    choice: str = "",
+    section: str = "recipe",
 ) -> Collection:
     """The collection with these columns (image, source, offset, size, etag), numbered from 0.
 
-    `lengths` are the bytes that each picture, or the file that holds it, has. Raises ValueError when one
-    label has two names.
+    `lengths` are the bytes that each picture, or the file that holds it, has; `choice` is what was chosen among
+    several contents under the same ids. Raises ValueError, which names fields of the `section`, when one label has
+    two names.
     """
     fields = [field for field in tables.schema("plan") if field.name in COLUMNS]
     everything = {"index": np.arange(len(columns["image"])), **labels._asdict(), **columns}
@@ -128,10 +145,11 @@ def collection(
     return Collection(
         listing,
         reader,
-        _digest(listing, lengths),
+        _digest(listing, lengths, choice),
         labels.by_name,
-        label_names(listing),
+        label_names(listing, section),
         dict(skipped or {}),
+        labels.why,
     )
 
 
@@ -141,8 +159,8 @@ def _column(values: Any, kind: pa.DataType) -> Any:
     return pa.array(values, kind)
 
 
-def _digest(listing: pa.Table, lengths: pa.ChunkedArray) -> str:
-    digest = hashlib.sha256()
+def _digest(listing: pa.Table, lengths: pa.ChunkedArray, choice: str) -> str:
+    digest = hashlib.sha256(choice.encode())
     rows = listing.select(_DIGESTED).append_column("length", lengths)
     encode = json.JSONEncoder().encode
     for batch in rows.to_batches(max_chunksize=_BATCH):

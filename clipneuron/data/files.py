@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 
 import pyarrow as pa
 
+from clipneuron.data.passed_over.names import is_reserved, is_reserved_folder, other_snapshots
 from clipneuron.store.objects.concurrency import in_order
 from clipneuron.store.objects.local import PARTIAL
 
@@ -59,7 +60,7 @@ class Files(Protocol):
     def pages(self, skipped: Counter[str]) -> Iterator[pa.Table]:
         """All files in pages of the schema PAGE, in any order; `skipped` counts what was left out.
 
-        Hidden files are skipped. Raises ValueError or StoreError where listing fails.
+        Hidden files and reserved names are skipped. Raises ValueError or StoreError where listing fails.
         """
         ...
 
@@ -146,11 +147,15 @@ class LocalFiles:
         for entry in _entries(self.root / folder):
             if entry.name.startswith("."):
                 skipped["hidden"] += entry.name != PARTIAL
+            elif (is_reserved_folder if entry.is_dir() else is_reserved)(entry.name):
+                skipped["reserved name"] += 1
             elif entry.is_dir():
                 folders.append(entry.name)
             elif (size := _size(entry, folder, skipped)) is not None:
                 yield f"{folder}{entry.name}", size
-        for name in sorted(folders):
+        others = other_snapshots(self.root / folder, folders)
+        skipped["other version of a hub's repository"] += len(others)
+        for name in sorted({*folders} - {*others}):
             yield from self._walk(f"{folder}{name}/", seen, skipped)
 
 

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from clipneuron.data.collections import Collection, Picture, collection
+from clipneuron.data.columns import Columns
 from clipneuron.data.files import Files, Span, Status, page, read_many
 from clipneuron.data.labels import file_labels, unlabelled
 from clipneuron.data.listing import Listing
 from clipneuron.store.errors import UNREACHABLE, ReadError
+
+_SUFFIXES_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -26,21 +29,34 @@ class FileReader:
             yield _checked(picture, outcome)
 
 
-def open_folder(files: Files, listing: Listing) -> Collection:
+def open_folder(files: Files, listing: Listing, columns: Columns) -> Collection:
     """The collection of a folder's pictures; raises ValueError for a bad contents.jsonl."""
     paths = listing.pictures["path"]
-    labels, missing = file_labels(files, listing.has_contents, paths)
+    labels, missing = file_labels(files, listing.has_contents, paths, columns)
     skipped = listing.skipped + Counter(
-        {"not a picture": listing.others.total(), "listed but missing": missing}
+        {**_by_suffix(listing.others), "listed but missing": missing}
     )
-    columns = _columns(listing.pictures)
-    return collection(columns, labels, FileReader(files), listing.pictures["size"], skipped)
+    return collection(
+        _columns(listing.pictures),
+        labels,
+        FileReader(files),
+        listing.pictures["size"],
+        skipped,
+        section=columns.section,
+    )
 
 
 def open_file(files: Files, name: str, status: Status) -> Collection:
     """The collection of one picture."""
     pictures = page([name], [status.size], [status.etag])
     return collection(_columns(pictures), unlabelled(1), FileReader(files), pictures["size"])
+
+
+def _by_suffix(others: Counter[str]) -> dict[str, int]:
+    """What is no picture, by the commonest ends of names: other formats of pictures and of data sets are among them."""
+    common = dict(others.most_common(_SUFFIXES_SHOWN))
+    rest = {"not a picture": others.total() - sum(common.values())}
+    return {f"not a picture ({suffix})": count for suffix, count in common.items()} | rest
 
 
 def _columns(pictures: pa.Table) -> dict[str, pa.ChunkedArray]:

@@ -8,12 +8,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clipneuron.data.files import PAGE, Files
+from clipneuron.data.passed_over.names import SUFFIXES
+from clipneuron.data.passed_over.runs import RECORD, are_below, our_folders
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 CONTENTS = "contents.jsonl"
 
 _COMPRESSED = r"(?i)\.(tar\.(gz|bz2|xz|zst)|tgz|tbz2?|txz)$"
 _LONGEST_RUN = 255
+_RECORD = rf"(^|/){re.escape(RECORD)}$"
+_ALL_KINDS = ("picture", "table", "tar", "contents", "compressed", "record", "other")
 
 
 @dataclass(frozen=True)
@@ -29,25 +32,30 @@ class Listing:
     skipped: Counter[str]
 
 
-def list_files(files: Files) -> Listing:
-    """What is below the folder or prefix; raises ValueError or StoreError where it can't be listed."""
+def list_files(files: Files, store: str = "") -> Listing:
+    """What is below the folder or prefix, without our own runs and what is below the `store`.
+
+    Raises ValueError or StoreError where it can't be listed.
+    """
     skipped: Counter[str] = Counter()
-    others: Counter[str] = Counter()
-    pages: dict[str, list[pa.Table]] = {"picture": [], "table": [], "tar": [], "contents": []}
+    pages: dict[str, list[pa.Table]] = {kind: [PAGE.empty_table()] for kind in _ALL_KINDS}
     for page in files.pages(skipped):
-        suffixes = _suffixes(page["path"])
-        kinds = _kinds(page["path"], suffixes)
-        for kind, found in pages.items():
-            found.append(page.filter(pc.equal(kinds, kind)))
-        others.update(_counts(suffixes.filter(pc.equal(kinds, "other"))))
-        skipped["compressed tar"] += pc.sum(pc.equal(kinds, "compressed")).as_py() or 0
-    sorted_pages = {kind: _in_natural_order(found) for kind, found in pages.items()}
+        kinds = _kinds(page["path"], _suffixes(page["path"]))
+        for kind, parts in pages.items():
+            parts.append(page.filter(pc.equal(kinds, kind)))
+    found = {kind: pa.concat_tables(parts) for kind, parts in pages.items()}
+    ours = our_folders(files, found["record"]["path"].to_pylist(), store)
+    for kind, table in found.items() if ours else ():
+        found[kind] = table.filter(pc.invert(are_below(table["path"], ours)))
+        skipped["of a run of ours"] += table.num_rows - found[kind].num_rows
+    skipped["compressed tar"] += found["compressed"].num_rows
+    others = pa.concat_tables([found["record"], found["other"]])["path"]
     return Listing(
-        sorted_pages["picture"],
-        sorted_pages["table"],
-        sorted_pages["tar"],
-        bool(sorted_pages["contents"].num_rows),
-        others,
+        _in_natural_order(found["picture"]),
+        _in_natural_order(found["table"]),
+        _in_natural_order(found["tar"]),
+        bool(found["contents"].num_rows),
+        Counter(_counts(_suffixes(others))),
         +skipped,
     )
 
@@ -87,8 +95,7 @@ def _has_run(paths: pa.ChunkedArray, digits: int) -> pa.ChunkedArray:
     return pc.match_substring_regex(paths, f"[0-9]{{{digits}}}")
 
 
-def _in_natural_order(pages: list[pa.Table]) -> pa.Table:
-    table = pa.concat_tables([PAGE.empty_table(), *pages])
+def _in_natural_order(table: pa.Table) -> pa.Table:
     return table.take(natural_order(table["path"])).combine_chunks()
 
 
@@ -105,11 +112,11 @@ def _kinds(paths: pa.ChunkedArray, suffixes: pa.ChunkedArray) -> pa.ChunkedArray
         pc.equal(suffixes, ".tar"),
         pc.equal(paths, CONTENTS),
         pc.match_substring_regex(paths, _COMPRESSED),
+        pc.match_substring_regex(paths, _RECORD),
     ]
-    cases = pa.StructArray.from_arrays(
-        [test.combine_chunks() for test in tests], names=["0", "1", "2", "3", "4"]
-    )
-    return pc.case_when(cases, "picture", "table", "tar", "contents", "compressed", "other")
+    names = [str(number) for number in range(len(tests))]
+    cases = pa.StructArray.from_arrays([test.combine_chunks() for test in tests], names=names)
+    return pc.case_when(cases, *_ALL_KINDS)
 
 
 def _counts(suffixes: pa.ChunkedArray) -> dict[str, int]:

@@ -8,16 +8,18 @@ trouble: the same picture may be readable later).
 import os
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-import pyarrow as pa
-
+from clipneuron.data import parquet
 from clipneuron.data.collections import Collection, Picture
+from clipneuron.data.columns import Columns
 from clipneuron.data.files import Files, LocalFiles, page
 from clipneuron.data.folders import open_file, open_folder
-from clipneuron.data.listing import SUFFIXES, Listing, is_compressed, list_files
-from clipneuron.data.parquet import Columns, open_tables
-from clipneuron.data.tars import open_tars
+from clipneuron.data.listing import Listing, is_compressed, list_files
+from clipneuron.data.passed_over.beside import Kind, passed_over
+from clipneuron.data.passed_over.names import SUFFIXES
+from clipneuron.data.tars import listing as tars
 from clipneuron.store.errors import ReadError, StoreError
 from clipneuron.store.objects.opening import local_path
 
@@ -29,14 +31,17 @@ _EXPECTED = (
 _ONE_FILE = (*sorted(SUFFIXES), ".parquet", ".tar")
 
 
-def open_collection(where: str | os.PathLike[str], *, columns: Columns | None = None) -> Collection:
-    """The pictures at a path, a file:// URL or an s3:// URL; `columns` names the columns of Parquet files.
+def open_collection(
+    where: str | os.PathLike[str], *, columns: Columns | None = None, store: str = ""
+) -> Collection:
+    """The pictures at a path, a file:// URL or an s3:// URL; `columns` names what holds them and their classes.
 
-    Raises ValueError that names what was found, what was expected and what to do, and StoreError where S3
-    can't be reached.
+    What lies below the address of the `store`, and runs elsewhere, are no part of it. Raises ValueError that names
+    what was found, what was expected and what to do, and StoreError where S3 can't be reached.
     """
     files, name = _place(os.fspath(where))
-    return _open_one(files, name, columns or Columns()) if name else _open_all(files, columns)
+    columns = columns or Columns()
+    return _open_one(files, name, columns) if name else _open_all(files, columns, store)
 
 
 def check_place(where: str | os.PathLike[str]) -> None:
@@ -101,30 +106,62 @@ def _open_one(files: Files, name: str, columns: Columns) -> Collection:
         )
     entry = page([name], [status.size], [status.etag])
     suffix = Path(name).suffix.lower()
+    _check_asked(place, {".parquet": "Parquet files", ".tar": "tars"}.get(suffix, ""), columns)
     if suffix == ".parquet":
-        return open_tables(files, entry, columns)
-    return open_tars(files, entry) if suffix == ".tar" else open_file(files, name, status)
+        return parquet.open_tables(files, entry, columns)
+    return (
+        tars.open_tars(files, entry, columns)
+        if suffix == ".tar"
+        else open_file(files, name, status)
+    )
 
 
-def _open_all(files: Files, columns: Columns | None) -> Collection:
-    listing = list_files(files)
-    if listing.pictures.num_rows:
-        found = open_folder(files, listing)
-        return _passing_over(found, "pictures", Parquet=listing.tables, tar=listing.tars)
-    if listing.tars.num_rows:
+def _open_all(files: Files, columns: Columns, store: str) -> Collection:
+    listing = list_files(files, store)
+    kinds = (
+        Kind("pictures", listing.pictures),
         # Tools that write tars often put a Parquet file of captions beside each.
-        found = _passing_over(open_tars(files, listing.tars), "tars", Parquet=listing.tables)
-    elif listing.tables.num_rows:
-        found = open_tables(files, listing.tables, columns or Columns())
-    else:
+        Kind("tars", listing.tars, partial(tars.pictures_in, files), "member"),
+        Kind("Parquet files", listing.tables, partial(parquet.pictures_in, files), "image_column"),
+    )
+    there = [kind for kind in kinds if kind.files.num_rows]
+    if not there:
         raise ValueError(_nothing(files, listing))
+    asked = _asked_kind(columns)
+    taken = next((kind for kind in there if kind.several == asked), there[0])
+    _check_asked(files.url, taken.several, columns)
+    found = _opened(files, taken, listing, columns)
+    others = [kind for kind in there if kind is not taken]
+    beside = passed_over(files, taken, len(found), others, columns, asked=bool(asked))
+    return replace(found, skipped=dict(Counter(found.skipped) + beside))
+
+
+def _opened(files: Files, taken: Kind, listing: Listing, columns: Columns) -> Collection:
+    if taken.several == "pictures":
+        return open_folder(files, listing, columns)
+    openers = {"tars": tars.open_tars, "Parquet files": parquet.open_tables}
+    found = openers[taken.several](files, taken.files, columns)
     return replace(found, skipped=dict(Counter(found.skipped) + listing.skipped))
 
 
-def _passing_over(collection: Collection, taken: str, **others: pa.Table) -> Collection:
-    """The collection, with the files of other kinds counted as skipped."""
-    beside = Counter({f"{kind} files beside {taken}": t.num_rows for kind, t in others.items()})
-    return replace(collection, skipped=dict(Counter(collection.skipped) + beside))
+def _asked_kind(columns: Columns) -> str:
+    """The kind of files that the columns are of, "" where they are the usual ones."""
+    if columns.member:
+        return "tars"
+    return "Parquet files" if columns.is_asked("image") else ""
+
+
+def _check_asked(place: str, taken: str, columns: Columns) -> None:
+    """Raises ValueError for a column or a member that is named in vain."""
+    if columns.is_asked("image") and taken != "Parquet files":
+        field, meant = "image_column", "a column of Parquet files"
+    elif columns.member and taken != "tars":
+        field, meant = "member", "a member of the samples in tars"
+    else:
+        return
+    raise ValueError(
+        f"{columns.field(field)} names {meant}, and there are none at {place}: leave it out, or check the path"
+    )
 
 
 def _nothing(files: Files, listing: Listing) -> str:

@@ -1,51 +1,31 @@
-"""Collections of Parquet files, whose rows are pictures: their columns, ids and labels."""
+"""Collections of Parquet files, whose rows are pictures: their ids and labels."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from clipneuron.data.collections import Collection, collection
+from clipneuron.data.columns import Columns, Found, find, image_column
 from clipneuron.data.files import Files, Status
-from clipneuron.data.labels import Labels, numbered
-from clipneuron.data.parquet_rows import RowFile, RowReader, leaf
+from clipneuron.data.label_values import cast
+from clipneuron.data.labels import IGNORED, column_of_labels, partition_values
+from clipneuron.data.parquet_rows import RowFile, RowReader, check_whole, leaf
 from clipneuron.store.errors import StoreError
 from clipneuron.store.objects.concurrency import in_order
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Names that columns may have, of which the first that exists is taken; () leaves the column out."""
-
-    image: tuple[str, ...] = ("image", "jpg", "bytes")
-    """Encoded pictures: binary, or Hugging Face's struct of bytes and path."""
-    id: tuple[str, ...] = ("file", "path", "key")
-    label: tuple[str, ...] = ("label",)
-    """Numbers of classes, or their names."""
-    name: tuple[str, ...] = ("label_name", "name")
-    """Names of classes, beside numbers."""
-
-
-@dataclass(frozen=True)
-class _Found:
-    """The columns of one file, as Parquet paths; "" where there is none."""
-
-    image: str
-    id: str
-    label: str
-    name: str
 
 
 def open_tables(files: Files, sources: pa.Table, columns: Columns) -> Collection:
     """The collection of the rows of these Parquet files (a listing's page), file after file.
 
-    Raises ValueError for a file that is not Parquet or lacks an image column, and for files whose columns differ;
-    StoreError where S3 does not answer.
+    Raises ValueError for a file that is not Parquet or lacks an image column, for labels that are none and for files
+    whose columns differ; StoreError where S3 does not answer.
     """
     first, parts = None, []
     read = partial(_rows, files, columns)
@@ -57,8 +37,9 @@ def open_tables(files: Files, sources: pa.Table, columns: Columns) -> Collection
         first = first or (source, found)
         if found != first[1]:
             raise ValueError(
-                f"{files.location(source)} has other columns than {first[0]}: put them in separate folders, "
-                "or give their columns the same names"
+                f"{files.location(source)} has other columns than {first[0]} ({_told(found)}; there "
+                f"{_told(first[1])}): "
+                "put them in separate folders, or give their columns the same names"
             )
         parts.append(rows)
     listing = pa.concat_tables(parts)
@@ -68,31 +49,47 @@ def open_tables(files: Files, sources: pa.Table, columns: Columns) -> Collection
         )
     listing = _unique_ids(listing)
     columns_of_all = {name: listing[name] for name in ("image", "source", "offset", "size", "etag")}
-    reader = RowReader(files, found.image)
-    return collection(columns_of_all, _numbered_labels(listing), reader, listing["length"])
+    labels = column_of_labels(listing, "Parquet files")._replace(
+        why=_why_unlabelled(found, columns)
+    )
+    return collection(
+        columns_of_all,
+        labels,
+        RowReader(files, found.image),
+        listing["length"],
+        choice=_choice(files, sources.slice(0, 1).to_pylist()[0], found, columns),
+        section=columns.section,
+    )
 
 
-def _rows(files: Files, columns: Columns, entry: Mapping[str, Any]) -> tuple[_Found, pa.Table]:
+def pictures_in(files: Files, entry: Mapping[str, Any]) -> int:
+    """How many rows of a Parquet file (a row of a listing) hold pictures, none without a usual column of them.
+
+    Raises ValueError and StoreError as `open_tables` does.
+    """
+    with _opened(files, entry) as opened:
+        return int(opened.metadata.num_rows) if _usual(opened.schema_arrow) else 0
+
+
+def _rows(files: Files, columns: Columns, entry: Mapping[str, Any]) -> tuple[Found, pa.Table]:
     """The pictures of one file, and the columns that describe them."""
     source = entry["path"]
-    file = RowFile(files, source, Status(entry["size"], entry["etag"], 0))
     place = files.location(source)
-    try:
-        with file.opened() as opened:
-            schema, count = opened.schema_arrow, opened.metadata.num_rows
-            found = _found(place, schema, columns)
-            wanted = [column for column in (found.id, found.label, found.name) if column]
-            table = opened.read(columns=wanted)
-    except ConnectionError as error:
-        raise StoreError(error.strerror) from error
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{place} is not a readable Parquet file: {error}") from error
-    labels, names = _labels(table, found, _declared_names(schema, found.label), count)
+    partition = partition_values(pa.chunked_array([[source]], pa.string()), columns)[0]
+    with _opened(files, entry) as opened:
+        schema, count = opened.schema_arrow, opened.metadata.num_rows
+        found = find(place, schema, columns, partitioned=partition.is_valid)
+        table = opened.read(columns=list(filter(None, (found.id, found.label, found.name))))
+    labels = _labels(table, found, columns, f"{place}: column {found.label!r}", count)
+    if not found.label:
+        labels["text"] = pa.repeat(partition, count)
+    names = _declared_names(schema, found.label)
+    if labels["name"] is None:
+        labels["name"] = _declared(labels["number"], names)
     return found, pa.table(
         {
             "image": leaf(table, found.id).cast(pa.string()) if found.id else _nulls(count),
-            "label": labels,
-            "label_name": names,
+            **labels,
             "source": pa.repeat(pa.scalar(source), count),
             "offset": pa.array(np.arange(count)),
             "size": pa.nulls(count, pa.int64()),
@@ -102,19 +99,38 @@ def _rows(files: Files, columns: Columns, entry: Mapping[str, Any]) -> tuple[_Fo
     )
 
 
-def _labels(table: pa.Table, found: _Found, declared: Sequence[str], count: int) -> tuple[Any, Any]:
-    """The rows' labels and the names of their classes; names only, where the labels are names."""
+@contextmanager
+def _opened(files: Files, entry: Mapping[str, Any]) -> Iterator[pq.ParquetFile]:
+    """A file of a listing; raises ValueError for what is not one Parquet file, StoreError for trouble of S3."""
+    place = files.location(entry["path"])
+    file = RowFile(files, entry["path"], Status(entry["size"], entry["etag"], 0))
+    try:
+        with file.opened() as opened:
+            check_whole(file, opened.metadata)
+            yield opened
+    except ConnectionError as error:
+        raise StoreError(error.strerror) from error
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{place} is not a readable Parquet file: {error}") from error
+
+
+def _labels(
+    table: pa.Table, found: Found, columns: Columns, where: str, count: int
+) -> dict[str, Any]:
+    """The rows' labels: `number` or `text`, and the `name` of a number as a column has it, None without one."""
     if not found.label:
-        return pa.nulls(count, pa.int32()), _nulls(count)
-    labels = table[found.label]
-    if _is_string(labels.type):
-        return pa.nulls(count, pa.int32()), labels.cast(pa.string())
-    # Hugging Face writes -1 for the unknown labels of a test split.
-    labels = pc.if_else(pc.less(labels, 0), None, labels).cast(pa.int32())
-    if found.name:
-        return labels, table[found.name].cast(pa.string())
-    names = dict(enumerate(declared))
-    return labels, pa.array([names.get(label) for label in labels.to_pylist()], pa.string())
+        return {"number": pa.nulls(count, pa.int32()), "text": _nulls(count), "name": _nulls(count)}
+    numbers, texts = cast(table[found.label], where, columns)
+    names = cast(table[found.name], where, columns)[1] if found.name else None
+    return {"number": numbers, "text": texts, "name": names}
+
+
+def _declared(numbers: Any, declared: Sequence[str]) -> Any:
+    """The names of the classes by their numbers, as the file's metadata has them."""
+    if not declared:
+        return _nulls(len(numbers))
+    known = pc.if_else(pc.less(numbers, len(declared)), numbers, None)
+    return pc.take(pa.array(declared, pa.string()), known)
 
 
 def _unique_ids(listing: pa.Table) -> pa.Table:
@@ -127,60 +143,32 @@ def _unique_ids(listing: pa.Table) -> pa.Table:
     return listing.set_column(0, "image", made)
 
 
-def _numbered_labels(listing: pa.Table) -> Labels:
-    if listing["label"].null_count < listing.num_rows:
-        return Labels(listing["label"], listing["label_name"], by_name=False)
-    return Labels(numbered(listing["label_name"]), listing["label_name"], by_name=True)
+def _choice(files: Files, entry: Mapping[str, Any], found: Found, columns: Columns) -> str:
+    """The column of pictures where it is not the usual one: others of the same rows are other pictures."""
+    if not columns.is_asked("image"):
+        return ""
+    with _opened(files, entry) as opened:
+        return "" if found.image == _usual(opened.schema_arrow) else found.image
 
 
-def _found(place: str, schema: pa.Schema, columns: Columns) -> _Found:
-    label = _first(schema, columns.label, lambda t: _is_string(t) or pa.types.is_integer(t))
-    return _Found(
-        image=_image_column(place, schema, columns),
-        id=_first(schema, columns.id, _is_string) or _path_column(schema, columns),
-        label=label,
-        name=_first(schema, columns.name, _is_string),
-    )
+def _usual(schema: pa.Schema) -> str:
+    """The column of pictures that is taken where none is named, "" if there is none."""
+    try:
+        return image_column("", schema, Columns())
+    except ValueError:
+        return ""
 
 
-def _image_column(place: str, schema: pa.Schema, columns: Columns) -> str:
-    flat = _first(schema, columns.image, _is_binary)
-    nested = _first(schema, columns.image, lambda kind: _has(kind, "bytes", _is_binary))
-    if flat or nested:
-        return flat or f"{nested}.bytes"
-    there = ", ".join(f"{field.name} ({field.type})" for field in schema)
-    raise ValueError(
-        f"{place} has no column of pictures: expected {' or '.join(columns.image)} holding encoded pictures "
-        f"as binary (or a struct with bytes), found {there}; rename the column or pass "
-        "columns=Columns(image=(...,))"
-    )
+def _why_unlabelled(found: Found, columns: Columns) -> str:
+    if not columns.label:
+        return IGNORED
+    if found.label:
+        return f"the column {found.label!r} of the Parquet files states no class in any row"
+    return f"the Parquet files have no column {' or '.join(map(repr, columns.label))}"
 
 
-def _path_column(schema: pa.Schema, columns: Columns) -> str:
-    """The path within the column of pictures, where Hugging Face keeps file names; "" if there is none."""
-    nested = _first(schema, columns.image, lambda kind: _has(kind, "path", _is_string))
-    return f"{nested}.path" if nested and columns.id else ""
-
-
-def _first(schema: pa.Schema, names: Sequence[str], fits: Callable[[pa.DataType], bool]) -> str:
-    for name in names:
-        if name in schema.names and fits(schema.field(name).type):
-            return name
-    return ""
-
-
-def _has(kind: pa.DataType, name: str, fits: Callable[[pa.DataType], bool]) -> bool:
-    if not pa.types.is_struct(kind) or kind.get_field_index(name) < 0:
-        return False
-    return fits(kind.field(name).type)
-
-
-def _is_binary(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
-
-
-def _is_string(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+def _told(found: Found) -> str:
+    return ", ".join(f"{field}: {name or 'none'}" for field, name in found._asdict().items())
 
 
 def _nulls(count: int) -> pa.Array:

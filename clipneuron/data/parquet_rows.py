@@ -14,12 +14,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from clipneuron.data.collections import Picture
-from clipneuron.data.files import Files, Status
+from clipneuron.data.files import Files, Span, Status
 from clipneuron.store.errors import UNREACHABLE, ReadError
 
 _CACHED_GROUPS = 2
 _LARGE_GROUP = 256 * 2**20
 _BATCH = 16
+_SEAM = b"PAR1PAR1"
+"""The end of one Parquet file and the beginning of another."""
+_TAIL = 8
+"""Bytes behind the footer: its length, and PAR1."""
+_LONGEST_INDEX = 2**26
 
 
 class RowFile(NamedTuple):
@@ -79,6 +84,43 @@ def leaf(table: pa.Table, column: str) -> pa.ChunkedArray:
         return table[column]
     outer, inner = column.rsplit(".", 1)
     return pc.struct_field(table[outer], inner)
+
+
+def check_whole(file: RowFile, metadata: pq.FileMetaData) -> None:
+    """Raises ValueError for Parquet files that were joined into one: only the last one's footer would be read.
+
+    Its offsets count from its own beginning, so that the rows would even be those of the first file.
+    """
+    footer = file.status.size - _TAIL - metadata.serialized_size
+    gap = footer - _end_of_data(
+        metadata
+    )  # an index, a Bloom filter or whatever precedes this file's own beginning
+    if gap < _TAIL:
+        return
+    start = max(0, gap - _LONGEST_INDEX - len(_SEAM))
+    before = file.files.read(Span(file.source, start, gap + len(_SEAM) - start))
+    if (place := before.find(_SEAM)) >= 0:
+        lost = start + place + len(_SEAM) // 2
+        raise ValueError(
+            f"{file.files.location(file.source)} is several Parquet files joined into one, of which only the last "
+            "would "
+            f"be read ({lost:,} bytes lie before it): keep them as files of their own"
+        )
+
+
+def _end_of_data(metadata: pq.FileMetaData) -> int:
+    """The byte behind the last column chunk."""
+    if not metadata.num_row_groups:
+        return len(_SEAM) // 2
+    group = metadata.row_group(metadata.num_row_groups - 1)
+    chunks = [group.column(number) for number in range(group.num_columns)]
+    return max((_start(chunk) + int(chunk.total_compressed_size) for chunk in chunks), default=0)
+
+
+def _start(chunk: Any) -> int:
+    """The first byte of a column chunk."""
+    dictionary = chunk.dictionary_page_offset
+    return int(min(chunk.data_page_offset, dictionary) if dictionary else chunk.data_page_offset)
 
 
 def _status(files: Files, source: str) -> Status:

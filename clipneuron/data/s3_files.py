@@ -11,6 +11,7 @@ import pyarrow as pa
 from botocore.exceptions import ClientError
 
 from clipneuron.data.files import Span, Status, page
+from clipneuron.data.passed_over.names import is_hidden, is_reserved
 from clipneuron.store.objects import s3_errors
 from clipneuron.store.objects.s3_client import endpoint, s3_filesystem
 
@@ -132,8 +133,10 @@ class _Ranges(io.RawIOBase):
 
 def _is_listed(entry: dict[str, Any], start: str, skipped: Counter[str]) -> bool:
     path = entry["Key"][len(start) :]
-    if path.startswith(".") or "/." in path:
+    if is_hidden(path):
         skipped["hidden"] += 1
+    elif is_reserved(path):
+        skipped["reserved name"] += 1
     elif not path or path.endswith("/"):
         # The AWS console creates such objects for empty folders.
         skipped["not a file"] += 1

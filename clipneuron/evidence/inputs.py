@@ -1,6 +1,7 @@
 """What an evaluation names, found: labelled pictures, class names, templates and pools."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import pyarrow.compute as pc
 
@@ -10,12 +11,16 @@ from clipneuron.data.opening import Collection, check_place
 from clipneuron.data.text_pools import Pool, open_pool, pool_of
 from clipneuron.demo.grammar import GrammarCaptioner
 from clipneuron.evidence.class_descriptions import descriptions
+from clipneuron.evidence.classes import Join, joined
+from clipneuron.models.clip.synsets import imagenet_synsets
 from clipneuron.models.language.captioner import AnswersFile, Captioner
 from clipneuron.store.objects.protocol import Objects
 from clipneuron.sweep.inputs import (
     DEMO_PICTURES,
+    Rendered,
     check_texts,
     class_names_in,
+    columns_of,
     open_pictures,
     texts_of,
     thinned,
@@ -31,10 +36,7 @@ def check(recipe: Recipe) -> None:
     check_sweep(recipe)
     asked = recipe.evaluation
     _check_named(asked)
-    if asked.images != "demo":
-        check_place(asked.images)
-    if asked.classes not in ("labels", "imagenet"):
-        class_names_in(asked.classes)
+    check_labelled(recipe)
     if asked.templates != "imagenet":
         check_texts(asked.templates)
     for spec in asked.pools:
@@ -44,17 +46,41 @@ def check(recipe: Recipe) -> None:
             check_texts(spec)
 
 
-def labelled_pictures_of(recipe: Recipe, store: Objects) -> tuple[Collection, tuple[str, ...]]:
-    """The pictures of the recipe's evaluation and the names of their classes, in the order of their labels.
+class Labelled(NamedTuple):
+    """The pictures of an evaluation with their classes."""
+
+    pictures: Collection
+    """Labelled by the places of their classes among the names."""
+    join: Join
+    """Their labels and the names of the classes."""
+    whole: Collection
+    """All pictures, with the labels that they had before."""
+
+
+def check_labelled(recipe: Recipe) -> None:
+    """Raises ValueError for labelled pictures or a list of classes that can be seen to be missing."""
+    asked = recipe.evaluation
+    if asked.images not in ("", "demo"):
+        check_place(asked.images)
+    if asked.classes not in ("labels", "imagenet"):
+        class_names_in(asked.classes)
+
+
+def labelled_pictures_of(recipe: Recipe, store: Objects) -> Labelled:
+    """The pictures of the recipe's evaluation and the names of their classes.
 
     Those of the demo world show one thing each and are other scenes than those of the sweep. Raises ValueError for
     pictures without labels and for class names that do not fit them.
     """
     asked = recipe.evaluation
     _check_named(asked)
+    columns = columns_of(asked, "evaluation")
     # The seed after the sweep's: the scenes of two seeds are never the same.
-    whole = open_pictures(asked.images, store, recipe.seed + 1, asked.limit or DEMO_PICTURES, True)
-    return thinned(whole, asked.every, asked.limit), _class_names(asked, whole)
+    rendered = Rendered(recipe.seed + 1, asked.limit or DEMO_PICTURES, of_things=True)
+    whole = open_pictures(asked.images, store, rendered, columns)
+    join = _join(asked, whole)
+    pictures = thinned(join.applied(whole), asked.every, asked.limit)
+    return Labelled(pictures, join, whole)
 
 
 def templates_of(recipe: Recipe) -> tuple[str, ...]:
@@ -90,22 +116,21 @@ def _check_named(asked: Evaluation) -> None:
         )
 
 
-def _class_names(asked: Evaluation, pictures: Collection) -> tuple[str, ...]:
+def _join(asked: Evaluation, pictures: Collection) -> Join:
     known = pc.unique(pictures.listing["label"]).drop_null().to_pylist()
     if not known:
+        why = f" ({pictures.unlabelled})" if pictures.unlabelled else ""
         raise ValueError(
-            f"the pictures of {asked.images} have no labels: put each class into a folder of its own, or state them "
-            "in contents.jsonl or a Parquet column (docs/collections.md)"
+            f"the pictures of {asked.images} have no labels{why}: put each class into a folder of its own, or "
+            "state them "
+            "in contents.jsonl or a Parquet column, named by `evaluation.label_column` (docs/collections.md)"
         )
     if asked.classes == "labels":
-        return _names_of_labels(asked, pictures, max(known))
-    names = class_names_in(asked.classes)
-    if max(known) >= len(names) or (pictures.by_name and len(known) != len(names)):
-        raise ValueError(
-            f"{asked.images} has {len(known)} classes with labels up to {max(known)}, but `evaluation.classes` "
-            f"{asked.classes} names {len(names)}: give a file with one name per line in the order of the labels"
-        )
-    return names
+        names = _names_of_labels(asked, pictures, max(known))
+        return Join("label", names, {label: label for label in known})
+    ids = imagenet_synsets() if asked.classes == "imagenet" else ()
+    what = f"{asked.images} and `evaluation.classes` {asked.classes}"
+    return joined(pictures, class_names_in(asked.classes), ids, what)
 
 
 def _names_of_labels(asked: Evaluation, pictures: Collection, last: int) -> tuple[str, ...]:
@@ -114,6 +139,12 @@ def _names_of_labels(asked: Evaluation, pictures: Collection, last: int) -> tupl
         raise ValueError(
             f"{asked.images} has no name for {len(missing)} of its labels, such as {missing[0]}: give "
             "`evaluation.classes`, a file with one name per line in the order of the labels"
+        )
+    if not last:
+        raise ValueError(
+            f"all pictures of {asked.images} are of one class, {pictures.label_names[0]!r}, so that nothing can "
+            "be taken "
+            "for another: point `evaluation.images` at the folder whose sub-folders are the classes"
         )
     return tuple(pictures.label_names[label] for label in range(last + 1))
 

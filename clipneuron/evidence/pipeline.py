@@ -10,7 +10,12 @@ from clipneuron.data.opening import Collection
 from clipneuron.data.text_pools import Pool
 from clipneuron.engine.runner import Runner, StageReport
 from clipneuron.engine.stage import Stage
-from clipneuron.evidence.inputs import evaluation_pools_of, labelled_pictures_of, templates_of
+from clipneuron.evidence.inputs import (
+    Labelled,
+    evaluation_pools_of,
+    labelled_pictures_of,
+    templates_of,
+)
 from clipneuron.evidence.results import EvidenceResults
 from clipneuron.evidence.stages.ablations import AblationsStage
 from clipneuron.evidence.stages.first_order import (
@@ -40,9 +45,7 @@ class Reproduction:
     """A sweep and the evidence that is gathered on top of it, in the same run."""
 
     sweep: Sweep
-    collection: Collection
-    """The labelled pictures."""
-    classes: tuple[str, ...]
+    labelled: Labelled
     templates: tuple[str, ...]
     pools: tuple[Pool, ...]
 
@@ -50,11 +53,21 @@ class Reproduction:
     def of(cls, recipe: Recipe, store: Store, clip: Clip | None = None) -> "Reproduction":
         """Resolve a recipe with its evaluation; raises ValueError for what does not fit, before any long work."""
         sweep = Sweep.of(recipe, store, clip)
-        collection, classes = labelled_pictures_of(recipe, store.objects)
-        pools = evaluation_pools_of(recipe, classes)
-        found = cls(sweep, collection, classes, templates_of(recipe), pools)
+        labelled = labelled_pictures_of(recipe, store.objects)
+        pools = evaluation_pools_of(recipe, labelled.join.names)
+        found = cls(sweep, labelled, templates_of(recipe), pools)
         found.check()
         return found
+
+    @property
+    def collection(self) -> Collection:
+        """The labelled pictures."""
+        return self.labelled.pictures
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, in the order of the labels."""
+        return self.labelled.join.names
 
     @property
     def asked(self) -> Evaluation:
@@ -102,6 +115,7 @@ class Reproduction:
                 f"evidence  {len(self.collection):,} labelled pictures of {len(self.classes):,} classes; closely: "
                 f"layers {', '.join(map(str, self.detail_layers))}; pools "
                 + ", ".join(f"{pool.name} ({len(pool):,})" for pool in self.pools),
+                f"classes   {self.labelled.join.describe(self.labelled.whole)}",
             ]
         )
 

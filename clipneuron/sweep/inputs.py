@@ -7,7 +7,7 @@ import hashlib
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from clipneuron.config.evaluation import Evaluation
 from clipneuron.config.recipe import Recipe
+from clipneuron.data.columns import Columns
 from clipneuron.data.opening import Collection, check_place, open_collection
 from clipneuron.data.text_pools import Pool, check_pool, open_pool, pool_of
 from clipneuron.demo import pool as demo_pool
@@ -69,7 +71,8 @@ def pictures_of(recipe: Recipe, store: Objects) -> Collection:
 
     Raises ValueError when there is nothing to read, or not enough for a direction.
     """
-    whole = open_pictures(recipe.images, store, recipe.seed, recipe.limit or DEMO_PICTURES, False)
+    rendered = Rendered(recipe.seed, recipe.limit or DEMO_PICTURES, of_things=False)
+    whole = open_pictures(recipe.images, store, rendered, columns_of(recipe, "recipe"))
     collection = thinned(whole, recipe.every, recipe.limit)
     if len(collection) < 2:
         raise ValueError(
@@ -124,16 +127,33 @@ def scene_truth(seed: int, images: Sequence[str], texts: Sequence[str]) -> NDArr
     return truth_table(scenes, list(texts)).T
 
 
-def open_pictures(images: str, store: Objects, seed: int, count: int, labelled: bool) -> Collection:
-    """The pictures at a place, or the demo world's, of one thing each where they are to be labelled."""
+def columns_of(asked: Recipe | Evaluation, section: str) -> Columns:
+    """What holds the pictures that a recipe or its evaluation names, and their classes."""
+    return Columns.named(
+        section, asked.image_column, asked.label_column, asked.name_column, asked.member
+    )
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """Pictures of the demo world."""
+
+    seed: int
+    count: int
+    of_things: bool
+    """Whether each shows one thing, so that it has a class."""
+
+
+def open_pictures(images: str, store: Objects, rendered: Rendered, columns: Columns) -> Collection:
+    """The pictures at a place, or those that are to be rendered of the demo world; the store is no part of them."""
     if images != "demo":
-        return open_collection(images)
-    kind = "demo-things" if labelled else "demo"
-    objects = store.under(f"pictures/{kind}-{seed}-{count}")
+        return open_collection(images, columns=columns, store=store.url)
+    kind = "demo-things" if rendered.of_things else "demo"
+    objects = store.under(f"pictures/{kind}-{rendered.seed}-{rendered.count}")
     if objects.size(CONTENTS) is None:
         probe(objects)  # before minutes of rendering
-        write = write_things if labelled else partial(write_collection, biased=True)
-        _render(objects, partial(write, count=count, seed=seed))
+        write = write_things if rendered.of_things else partial(write_collection, biased=True)
+        _render(objects, partial(write, count=rendered.count, seed=rendered.seed))
     return open_collection(objects.url)
 
 

@@ -210,7 +210,8 @@ class Sweep:
         return "\n".join(
             [
                 f"model     {clip.name}: {clip.layers} layers of {clip.neurons:,} neurons",
-                f"pictures  {len(self.collection):,}{_aside('skipped', self.collection.skipped)}",
+                f"pictures  {len(self.collection):,}, {self.collection.classes}"
+                + _aside("skipped", self.collection.skipped),
                 f"texts     {len(self.pool):,} of {self.pool.name}{_aside('dropped', self.pool.dropped)}",
                 f"layers    {layers}; split {recipe.split}, {'' if recipe.normalize else 'not '}normalised",
                 *([warning] if few else []),

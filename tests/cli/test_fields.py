@@ -13,8 +13,8 @@ from clipneuron.cli.flags import cluster_of, recipe_of
 VERBS = {"recipe": "run", "evaluation": "reproduce", "attack": "attack", "cluster": "run"}
 
 RECIPE = (
-    "atoms batch-size device dtype every extend images layers limit model no-normalize pool preparation pretrained "
-    "recipe shard-size split store text-activation top"
+    "atoms batch-size device dtype every extend image-column images label-column layers limit member model "
+    "name-column no-normalize pool preparation pretrained recipe shard-size split store text-activation top"
 )
 ENGINE = "actor-cpus actor-gpus actors address attempts decoders engine max-failed-share wait"
 ATTACK = (
@@ -23,9 +23,10 @@ ATTACK = (
     "store witness words"
 )
 SPELT = {
-    "plan": f"{RECIPE} no-sample sample",
+    "plan": f"{RECIPE} classes evaluation-image-column evaluation-images no-sample sample",
     "run": f"{RECIPE} {ENGINE} show until",
     "reproduce": f"{RECIPE} {ENGINE} classes detail-layers evaluation-every evaluation-images evaluation-limit "
+    "evaluation-image-column evaluation-label-column evaluation-member evaluation-name-column "
     "indirect-images indirect-neurons neurons pools reconstruction sizes templates until",
     "attack": f"{RECIPE} {ENGINE} {ATTACK} prompts until",
     "review": "attack export port reviewer run store",

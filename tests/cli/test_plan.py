@@ -106,6 +106,31 @@ def test_tars_are_planned_with_their_classes(place, capsys):
     assert "classes   2" in out
 
 
+def test_the_join_of_folders_with_a_list_of_names_is_shown(place, capsys):
+    for number in range(11):
+        write_pictures(place / "numbered" / str(number), 1, seed=number)
+    names, other = place / "names.txt", place / "other.txt"
+    names.write_text("\n".join(f"thing {number}" for number in range(11)))
+    other.write_text("one\ntwo\n")
+    labelled = ["--evaluation-images", str(place / "numbered"), "--no-sample", "--classes"]
+    assert plan(place, *labelled, str(names)) == 0
+    out = capsys.readouterr().out
+    assert "11 images; 11 of 11 classes, joined by number" in out
+    assert re.search(r"10 +│ thing 10 +│ 10/000.png", out)
+    assert plan(place, *labelled, str(other)) == 1
+    error = capsys.readouterr().err
+    assert f"--classes {other}: the classes of the pictures are numbered from 0 to 10" in error
+
+
+def test_options_of_columns_reach_the_pictures(place, capsys):
+    words = ["--no-sample", "--image-column", "picture"]
+    assert plan(place, *words) == 1
+    assert (
+        "--image-column names a column of Parquet files, and there are none"
+        in capsys.readouterr().err
+    )
+
+
 def test_the_demos_pictures_leave_no_trace_without_a_store(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     words = ["plan", "--recipe", "demo", "--limit", "6", "--sample", "4", "--layers", "4"]

@@ -59,7 +59,10 @@ def test_until_stops_after_the_ablations(place, labelled, capsys):
     ("words", "says"),
     [
         (["--evaluation-images", "no/such/folder"], "there is nothing at"),
-        (["--classes", "imagenet"], "has 3 classes with labels up to 2, but --classes imagenet"),
+        (
+            ["--classes", "imagenet"],
+            "--classes imagenet: the pictures have 3 classes and the list has 1000",
+        ),
         (["--detail-layers", "2"], "not among the layers of the run"),
         (["--sizes", "1", "99"], "do not fit the pool texts: expected numbers from 1 to 10"),
         (["--neurons", "1:64"], "not in the run: it has layers [0, 1] of 64 neurons"),
@@ -81,7 +84,10 @@ def test_a_wrong_word_is_one_clear_sentence(place, labelled, capsys, words, says
 
 def test_pictures_without_labels_are_refused(place, capsys):
     assert reproduce(place, "--evaluation-images", str(place / "pictures"), store="wrong") == 1
-    assert "have no labels: put each class into a folder" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert (
+        "have no labels (12 of 12 pictures are in no folder): put each class into a folder" in error
+    )
 
 
 def test_a_file_of_classes_must_count_every_line(place, labelled, capsys):

@@ -42,6 +42,17 @@ def test_another_pool_describes_the_same_sweep(place, capsys):
     assert len([path for path in (place / "pools").iterdir() if path.name.startswith("run-")]) == 1
 
 
+def test_a_store_among_the_pictures_is_no_part_of_them(place, capsys):
+    write_pictures(place / "inside")
+    for _ in range(2):
+        assert run(place, "--images", str(place / "inside"), store="inside/runs") == 0
+    captured = capsys.readouterr()
+    assert captured.out.count("complete") == 6
+    assert captured.err.count("pictures  12, no classes") == 2
+    assert "of a run of ours" in captured.err
+    assert len(list((place / "inside" / "runs").glob("run-*"))) == 1
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

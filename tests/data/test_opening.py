@@ -8,7 +8,7 @@ from clipneuron.data.files import LocalFiles, page
 from clipneuron.data.folders import FileReader
 from clipneuron.data.labels import unlabelled
 from clipneuron.data.opening import Collection, Picture, open_collection
-from tests.samples.pictures import write, write_rows
+from tests.samples.pictures import write
 
 
 def of(*names: str) -> Collection:
@@ -42,12 +42,6 @@ def test_other_places_are_not_in_this_version(url: str) -> None:
 def test_a_file_url_is_a_path(tmp_path: Path) -> None:
     write(tmp_path / "my pictures", "a.png")
     assert len(open_collection((tmp_path / "my pictures").as_uri())) == 1
-
-
-def test_pictures_come_before_tables(tmp_path: Path) -> None:
-    write(tmp_path, "a.png")
-    write_rows(tmp_path / "p.parquet", 3)
-    assert [picture.image for picture in open_collection(tmp_path).pictures] == ["a.png"]
 
 
 def test_pictures_are_a_sequence() -> None:

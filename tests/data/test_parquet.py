@@ -110,7 +110,7 @@ def test_labels_that_are_names_are_numbered_over_all_files(tmp_path: Path) -> No
 def test_files_that_name_a_class_differently_are_refused(tmp_path: Path) -> None:
     write_rows(tmp_path / "1.parquet", 1, label=[0], name=["dog"])
     write_rows(tmp_path / "2.parquet", 1, label=[0], name=["cat"])
-    with pytest.raises(ValueError, match=r"label 0 is called both 'cat' and 'dog'.*columns="):
+    with pytest.raises(ValueError, match=r"both 'cat' and 'dog' \(2.parquet#0 and 1.parquet#0\)"):
         open_collection(tmp_path)
     assert open_collection(tmp_path, columns=Columns(name=())).label_names == {}
 
@@ -121,15 +121,6 @@ def test_columns_of_other_names_can_be_said(tmp_path: Path) -> None:
     columns = Columns(image=("picture",), id=("uid",), label=("y",))
     [picture] = open_collection(tmp_path, columns=columns).pictures
     assert (picture.image, picture.label) == ("u", 3)
-
-
-def test_a_file_without_pictures_lists_its_columns(tmp_path: Path) -> None:
-    pq.write_table(pa.table({"image": ["a.png"], "y": [1]}), tmp_path / "p.parquet")
-    with pytest.raises(
-        ValueError,
-        match=r"no column of pictures: expected image or jpg or bytes .*found image \(string\), y \(int64\)",
-    ):
-        open_collection(tmp_path)
 
 
 def test_files_with_other_columns_do_not_mix(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def test_a_folder_is_listed_in_natural_order_and_read(folder: Place) -> None:
     assert [picture.label_name for picture in pictures] == ["cat", "cat", "dog", "dog"]
     assert [picture.size for picture in pictures] == [len(png(n)) for n in range(4)]
     assert list(collection.read_many(pictures)) == [png(n) for n in range(4)]
-    assert collection.skipped == {"hidden": 1, "not a picture": 1}
+    assert collection.skipped == {"hidden": 1, "not a picture (.txt)": 1}
 
 
 def test_labels_come_from_a_list_beside_the_pictures(folder: Place) -> None:

@@ -138,11 +138,19 @@ def test_classes_keep_their_number_when_others_come_in_between() -> None:
 def test_pictures_of_another_class_than_planned_are_refused(tmp_path: Path) -> None:
     write(tmp_path, "cat/1.png", "dog/2.png")
     before = plan(open_collection(tmp_path), 2)
-    write(tmp_path, "cat/1.png", "dog/2.png", "stray.png")  # now folders are mere folders
+    write(tmp_path, "cat/1.png", "dog/2.png", "a.png", "b.png")  # now folders are mere folders
     with pytest.raises(
         ValueError, match=r"2 pictures have another class than planned .'cat/1.png'"
     ):
         plan(open_collection(tmp_path), 2, before)
+
+
+def test_a_class_that_has_become_known_is_no_other_class(tmp_path: Path) -> None:
+    write(tmp_path, "1.png", "2.png", "cat/3.png")
+    before = plan(open_collection(tmp_path), 2)
+    write(tmp_path, "cat/4.png", "dog/5.png")
+    part = plan(open_collection(tmp_path), 2, before)
+    assert labels(part) == {"cat/4.png": 0, "dog/5.png": 1}
 
 
 def test_stated_numbers_are_kept_and_must_agree(tmp_path: Path) -> None:

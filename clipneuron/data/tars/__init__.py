@@ -1,0 +1,1 @@
+"""Pictures in tars, as WebDataset names them: listed from the tars' headers, read in place."""
