@@ -12,6 +12,7 @@ from clipneuron.cli.parser import add_command
 from clipneuron.cli.units import duration, show_table, size
 from clipneuron.cli.values import positive
 from clipneuron.reports.markup import terminal
+from clipneuron.reports.printing import print
 
 if TYPE_CHECKING:  # torch takes seconds to import, which --help and the other commands are spared
     import pyarrow as pa
@@ -49,9 +50,8 @@ def add_commands(commands: Any) -> None:
 
 def plan(chosen: argparse.Namespace) -> int:
     """`clipneuron plan`."""
-    from rich.console import Console
-
     from clipneuron.engine.runner import Runner
+    from clipneuron.reports.consoles import Console
     from clipneuron.sweep.inputs import check, check_device
 
     if chosen.extend and not chosen.store:

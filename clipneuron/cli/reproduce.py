@@ -11,6 +11,7 @@ from clipneuron.cli.parser import add_command
 from clipneuron.cli.run import engine, judged
 from clipneuron.cli.units import show_table
 from clipneuron.config import kinds
+from clipneuron.reports.printing import print
 
 if TYPE_CHECKING:  # torch takes seconds to import, which --help and the other commands are spared
     from clipneuron.evidence.pipeline import Reproduction
@@ -61,10 +62,9 @@ def add_commands(commands: Any) -> None:
 
 def reproduce(chosen: argparse.Namespace) -> int:
     """`clipneuron reproduce`."""
-    from rich.console import Console
-
     from clipneuron.engine.runner import stages_table
     from clipneuron.evidence.inputs import check
+    from clipneuron.reports.consoles import Console
 
     if chosen.extend:
         raise ValueError(

@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from math import ceil
 
-from rich.console import Console
-
 from clipneuron.engine.measure import Measured, measure
 from clipneuron.engine.runner import Runner
+from clipneuron.reports.consoles import Console
 from clipneuron.store.store import Store
 from clipneuron.sweep.inputs import thinned
 from clipneuron.sweep.pipeline import FAN_IN, Sweep

@@ -1,12 +1,14 @@
 """Pictures made of pictures: the contact sheet of top images per neuron (Fig. 5's layout)."""
 
 from collections.abc import Callable, Sequence
-from textwrap import shorten
 
 from PIL import Image
 
 from clipneuron.reports.drawing import RED, Row, contact_sheet
 from clipneuron.sweep.neurons import NeuronCard
+
+_LINE = 38
+"""Characters of a text that fit into the margin."""
 
 
 def neurons_sheet(
@@ -36,4 +38,5 @@ def _row(card: NeuronCard, read: Callable[[int], bytes], pictures: int) -> Row:
 
 
 def _line(text: str, weight: float) -> str:
-    return shorten(f"{'+' if weight >= 0 else '-'}{text}", 38, placeholder="...")
+    line = f"{'+' if weight >= 0 else '-'}{text}"
+    return line if len(line) <= _LINE else f"{line[: _LINE - 3].rstrip()}..."
