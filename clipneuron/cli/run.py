@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from clipneuron.cli.fields import as_options
 from clipneuron.cli.flags import (
     add_engine,
     add_recipe,
@@ -67,6 +68,7 @@ def run(chosen: argparse.Namespace) -> int:
     recipe, store = judged(chosen, check)
 
     from clipneuron.readers.sweep import unusable
+    from clipneuron.sweep.notes import picture_notes
     from clipneuron.sweep.pipeline import Sweep
 
     progress = Console(file=sys.stderr)
@@ -77,6 +79,8 @@ def run(chosen: argparse.Namespace) -> int:
     show_table(stages_table(reports))
     for failure in islice(unusable(done).values(), 5):
         print(f"not usable, {failure.status}: {one_line(failure.reason)}")
+    for note in picture_notes(done):
+        print(f"note: {as_options(one_line(note))}")
     if chosen.until:
         print(f"tables: {done.url}")
     else:

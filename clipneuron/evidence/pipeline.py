@@ -127,7 +127,7 @@ class Reproduction:
         classifier = ClassifierStage(sweep.loader, self.classes, self.templates)
         pools = {pool.name: self._described(pool, swept) for pool in self.pools}
         sums = {name: pool.reconstructions for name, pool in pools.items()}
-        pictures = PictureFeed(self.collection.reader, sweep.clip.preprocess, planned=plan.name)
+        pictures = PictureFeed(self.collection.reader, sweep.preprocess, planned=plan.name)
         passes = sweep.loader, pictures
         ablations = AblationsStage(
             *passes,

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import pyarrow as pa
@@ -14,6 +14,7 @@ from clipneuron.engine.pipeline import Pipeline, distinct
 from clipneuron.engine.runner import Runner, StageReport
 from clipneuron.engine.stage import Stage
 from clipneuron.models.clip.model import Clip
+from clipneuron.models.clip.preprocess import Preprocess
 from clipneuron.readers.lenses import ClipLoader, Lenses, placed
 from clipneuron.readers.pictures import PictureFeed
 from clipneuron.readers.sweep import Planned
@@ -88,6 +89,7 @@ class Sweep:
     def identity(self) -> dict[str, object]:
         """Everything that changes the numbers of the sweep; descriptions are set apart by their label."""
         recipe = self.recipe
+        deep = {} if recipe.high_depth == "clip" else {"high_depth": recipe.high_depth}
         return {
             "model": self.clip.digest,
             "preprocess": repr(self.clip.preprocess),
@@ -100,6 +102,7 @@ class Sweep:
             "shard_size": recipe.shard_size,
             "block": recipe.block,
             "numerics": NUMERICS,
+            **deep,  # as runs have been since before there was a choice
         }
 
     def open(self) -> Run:
@@ -247,9 +250,14 @@ class Sweep:
         return partial(_moved, self.clip, self.recipe.device)
 
     @property
+    def preprocess(self) -> Preprocess:
+        """From the bytes of a picture to the model's pixels, as the recipe asks."""
+        return replace(self.clip.preprocess, high_depth=self.recipe.high_depth)
+
+    @property
     def pictures(self) -> PictureFeed:
         """The pictures as the model reads them."""
-        return PictureFeed(self.collection.reader, self.clip.preprocess)
+        return PictureFeed(self.collection.reader, self.preprocess)
 
     @property
     def lenses(self) -> Lenses:

@@ -14,6 +14,7 @@ from clipneuron.tables.columns import (
     LABEL,
     LAYER,
     NEURON,
+    NOTE,
     REASON,
     STATUS,
     described,
@@ -84,6 +85,7 @@ def norms(layers: Sequence[int], neurons: int) -> pa.Schema:
             "label": LABEL,
             "status": STATUS,
             "reason": REASON,
+            "note": NOTE,
         }
         | {
             f"layer_{layer}": (
@@ -92,7 +94,7 @@ def norms(layers: Sequence[int], neurons: int) -> pa.Schema:
             )
             for layer in layers
         },
-        nullable=("label", "reason", *(f"layer_{layer}" for layer in layers)),
+        nullable=("label", "reason", "note", *(f"layer_{layer}" for layer in layers)),
     )
 
 
