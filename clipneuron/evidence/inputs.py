@@ -14,6 +14,7 @@ from clipneuron.models.language.captioner import AnswersFile, Captioner
 from clipneuron.store.objects.protocol import Objects
 from clipneuron.sweep.inputs import (
     DEMO_PICTURES,
+    LEAST_TEXTS,
     check_texts,
     class_names_in,
     open_pictures,
@@ -41,7 +42,7 @@ def check(recipe: Recipe) -> None:
         if _is_described(spec):
             _describer(spec, asked)
         else:
-            check_texts(spec)
+            check_texts(spec, LEAST_TEXTS)
 
 
 def labelled_pictures_of(recipe: Recipe, store: Objects) -> tuple[Collection, tuple[str, ...]]:

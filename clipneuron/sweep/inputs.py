@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from clipneuron.models.clip.model import Clip
 
 DEMO_PICTURES = 2000
+LEAST_TEXTS = 2
+"""Of a pool that describes neurons: a single text would describe them all."""
 _UPLOADS = 16
 
 
@@ -41,13 +43,13 @@ def check(recipe: Recipe) -> None:
     """Raises ValueError for what can be seen to be missing without the model: pictures and texts."""
     if recipe.images != "demo":
         check_place(recipe.images)
-    check_texts(recipe.pool)
+    check_texts(recipe.pool, LEAST_TEXTS)
 
 
-def check_texts(spec: str) -> None:
-    """Raises ValueError for a pool of texts that is not there; those of the demo world always are."""
+def check_texts(spec: str, least: int = 1) -> None:
+    """Raises ValueError for a pool that is not there or holds fewer texts; those of the demo world always are."""
     if spec != "demo":
-        check_pool(spec)
+        check_pool(spec, least)
 
 
 def model_of(recipe: Recipe) -> "Clip":
@@ -96,7 +98,9 @@ def class_names_in(spec: str) -> tuple[str, ...]:
 
 def texts_of(recipe: Recipe) -> Pool:
     """The recipe's pool of texts; raises ValueError."""
-    return pool_of("demo", demo_pool()) if recipe.pool == "demo" else open_pool(recipe.pool)
+    pool = pool_of("demo", demo_pool()) if recipe.pool == "demo" else open_pool(recipe.pool)
+    pool.check_size(LEAST_TEXTS)
+    return pool
 
 
 def check_device(name: str) -> None:
