@@ -6,8 +6,8 @@ import re
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from urllib.parse import urldefrag, urlsplit
 
@@ -34,9 +34,24 @@ class Pool:
     """sha256 of the texts, one per line."""
     dropped: Mapping[str, int] = field(default_factory=dict)
     """How many lines were left out, by reason."""
+    cut: Mapping[str, int] = field(default_factory=dict)
+    """Texts that a model reads only the beginning of, and their numbers of tokens, once a model has been asked."""
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    @property
+    def left_out(self) -> str:
+        """What was dropped, in words: "3 empty, 1 duplicate"; "" if nothing was."""
+        return ", ".join(f"{count:,} {reason}" for reason, count in self.dropped.items() if count)
+
+    def without(self, texts: Collection[str], reason: str) -> "Pool":
+        """The pool without these texts, which are counted as dropped for the reason."""
+        if not texts:
+            return self
+        kept = tuple(text for text in self.texts if text not in texts)
+        dropped = {**self.dropped, reason: len(self.texts) - len(kept)}
+        return replace(self, texts=kept, digest=_digest(kept), dropped=dropped)
 
     def check_size(self, least: int) -> None:
         """Raises ValueError where there are fewer texts."""
@@ -88,9 +103,12 @@ def pool_of(name: str, lines: Iterable[str], *, longest: int = LONGEST) -> Pool:
         raise ValueError(
             f"the text pool {name!r} is empty (dropped: {counts}): give one text per line"
         )
-    digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")
-    return Pool(plain or "texts", tuple(texts), digest, dict(dropped))
+    return Pool(plain or "texts", tuple(texts), _digest(texts), dict(dropped))
+
+
+def _digest(texts: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
 
 
 def _unfit(text: str, kept: Mapping[str, None], longest: int) -> str:

@@ -1,6 +1,8 @@
 """What an evaluation names, found: labelled pictures, class names, templates and pools."""
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pyarrow.compute as pc
 
@@ -128,7 +130,10 @@ def _pool(spec: str, recipe: Recipe, classes: Sequence[str]) -> Pool:
         return texts_of(recipe.model_copy(update={"pool": spec}))
     distinct = tuple(dict.fromkeys(classes))  # two of ImageNet's names stand for two classes each
     described = descriptions(_describer(spec, recipe.evaluation), distinct)
-    return pool_of(CLASS_DESCRIPTIONS, described.texts)
+    pool = pool_of(CLASS_DESCRIPTIONS, described.texts)
+    # "duplicate of a text for cat" and the like are one reason, however many classes there are.
+    reasons = Counter(each.reason.partition(" of a text for ")[0] for each in described.rejected)
+    return replace(pool, dropped={**pool.dropped, **reasons})
 
 
 def _describer(spec: str, asked: Evaluation) -> Captioner:

@@ -24,6 +24,7 @@ from clipneuron.models.clip.model import Clip
 from clipneuron.readers.pictures import PictureFeed
 from clipneuron.readers.sweep import Planned
 from clipneuron.store.store import Run, Store
+from clipneuron.sweep.inputs import about_classes, readable, unread
 from clipneuron.sweep.interventions import Interventions
 from clipneuron.sweep.pipeline import Sweep, SweepStages
 from clipneuron.sweep.stages.classifier import ClassifierStage
@@ -51,7 +52,7 @@ class Reproduction:
         """Resolve a recipe with its evaluation; raises ValueError for what does not fit, before any long work."""
         sweep = Sweep.of(recipe, store, clip)
         collection, classes = labelled_pictures_of(recipe, store.objects)
-        pools = evaluation_pools_of(recipe, classes)
+        pools = tuple(readable(pool, sweep.clip) for pool in evaluation_pools_of(recipe, classes))
         found = cls(sweep, collection, classes, templates_of(recipe), pools)
         found.check()
         return found
@@ -96,12 +97,15 @@ class Reproduction:
 
     def describe(self) -> str:
         """What is about to run, in a few lines."""
+        notes = [unread(pool) for pool in self.pools if pool.digest != self.sweep.pool.digest]
+        notes += about_classes(self.classes, self.templates, self.sweep.clip)
         return "\n".join(
             [
                 self.sweep.describe(),
                 f"evidence  {len(self.collection):,} labelled pictures of {len(self.classes):,} classes; closely: "
                 f"layers {', '.join(map(str, self.detail_layers))}; pools "
-                + ", ".join(f"{pool.name} ({len(pool):,})" for pool in self.pools),
+                + ", ".join(map(_counted, self.pools)),
+                *(f"note      {note}" for note in notes if note),
             ]
         )
 
@@ -193,6 +197,11 @@ class Reproduction:
 
     def _exists(self, layer: int, neuron: int) -> bool:
         return layer in self.sweep.layers and 0 <= neuron < self.sweep.clip.neurons
+
+
+def _counted(pool: Pool) -> str:
+    left_out = f", dropped: {pool.left_out}" if pool.left_out else ""
+    return f"{pool.name} ({len(pool):,}{left_out})"
 
 
 @dataclass(frozen=True)

@@ -88,10 +88,10 @@ def class_names_in(spec: str) -> tuple[str, ...]:
 
         return IMAGENET_CLASSES
     pool = open_pool(spec)
-    if any(pool.dropped.values()):
-        left = ", ".join(f"{count} {why}" for why, count in pool.dropped.items() if count)
+    if pool.left_out:
         raise ValueError(
-            f"{spec} cannot name classes, since lines would be left out ({left}): every line needs a name of its own"
+            f"{spec} cannot name classes, since lines would be left out ({pool.left_out}): every line needs a name of "
+            "its own"
         )
     return pool.texts
 
@@ -101,6 +101,52 @@ def texts_of(recipe: Recipe) -> Pool:
     pool = pool_of("demo", demo_pool()) if recipe.pool == "demo" else open_pool(recipe.pool)
     pool.check_size(LEAST_TEXTS)
     return pool
+
+
+def readable(pool: Pool, clip: "Clip") -> Pool:
+    """The pool as this model reads it: one of texts that it cannot tell apart, and which it reads the beginning of.
+
+    Raises ValueError where too few are left.
+    """
+    found = clip.reading(pool.texts)
+    kept = pool.without(found.twins, f"the same to {clip.name}")
+    kept.check_size(LEAST_TEXTS)
+    return replace(kept, cut={text: found.cut[text] for text in kept.texts if text in found.cut})
+
+
+def unread(pool: Pool) -> str:
+    """What to say of texts that are cut off, "" where none is."""
+    if not pool.cut:
+        return ""
+    text, tokens = next(iter(pool.cut.items()))
+    return (
+        f"{len(pool.cut):,} of {pool.name} are read in part, such as {text:.40} of {tokens} tokens"
+    )
+
+
+def about_classes(names: Sequence[str], templates: Sequence[str], clip: "Clip") -> list[str]:
+    """What to say of classes that the model cannot tell apart, or whose texts it reads in part; a line each."""
+    from clipneuron.models.clip.tokens import fill_templates
+
+    distinct = list(dict.fromkeys(names))
+    texts = fill_templates(distinct, [max(templates, key=len)])
+    name_of = dict(zip(texts, distinct, strict=True))
+    found = clip.reading(texts)
+    lines = [f"{len(names) - len(distinct):,} classes have the name of another"]
+    lines = lines if len(distinct) < len(names) else []
+    if found.twins:
+        text, other = next(iter(found.twins.items()))
+        pair = f"{name_of[text]:.40} and {name_of[other]:.40}"
+        lines.append(
+            f"{len(found.twins):,} classes are the same as another to {clip.name}, such as {pair}"
+        )
+    if found.cut:
+        text, tokens = next(iter(found.cut.items()))
+        lines.append(
+            f"{len(found.cut):,} classes are read in part in the longest template, such as {name_of[text]:.40} of "
+            f"{tokens} tokens, of which {found.context} are read"
+        )
+    return lines
 
 
 def check_device(name: str) -> None:

@@ -22,7 +22,7 @@ from clipneuron.store.errors import RunMismatchError
 from clipneuron.store.identity import differences
 from clipneuron.store.outlines import Results
 from clipneuron.store.store import Run, Store
-from clipneuron.sweep.inputs import model_of, pictures_of, scene_truth, texts_of
+from clipneuron.sweep.inputs import model_of, pictures_of, readable, scene_truth, texts_of, unread
 from clipneuron.sweep.report import Findings
 from clipneuron.sweep.results import SweepResults
 from clipneuron.sweep.stages.calibrate import CalibrateStage
@@ -75,7 +75,7 @@ class Sweep:
             store,
             clip,
             pictures_of(recipe, store.objects),
-            texts_of(recipe),
+            readable(texts_of(recipe), clip),
             extends,
             retry,
         )
@@ -209,14 +209,16 @@ class Sweep:
         clip, recipe = self.clip, self.recipe
         layers = ", ".join(map(str, self.layers))
         few = len(self.collection) <= recipe.top
+        cut = unread(self.pool)
         warning = f"note      top {recipe.top} of {len(self.collection)} pictures: all of them count as significant"
         return "\n".join(
             [
                 f"model     {clip.name}: {clip.layers} layers of {clip.neurons:,} neurons",
                 f"pictures  {len(self.collection):,}{_aside('skipped', self.collection.skipped)}",
-                f"texts     {len(self.pool):,} of {self.pool.name}{_aside('dropped', self.pool.dropped)}",
+                f"texts     {len(self.pool):,} of {self.pool.name}{_dropped(self.pool)}",
                 f"layers    {layers}; split {recipe.split}, {'' if recipe.normalize else 'not '}normalised",
                 *([warning] if few else []),
+                *([f"note      {cut}"] if cut else []),
             ]
         )
 
@@ -325,6 +327,10 @@ def _without_images(identity: Mapping[str, object]) -> dict[str, object]:
 def _aside(what: str, counts: Mapping[str, int]) -> str:
     shown = ", ".join(f"{count} {why}" for why, count in counts.items() if count)
     return f" ({what}: {shown})" if shown else ""
+
+
+def _dropped(pool: Pool) -> str:
+    return f" (dropped: {pool.left_out})" if pool.left_out else ""
 
 
 def _moved(clip: Clip, device: str) -> Clip:

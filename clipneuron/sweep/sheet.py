@@ -29,9 +29,10 @@ def neurons_sheet(
 
 def _row(card: NeuronCard, read: Callable[[int], bytes], pictures: int) -> Row:
     shown = zip(card.top_images[:pictures], card.top_projections, strict=False)
+    explained = card.explained if card.note else f"{card.explained_variance:.0%}"
     return Row(
         f"layer {card.layer}, neuron #{card.neuron}",
-        f"PC 1 explains {card.explained_variance:.0%}, effective share {card.participation:.1%}",
+        f"PC 1 explains {explained}, effective share {card.participation:.1%}",
         [_line(text, weight) for text, weight in card.words[:4]],
         [(read(image), RED if projection < 0 else None) for image, projection in shown],
     )

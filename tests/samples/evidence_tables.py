@@ -92,6 +92,7 @@ def directions(layer: int, explained: Sequence[float], participation: Sequence[f
         "direction": [[1.0, 0.0]] * count,
         "mean": [[0.0, 0.0]] * count,
         "explained_variance": explained,
+        "note": [None] * count,
         "threshold": [1.0] * count,
         "quantile_98": [1.0] * count,
         "share": [0.02] * count,
