@@ -130,9 +130,12 @@ def _pool(spec: str, recipe: Recipe, classes: Sequence[str]) -> Pool:
         return texts_of(recipe.model_copy(update={"pool": spec}))
     distinct = tuple(dict.fromkeys(classes))  # two of ImageNet's names stand for two classes each
     described = descriptions(_describer(spec, recipe.evaluation), distinct)
-    pool = pool_of(CLASS_DESCRIPTIONS, described.texts)
     # "duplicate of a text for cat" and the like are one reason, however many classes there are.
     reasons = Counter(each.reason.partition(" of a text for ")[0] for each in described.rejected)
+    if not described.texts:
+        why = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
+        raise ValueError(f"no description of a class in {spec} can be used ({why})")
+    pool = pool_of(CLASS_DESCRIPTIONS, described.texts)
     return replace(pool, dropped={**pool.dropped, **reasons})
 
 
