@@ -119,9 +119,7 @@ def unread(pool: Pool) -> str:
     if not pool.cut:
         return ""
     text, tokens = next(iter(pool.cut.items()))
-    return (
-        f"{len(pool.cut):,} of {pool.name} are read in part, such as {text:.40} of {tokens} tokens"
-    )
+    return f"texts of {pool.name} that are read in part: {len(pool.cut):,}, such as '{text:.40}...' of {tokens} tokens"
 
 
 def about_classes(names: Sequence[str], templates: Sequence[str], clip: "Clip") -> list[str]:
@@ -132,19 +130,19 @@ def about_classes(names: Sequence[str], templates: Sequence[str], clip: "Clip") 
     texts = fill_templates(distinct, [max(templates, key=len)])
     name_of = dict(zip(texts, distinct, strict=True))
     found = clip.reading(texts)
-    lines = [f"{len(names) - len(distinct):,} classes have the name of another"]
+    lines = [f"classes with the name of another: {len(names) - len(distinct):,}"]
     lines = lines if len(distinct) < len(names) else []
     if found.twins:
         text, other = next(iter(found.twins.items()))
         pair = f"{name_of[text]:.40} and {name_of[other]:.40}"
         lines.append(
-            f"{len(found.twins):,} classes are the same as another to {clip.name}, such as {pair}"
+            f"classes that are the same as another to {clip.name}: {len(found.twins):,}, such as {pair}"
         )
     if found.cut:
         text, tokens = next(iter(found.cut.items()))
         lines.append(
-            f"{len(found.cut):,} classes are read in part in the longest template, such as {name_of[text]:.40} of "
-            f"{tokens} tokens, of which {found.context} are read"
+            f"classes that are read in part in the longest template: {len(found.cut):,}, such as "
+            f"'{name_of[text]:.40}...' of {tokens} tokens, of which {found.context} are read"
         )
     return lines
 

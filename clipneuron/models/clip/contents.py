@@ -60,10 +60,7 @@ def shallow(image: Image.Image, high_depth: HighDepth, name: str) -> Shallow:
             f"{name}: {about} do not fit the 0 to 255 that the model reads, and `recipe.high_depth` is refuse: "
             "choose scale or clip, or convert the picture",
         )
-    lost = float(np.mean((values < 0) | (values > 255)))
-    return Shallow(
-        image, f"clipped: {about}; below 0 is black and above 255 white ({lost:.0%} of them)"
-    )
+    return Shallow(image, f"clipped: {about}; {_clipped(values)}")
 
 
 def without_texts(data: bytes) -> bytes:
@@ -92,6 +89,14 @@ def _range(values: Shaped[np.ndarray, "height width"], name: str) -> tuple[float
             "model; write it anew with finite values",
         )
     return float(values.min()), float(values.max())
+
+
+def _clipped(values: Shaped[np.ndarray, "height width"]) -> str:
+    """What clipping does to the values."""
+    lost = float(np.mean((values < 0) | (values > 255)))
+    if lost:
+        return f"below 0 is black and above 255 white ({lost:.0%} of them)"
+    return "they are taken for levels of 0 to 255, without fractions"
 
 
 def _scaled(

@@ -339,7 +339,10 @@ def test_a_picture_of_high_depth_is_clipped_as_open_clip_does_and_says_so(kind):
     assert_same_as_open_clip(data, {})
     note = preprocess().read(data).note
     assert note.startswith("clipped: ")
-    assert "below 0 is black and above 255 white" in note
+    says = (
+        "levels of 0 to 255" if kind == "float_0_to_1" else "below 0 is black and above 255 white"
+    )
+    assert says in note
 
 
 @pytest.mark.parametrize("kind", DEEP)

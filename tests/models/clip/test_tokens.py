@@ -64,7 +64,9 @@ def test_a_pool_leaves_twins_out_and_counts_what_is_cut():
     assert kept.left_out == f"1 empty, 1 the same to {clip().name}"
     assert kept.digest == pool_of("q", kept.texts).digest
     assert kept.cut == {LONG + "a": 27}
-    assert unread(kept).startswith("1 of p are read in part, such as a photo of a very")
+    assert unread(kept).startswith(
+        "texts of p that are read in part: 1, such as 'a photo of a very"
+    )
     assert readable(pool_of("p", ["dog", "cat"]), clip()) == pool_of("p", ["dog", "cat"])
     with pytest.raises(ValueError, match="has only 1 text"):
         readable(pool_of("p", ["dog", "Dog"]), clip())
@@ -74,7 +76,7 @@ def test_classes_that_cannot_be_told_apart_or_are_cut_are_said():
     templates = ["{}", "a photo of a {}."]
     assert about_classes(["dog", "cat"], templates, clip()) == []
     same, twins, cut = about_classes(["dog", "Dog", "cat", "cat", LONG], templates, clip())
-    assert same == "1 classes have the name of another"
-    assert twins.startswith("1 classes are the same as another to ")
-    assert twins.endswith("such as Dog and dog")
-    assert cut.startswith("1 classes are read in part in the longest template")
+    assert same == "classes with the name of another: 1"
+    assert twins.startswith("classes that are the same as another to ")
+    assert twins.endswith(": 1, such as Dog and dog")
+    assert cut.startswith("classes that are read in part in the longest template: 1, such as '")
