@@ -14,7 +14,7 @@ from clipneuron.cli.flags import (
     chosen_run,
 )
 from clipneuron.cli.parser import add_command
-from clipneuron.cli.run import engine, judged
+from clipneuron.cli.run import engine, judged, show_notes
 from clipneuron.cli.units import show_table
 from clipneuron.cli.values import whole
 from clipneuron.config import kinds
@@ -125,6 +125,7 @@ def attack(chosen: argparse.Namespace) -> int:
     with engine(chosen, progress, pools=("clip", "gen")) as runner:
         run, reports = line.run(runner, until="words" if chosen.prompts else chosen.until)
     show_table(stages_table(reports))
+    show_notes(run)
     if chosen.prompts:
         requests = line.prompts(run)
         write_prompts(chosen.prompts, requests)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from clipneuron.cli.fields import add_fields
 from clipneuron.cli.flags import add_engine, add_recipe, add_store, add_until
 from clipneuron.cli.parser import add_command
-from clipneuron.cli.run import engine, judged
+from clipneuron.cli.run import engine, judged, show_notes
 from clipneuron.cli.units import show_table
 from clipneuron.config import kinds
 from clipneuron.reports.printing import print
@@ -80,6 +80,7 @@ def reproduce(chosen: argparse.Namespace) -> int:
     with engine(chosen, progress) as runner:
         run, reports = reproduction.run(runner, until=chosen.until)
     show_table(stages_table(reports))
+    show_notes(run)
     if chosen.until:
         print(f"tables: {run.url}")
     else:

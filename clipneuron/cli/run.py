@@ -68,7 +68,6 @@ def run(chosen: argparse.Namespace) -> int:
     recipe, store = judged(chosen, check)
 
     from clipneuron.readers.sweep import unusable
-    from clipneuron.sweep.notes import picture_notes
     from clipneuron.sweep.pipeline import Sweep
 
     progress = Console(file=sys.stderr)
@@ -79,13 +78,20 @@ def run(chosen: argparse.Namespace) -> int:
     show_table(stages_table(reports))
     for failure in islice(unusable(done).values(), 5):
         print(f"not usable, {failure.status}: {one_line(failure.reason)}")
-    for note in picture_notes(done):
-        print(f"note: {as_options(one_line(note))}")
+    show_notes(done)
     if chosen.until:
         print(f"tables: {done.url}")
     else:
         conclude(sweep, done, chosen.show)
     return 0
+
+
+def show_notes(done: "Run") -> None:
+    """Print what is to be said of the run's pictures."""
+    from clipneuron.sweep.notes import picture_notes
+
+    for note in picture_notes(done):
+        print(f"note: {as_options(one_line(note))}")
 
 
 def conclude(sweep: "Sweep", done: "Run", per_layer: int) -> None:
