@@ -1,6 +1,6 @@
 """What is to be said of a run's pictures that were read, but not as people see them: a line per kind of note."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,28 +24,12 @@ def picture_notes(run: Run) -> list[str]:
 
 
 def _noted(run: Run) -> pa.Table:
-    """The pictures with a note."""
-    try:
-        return _read(run)
-    except ValueError:  # shards of an earlier version lack the column, perhaps not all of them
-        tables = (_of_shard(run, shard) for shard in run.committed("effects"))
-        return pa.concat_tables([_NOTHING, *tables])
+    """The pictures with a note; shards of an earlier version lack the column, and have none."""
+    norms = run.dataset("effects", "norms").replace_schema(_SCHEMA)
+    return norms.to_table(filter=pc.field("note").is_valid())
 
 
-def _of_shard(run: Run, shard: str) -> pa.Table:
-    try:
-        return _read(run, [shard])
-    except ValueError:
-        return _NOTHING
-
-
-def _read(run: Run, shards: Sequence[str] | None = None) -> pa.Table:
-    having = pc.field("note").is_valid()
-    found = run.read("effects", "norms", shards=shards, columns=["image", "note"], filters=having)
-    return found.cast(_NOTHING.schema)
-
-
-_NOTHING = pa.schema({"image": pa.string(), "note": pa.string()}).empty_table()
+_SCHEMA = pa.schema({"image": pa.string(), "note": pa.string()})
 
 
 def _lines(images: list[str], notes: list[str]) -> Iterator[str]:
