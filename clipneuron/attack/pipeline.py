@@ -36,6 +36,7 @@ from clipneuron.models.snapshots import snapshot_name
 from clipneuron.readers.lenses import ClipLoader
 from clipneuron.readers.sweep import Planned
 from clipneuron.store.store import Run, Store
+from clipneuron.sweep.inputs import about_classes
 from clipneuron.sweep.interventions import Interventions
 from clipneuron.sweep.pipeline import Sweep, SweepStages
 from clipneuron.sweep.stages.classifier import ClassifierStage
@@ -115,6 +116,10 @@ class AttackLine:
                 f"neurons   {asked.neurons} of layers {', '.join(map(str, self.layers))}; {asked.words} words",
                 f"pictures  up to {pictures:,}: {asked.chosen} captions of {asked.captioner}, {asked.each} each by "
                 f"{asked.painter}",
+                *(
+                    f"note      {note}"
+                    for note in about_classes(self.classes, BARE, self.sweep.clip)
+                ),
             ]
         )
 

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-
-from rich.table import Table
+from typing import TYPE_CHECKING
 
 from clipneuron.attack.results import AttackResults
 from clipneuron.attack.review.deck import ReviewKeys
@@ -11,6 +10,9 @@ from clipneuron.attack.sheet import Convincing, convincing, fooling_sheet
 from clipneuron.attack.table3 import Table3
 from clipneuron.reports.drawing import png
 from clipneuron.store.run import Run
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class AttackReport:
         table3 = Table3.of(run, keys, comparable=results.comparable)
         return cls(results, table3, convincing(run, keys))
 
-    def tables(self) -> Sequence[Table]:
+    def tables(self) -> "Sequence[Table]":
         """Table 3 for a terminal."""
         return self.table3.tables()
 

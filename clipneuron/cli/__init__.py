@@ -14,6 +14,7 @@ from clipneuron.cli import status
 from clipneuron.cli import store as stores
 from clipneuron.cli.fields import as_options
 from clipneuron.cli.parser import Parser
+from clipneuron.reports.printing import VisibleFormatter, print, tolerate_any_text
 from clipneuron.store.errors import StoreError
 from clipneuron.version import __version__
 
@@ -38,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status. Expected errors are one sentence unless --debug asks for the traceback."""
     parser = build_parser()
     chosen = parser.read(arguments)
+    tolerate_any_text()
     _log(chosen.verbose)
     try:
         return int(chosen.command(chosen))
@@ -71,5 +73,7 @@ def build_parser() -> Parser:
 
 def _log(verbose: bool) -> None:
     """Our own log to standard error; the libraries' only with --verbose, since their retries say little."""
-    logging.basicConfig(level=logging.INFO if verbose else logging.CRITICAL, format="%(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(VisibleFormatter("%(message)s"))
+    logging.basicConfig(level=logging.INFO if verbose else logging.CRITICAL, handlers=[handler])
     logging.getLogger("clipneuron").setLevel(logging.INFO if verbose else logging.WARNING)

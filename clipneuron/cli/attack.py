@@ -14,10 +14,11 @@ from clipneuron.cli.flags import (
     chosen_run,
 )
 from clipneuron.cli.parser import add_command
-from clipneuron.cli.run import engine, judged
+from clipneuron.cli.run import engine, judged, show_notes
 from clipneuron.cli.units import show_table
 from clipneuron.cli.values import whole
 from clipneuron.config import kinds
+from clipneuron.reports.printing import print
 
 if TYPE_CHECKING:  # torch takes seconds to import, which --help and the other commands are spared
     from clipneuron.attack.pipeline import AttackLine
@@ -107,11 +108,10 @@ def add_attack(parser: argparse.ArgumentParser) -> None:
 
 def attack(chosen: argparse.Namespace) -> int:
     """`clipneuron attack`."""
-    from rich.console import Console
-
     from clipneuron.attack.inputs import check
     from clipneuron.engine.runner import stages_table
     from clipneuron.models.language.captioner import write_prompts
+    from clipneuron.reports.consoles import Console
 
     if chosen.extend:
         raise ValueError("--extend belongs to `clipneuron run`: extend the run first, then attack")
@@ -125,6 +125,7 @@ def attack(chosen: argparse.Namespace) -> int:
     with engine(chosen, progress, pools=("clip", "gen")) as runner:
         run, reports = line.run(runner, until="words" if chosen.prompts else chosen.until)
     show_table(stages_table(reports))
+    show_notes(run)
     if chosen.prompts:
         requests = line.prompts(run)
         write_prompts(chosen.prompts, requests)

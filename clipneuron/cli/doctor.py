@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from clipneuron.cli.parser import add_command
+from clipneuron.reports.printing import print
 
 EXAMPLES = """\
 exit status: 0 all that is needed is there, 1 something is missing

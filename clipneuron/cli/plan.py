@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from clipneuron.cli.fields import add_fields
+from clipneuron.cli.fields import add_fields, as_options
 from clipneuron.cli.flags import add_recipe, recipe_of
 from clipneuron.cli.parser import add_command
 from clipneuron.cli.units import duration, show_table, size
 from clipneuron.cli.values import positive
 from clipneuron.reports.markup import terminal
+from clipneuron.reports.printing import one_line, print
 
 if TYPE_CHECKING:  # torch takes seconds to import, which --help and the other commands are spared
     import pyarrow as pa
@@ -58,10 +59,9 @@ def add_commands(commands: Any) -> None:
 
 def plan(chosen: argparse.Namespace) -> int:
     """`clipneuron plan`."""
-    from rich.console import Console
-
     from clipneuron.engine.runner import Runner
     from clipneuron.evidence.inputs import check_labelled
+    from clipneuron.reports.consoles import Console
     from clipneuron.sweep.inputs import check, check_device
 
     if chosen.extend and not chosen.store:
@@ -137,6 +137,8 @@ def _print_forecast(sweep: "Sweep", part: "pa.Table", sample: "Sample | None") -
     tables = expected(sweep, part.num_rows, pc.count_distinct(part["shard"]).as_py(), sample)
     show_table(_tables(tables))
     if sample:
+        for note in sample.notes:
+            print(f"note      of {sample.pictures} pictures tried, {as_options(one_line(note))}")
         print(_estimate(sample, part.num_rows, tables))
 
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from clipneuron.cli.fields import add_fields
 from clipneuron.cli.flags import add_engine, add_recipe, add_store, add_until
 from clipneuron.cli.parser import add_command
-from clipneuron.cli.run import engine, judged
+from clipneuron.cli.run import engine, judged, show_notes
 from clipneuron.cli.units import show_table
 from clipneuron.config import kinds
+from clipneuron.reports.printing import print
 
 if TYPE_CHECKING:  # torch takes seconds to import, which --help and the other commands are spared
     from clipneuron.evidence.pipeline import Reproduction
@@ -61,10 +62,9 @@ def add_commands(commands: Any) -> None:
 
 def reproduce(chosen: argparse.Namespace) -> int:
     """`clipneuron reproduce`."""
-    from rich.console import Console
-
     from clipneuron.engine.runner import stages_table
     from clipneuron.evidence.inputs import check
+    from clipneuron.reports.consoles import Console
 
     if chosen.extend:
         raise ValueError(
@@ -80,6 +80,7 @@ def reproduce(chosen: argparse.Namespace) -> int:
     with engine(chosen, progress) as runner:
         run, reports = reproduction.run(runner, until=chosen.until)
     show_table(stages_table(reports))
+    show_notes(run)
     if chosen.until:
         print(f"tables: {run.url}")
     else:

@@ -16,6 +16,7 @@ from clipneuron.cli.flags import (
 from clipneuron.cli.parser import add_command
 from clipneuron.cli.run import conclude, engine
 from clipneuron.cli.units import show_table
+from clipneuron.reports.printing import one_line, print
 
 if TYPE_CHECKING:  # torch takes seconds to import, which --help and the other commands are spared
     from clipneuron.sweep.retry import Retry
@@ -50,9 +51,8 @@ def add_commands(commands: Any) -> None:
 
 def retry_failed(chosen: argparse.Namespace) -> int:
     """`clipneuron retry-failed`."""
-    from rich.console import Console
-
     from clipneuron.engine.runner import stages_table
+    from clipneuron.reports.consoles import Console
     from clipneuron.store.store import Store
     from clipneuron.sweep.inputs import check
 
@@ -89,6 +89,6 @@ def _show(retry: "Retry") -> None:
     print(f"{len(retry.usable)} of {len(retry.failed)} failed pictures can be used now")
     lost = sorted(image for image, reason in retry.reasons.items() if reason)
     for image in lost[:SHOWN]:
-        print(f"  still not usable, {retry.reasons[image]}")
+        print(f"  still not usable, {one_line(retry.reasons[image])}")
     if len(lost) > SHOWN:
         print(f"  and {len(lost) - SHOWN} others")

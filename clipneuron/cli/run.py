@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from clipneuron.cli.fields import as_options
 from clipneuron.cli.flags import (
     add_engine,
     add_recipe,
@@ -20,12 +21,12 @@ from clipneuron.cli.parser import add_command
 from clipneuron.cli.units import show_table
 from clipneuron.config import kinds
 from clipneuron.config.recipe import Recipe
+from clipneuron.reports.printing import one_line, print
 
 # torch and Ray take seconds to import, which --help and the other commands are spared.
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from clipneuron.engine.runner import Runner
+    from clipneuron.reports.consoles import Console
     from clipneuron.store.store import Run, Store
     from clipneuron.sweep.pipeline import Sweep
 
@@ -60,9 +61,8 @@ def add_commands(commands: Any) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """`clipneuron run`."""
-    from rich.console import Console
-
     from clipneuron.engine.runner import stages_table
+    from clipneuron.reports.consoles import Console
     from clipneuron.sweep.inputs import check
 
     recipe, store = judged(chosen, check)
@@ -77,12 +77,21 @@ def run(chosen: argparse.Namespace) -> int:
         done, reports = sweep.run(runner, until=chosen.until)
     show_table(stages_table(reports))
     for failure in islice(unusable(done).values(), 5):
-        print(f"not usable, {failure.status}: {failure.reason}")
+        print(f"not usable, {failure.status}: {one_line(failure.reason)}")
+    show_notes(done)
     if chosen.until:
         print(f"tables: {done.url}")
     else:
         conclude(sweep, done, chosen.show)
     return 0
+
+
+def show_notes(done: "Run") -> None:
+    """Print what is to be said of the run's pictures."""
+    from clipneuron.sweep.notes import picture_notes
+
+    for note in picture_notes(done):
+        print(f"note: {as_options(one_line(note))}")
 
 
 def conclude(sweep: "Sweep", done: "Run", per_layer: int) -> None:

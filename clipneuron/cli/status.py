@@ -10,6 +10,7 @@ from clipneuron.cli.parser import add_command
 from clipneuron.cli.units import duration, show_table
 from clipneuron.cli.values import number
 from clipneuron.reports.markup import terminal
+from clipneuron.reports.printing import print
 
 if TYPE_CHECKING:  # Arrow and rich take half a second to import, which --help is spared
     from rich.table import Table

@@ -9,6 +9,7 @@ from clipneuron.cli.parser import add_command
 from clipneuron.cli.units import duration, show_table, size
 from clipneuron.cli.values import seconds
 from clipneuron.reports.markup import terminal
+from clipneuron.reports.printing import print
 
 if TYPE_CHECKING:  # Arrow and rich take half a second to import, which --help is spared
     from rich.table import Table
@@ -77,9 +78,8 @@ def add_commands(commands: Any) -> None:
 
 def verify(chosen: argparse.Namespace) -> int:
     """`clipneuron verify`: 1 when something is wrong."""
-    from rich.console import Console
-
     from clipneuron.engine.meters import meter
+    from clipneuron.reports.consoles import Console
 
     run = chosen_run(chosen)
     total = sum(len(run.done(stage)) for stage in run.stages())

@@ -41,6 +41,6 @@ def duration(seconds: float | None) -> str:
 
 def show_table(table: "Table") -> None:
     """Prints a table as wide as the terminal, or wide enough for a log."""
-    from rich.console import Console
+    from clipneuron.reports.consoles import Console
 
     Console(width=None if sys.stdout.isatty() else 160).print(table)

@@ -50,7 +50,7 @@ class Evaluation(Config):
     indirect_images: int = Field(
         default=512,
         ge=2,
-        description="pictures of D, the first ones, that they are held at their mean on",
+        description="pictures of D, spread evenly over it, that they are held at their mean on",
     )
     neurons: tuple[tuple[int, int], ...] = Field(
         default=(), description="(layer, neuron) to show with words and pictures (Tables 2 and 5)"

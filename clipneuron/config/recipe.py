@@ -9,7 +9,7 @@ from clipneuron.config.attack import Attack
 from clipneuron.config.base import Config
 from clipneuron.config.columns import ImageColumn, LabelColumn, Member, NameColumn
 from clipneuron.config.evaluation import Evaluation
-from clipneuron.lens.options import Preparation, Split
+from clipneuron.lens.options import HighDepth, Preparation, Split
 
 
 class Recipe(Config):
@@ -31,6 +31,11 @@ class Recipe(Config):
     member: Member = ""
     every: int = Field(default=1, ge=1, description="use every n-th picture (the authors: 250)")
     limit: int = Field(default=0, ge=0, description="use at most this many pictures; 0 means all")
+    high_depth: HighDepth = Field(
+        default="clip",
+        description="grey pictures of 16 bits, 32 bits or floats: clip values to 0-255 as open_clip does, scale each "
+        "from its least to its greatest value, or refuse what clipping would change",
+    )
     layers: tuple[int, ...] = Field(
         default=(), description="MLP layers, 0-based; empty means all but the last"
     )

@@ -1,4 +1,4 @@
-"""Pools of texts to describe neurons with: common English words, a file with a text per line, or one from the web."""
+"""Pools of texts to describe neurons with: common English words, a file of texts, or one from the web."""
 
 import hashlib
 import os
@@ -6,11 +6,12 @@ import re
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from urllib.parse import urldefrag, urlsplit
 
+from clipneuron.data.pool_files import lines_in
 from clipneuron.store.objects.opening import local_path
 
 LONGEST = 300
@@ -33,9 +34,32 @@ class Pool:
     """sha256 of the texts, one per line."""
     dropped: Mapping[str, int] = field(default_factory=dict)
     """How many lines were left out, by reason."""
+    cut: Mapping[str, int] = field(default_factory=dict)
+    """Texts that a model reads only the beginning of, and their numbers of tokens, once a model has been asked."""
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    @property
+    def left_out(self) -> str:
+        """What was dropped, in words: "3 empty, 1 duplicate"; "" if nothing was."""
+        return ", ".join(f"{count:,} {reason}" for reason, count in self.dropped.items() if count)
+
+    def without(self, texts: Collection[str], reason: str) -> "Pool":
+        """The pool without these texts, which are counted as dropped for the reason."""
+        if not texts:
+            return self
+        kept = tuple(text for text in self.texts if text not in texts)
+        dropped = {**self.dropped, reason: len(self.texts) - len(kept)}
+        return replace(self, texts=kept, digest=_digest(kept), dropped=dropped)
+
+    def check_size(self, least: int) -> None:
+        """Raises ValueError where there are fewer texts."""
+        if len(self) < least:
+            raise ValueError(
+                f"the text pool {self.name!r} has only {len(self)} text ({self.texts[0]!r:.60}), which would describe "
+                f"every neuron: give at least {least}, one per line"
+            )
 
 
 def open_pool(spec: str | os.PathLike[str]) -> Pool:
@@ -49,13 +73,13 @@ def open_pool(spec: str | os.PathLike[str]) -> Pool:
         return _common_words(text, int(words[1]) * (1000 if words[2] else 1))
     if "://" in text:
         return _from_url(text)
-    return _from_bytes(local_path(text).stem, _read_file(local_path(text)), text)
+    return pool_of(local_path(text).stem, lines_in(_read_file(local_path(text)), text))
 
 
-def check_pool(spec: str) -> None:
-    """Raises ValueError for a file that is not there or holds no pool; common words and the web are not asked."""
+def check_pool(spec: str, least: int = 1) -> None:
+    """Raises ValueError for a file that is not there or holds no `least` texts; words and the web are not asked."""
     if not _WORDS.fullmatch(spec) and urlsplit(spec).scheme not in ("http", "https"):
-        open_pool(spec)
+        open_pool(spec).check_size(least)
 
 
 def pool_of(name: str, lines: Iterable[str], *, longest: int = LONGEST) -> Pool:
@@ -79,9 +103,12 @@ def pool_of(name: str, lines: Iterable[str], *, longest: int = LONGEST) -> Pool:
         raise ValueError(
             f"the text pool {name!r} is empty (dropped: {counts}): give one text per line"
         )
-    digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")
-    return Pool(plain or "texts", tuple(texts), digest, dict(dropped))
+    return Pool(plain or "texts", tuple(texts), _digest(texts), dict(dropped))
+
+
+def _digest(texts: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
 
 
 def _unfit(text: str, kept: Mapping[str, None], longest: int) -> str:
@@ -116,20 +143,7 @@ def _from_url(url: str) -> Pool:
             f"{address} is not the file that was meant: its sha256 is {found}, expected "
             f"{fragment.removeprefix(_PIN)}; find the right file or correct the digest"
         )
-    return _from_bytes(PurePosixPath(urlsplit(address).path).stem, data, address)
-
-
-def _from_bytes(name: str, data: bytes, where: str) -> Pool:
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise ValueError(
-            f"{where} is not UTF-8 text (line {line}, byte {error.start}): convert it, for example with "
-            "iconv -f latin1 -t utf-8"
-        ) from error
-    # Not splitlines(), which also splits at rarer separators that may occur inside a text.
-    return pool_of(name, text.removesuffix("\n").split("\n"))
+    return pool_of(PurePosixPath(urlsplit(address).path).stem, lines_in(data, address))
 
 
 def _read_file(path: Path) -> bytes:

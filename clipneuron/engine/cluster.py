@@ -10,10 +10,10 @@ from typing import Any
 
 import ray
 from ray.autoscaler.sdk import request_resources
-from rich.console import Console
 
 from clipneuron.config.cluster import ClusterOptions
 from clipneuron.engine.stage import Resources
+from clipneuron.reports.consoles import Console
 
 _CORES_PER_ACTOR = 8
 

@@ -10,7 +10,6 @@ from weakref import finalize
 
 import ray
 import ray.data
-from rich.console import Console
 
 from clipneuron.config.cluster import ClusterOptions
 from clipneuron.engine import ray_steps as steps
@@ -20,6 +19,7 @@ from clipneuron.engine.crew import Crew, Crews
 from clipneuron.engine.dispatch import CrewLostError, Decoded, Dispatch, Supply, Unloaded
 from clipneuron.engine.packing import Packer
 from clipneuron.engine.stage import Advance, Shard, Stage
+from clipneuron.reports.consoles import Console
 from clipneuron.store.store import Run
 
 logger = logging.getLogger(__name__)

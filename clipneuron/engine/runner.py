@@ -6,12 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from clipneuron.engine.attempts import Ending, Executor, WorkerLostError
 from clipneuron.engine.in_process import InProcess
 from clipneuron.engine.meters import default_console, meter
 from clipneuron.engine.stage import Advance, Shard, Stage
+from clipneuron.reports.consoles import Console
 from clipneuron.reports.markup import terminal
 from clipneuron.store.errors import StoreError
 from clipneuron.store.outlines import Cut

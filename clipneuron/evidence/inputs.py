@@ -1,6 +1,8 @@
 """What an evaluation names, found: labelled pictures, class names, templates and pools."""
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import pyarrow.compute as pc
@@ -17,6 +19,7 @@ from clipneuron.models.language.captioner import AnswersFile, Captioner
 from clipneuron.store.objects.protocol import Objects
 from clipneuron.sweep.inputs import (
     DEMO_PICTURES,
+    LEAST_TEXTS,
     Rendered,
     check_texts,
     class_names_in,
@@ -43,7 +46,7 @@ def check(recipe: Recipe) -> None:
         if _is_described(spec):
             _describer(spec, asked)
         else:
-            check_texts(spec)
+            check_texts(spec, LEAST_TEXTS)
 
 
 class Labelled(NamedTuple):
@@ -158,7 +161,13 @@ def _pool(spec: str, recipe: Recipe, classes: Sequence[str]) -> Pool:
         return texts_of(recipe.model_copy(update={"pool": spec}))
     distinct = tuple(dict.fromkeys(classes))  # two of ImageNet's names stand for two classes each
     described = descriptions(_describer(spec, recipe.evaluation), distinct)
-    return pool_of(CLASS_DESCRIPTIONS, described.texts)
+    # "duplicate of a text for cat" and the like are one reason, however many classes there are.
+    reasons = Counter(each.reason.partition(" of a text for ")[0] for each in described.rejected)
+    if not described.texts:
+        why = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
+        raise ValueError(f"no description of a class in {spec} can be used ({why})")
+    pool = pool_of(CLASS_DESCRIPTIONS, described.texts)
+    return replace(pool, dropped={**pool.dropped, **reasons})
 
 
 def _describer(spec: str, asked: Evaluation) -> Captioner:

@@ -29,6 +29,7 @@ from clipneuron.models.clip.model import Clip
 from clipneuron.readers.pictures import PictureFeed
 from clipneuron.readers.sweep import Planned
 from clipneuron.store.store import Run, Store
+from clipneuron.sweep.inputs import about_classes, readable, unread
 from clipneuron.sweep.interventions import Interventions
 from clipneuron.sweep.pipeline import Sweep, SweepStages
 from clipneuron.sweep.stages.classifier import ClassifierStage
@@ -55,6 +56,7 @@ class Reproduction:
         sweep = Sweep.of(recipe, store, clip)
         labelled = labelled_pictures_of(recipe, store.objects)
         pools = evaluation_pools_of(recipe, labelled.join.names)
+        pools = tuple(readable(pool, sweep.clip) for pool in pools)
         found = cls(sweep, labelled, templates_of(recipe), pools)
         found.check()
         return found
@@ -109,13 +111,16 @@ class Reproduction:
 
     def describe(self) -> str:
         """What is about to run, in a few lines."""
+        notes = [unread(pool) for pool in self.pools if pool.digest != self.sweep.pool.digest]
+        notes += about_classes(self.classes, self.templates, self.sweep.clip)
         return "\n".join(
             [
                 self.sweep.describe(),
                 f"evidence  {len(self.collection):,} labelled pictures of {len(self.classes):,} classes; closely: "
                 f"layers {', '.join(map(str, self.detail_layers))}; pools "
-                + ", ".join(f"{pool.name} ({len(pool):,})" for pool in self.pools),
+                + ", ".join(map(_counted, self.pools)),
                 f"classes   {self.labelled.join.describe(self.labelled.whole)}",
+                *(f"note      {note}" for note in notes if note),
             ]
         )
 
@@ -141,7 +146,7 @@ class Reproduction:
         classifier = ClassifierStage(sweep.loader, self.classes, self.templates)
         pools = {pool.name: self._described(pool, swept) for pool in self.pools}
         sums = {name: pool.reconstructions for name, pool in pools.items()}
-        pictures = PictureFeed(self.collection.reader, sweep.clip.preprocess, planned=plan.name)
+        pictures = PictureFeed(self.collection.reader, sweep.preprocess, planned=plan.name)
         passes = sweep.loader, pictures
         ablations = AblationsStage(
             *passes,
@@ -207,6 +212,11 @@ class Reproduction:
 
     def _exists(self, layer: int, neuron: int) -> bool:
         return layer in self.sweep.layers and 0 <= neuron < self.sweep.clip.neurons
+
+
+def _counted(pool: Pool) -> str:
+    left_out = f", dropped: {pool.left_out}" if pool.left_out else ""
+    return f"{pool.name} ({len(pool):,}{left_out})"
 
 
 @dataclass(frozen=True)

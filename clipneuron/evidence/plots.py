@@ -220,7 +220,8 @@ def _png(draw: Callable[[Figure], None], note: str, height: float = 6.0) -> byte
         FigureCanvasAgg(figure)
         draw(figure)
         # A picture may travel without its page: it says itself which model it is of.
-        figure.supxlabel(fill(note, 150), fontsize=9, color="0.35")
+        # Names of models and places are no formulas, whatever dollars they have.
+        figure.supxlabel(fill(note, 150), fontsize=9, color="0.35", parse_math=False)
         buffer = io.BytesIO()
         # Neither the library's version nor a date: they would change the bytes.
         figure.savefig(buffer, format="png", metadata={"Software": None})

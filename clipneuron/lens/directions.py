@@ -59,6 +59,14 @@ def first_directions(
     return Directions(vectors, explained, projections * scale.sign())
 
 
+def own_norms(
+    coefficients: Float[Tensor, "neuron top path"], basis: Float[Tensor, "neuron path embed"]
+) -> Float[Tensor, "neuron top"]:
+    """|c u|: the effects without the remainder, in which all neurons of a layer have the same share."""
+    squares = ((coefficients @ (basis @ basis.mT)) * coefficients).sum(2)
+    return squares.clamp(min=0).sqrt()
+
+
 def principal_directions(
     effects: Float[Tensor, "neuron image embed"], top: int
 ) -> tuple[Float[Tensor, "neuron embed"], Directions]:

@@ -3,9 +3,9 @@
 What decodes pictures imports no torch, which costs a process seconds and hundreds of MB: pixels are arrays here.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from clipneuron.data.collections import Picture, Pictures, Reader
 from clipneuron.engine.stage import Shard
-from clipneuron.models.clip.preprocess import PictureError, Preprocess
+from clipneuron.models.clip.preprocess import Decoded, PictureError, Preprocess
 from clipneuron.store.errors import UNREACHABLE, ReadError, StoreError
 from clipneuron.store.store import Failure, Run
 
@@ -32,6 +32,8 @@ class Batch:
     good: tuple[Picture, ...]
     pixels: Pixels
     failures: tuple[Failure, ...]
+    notes: Mapping[str, str] = field(default_factory=dict)
+    """What is to be said of good pictures, by their ids."""
 
     def slices(self, size: int) -> Iterator[tuple[tuple[Picture, ...], Pixels]]:
         """The good pictures and their pixels, `size` at a time."""
@@ -48,6 +50,9 @@ class Batch:
             "label": pa.array([picture.label for picture in self.pictures], pa.int32()),
             "status": pa.array([item.status if item else "ok" for item in failed], pa.string()),
             "reason": pa.array([item.reason if item else None for item in failed], pa.string()),
+            "note": pa.array(
+                [self.notes.get(picture.image) for picture in self.pictures], pa.string()
+            ),
         }
 
 
@@ -94,7 +99,7 @@ class PictureFeed:
         the shard is tried again.
         """
         pictures = tuple(Pictures(shard.payload))
-        results: list[NDArray[np.uint8] | Failure] = []
+        results: list[Decoded | Failure] = []
         encoded = self.reader.read_many(pictures)
         window = (
             4 * self.threads
@@ -104,19 +109,21 @@ class PictureFeed:
                 some = pictures[start : start + window]
                 results += pool.map(self._decode, some, islice(encoded, len(some)))
         pairs = list(zip(pictures, results, strict=True))
-        pixels = [result for result in results if not isinstance(result, Failure)]
+        good = [(item, result) for item, result in pairs if isinstance(result, Decoded)]
+        pixels = [decoded.pixels for _, decoded in good]
         return Batch(
             pictures,
-            tuple(picture for picture, result in pairs if not isinstance(result, Failure)),
+            tuple(picture for picture, _ in good),
             np.stack(pixels) if pixels else np.empty((0, 3, 1, 1), np.uint8),
             tuple(result for result in results if isinstance(result, Failure)),
+            {picture.image: decoded.note for picture, decoded in good if decoded.note},
         )
 
-    def _decode(self, picture: Picture, data: bytes | ReadError) -> NDArray[np.uint8] | Failure:
+    def _decode(self, picture: Picture, data: bytes | ReadError) -> Decoded | Failure:
         try:
             if isinstance(data, ReadError):
                 raise data
-            return self.preprocess.decode(data, picture.image)
+            return self.preprocess.read(data, picture.image)
         except (ReadError, PictureError) as error:
             if error.status == UNREACHABLE:
                 raise StoreError(f"the pictures' place does not answer: {error.reason}") from error

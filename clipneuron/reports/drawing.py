@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from clipneuron.reports.printing import one_line
+
 TILE, GAP, LABEL_WIDTH, HEADER = 96, 6, 250, 30
 """In pixels."""
 
@@ -30,7 +32,7 @@ def contact_sheet(rows: Sequence[Row], title: str, pictures: int) -> Image.Image
     width = LABEL_WIDTH + pictures * (TILE + GAP) + GAP
     sheet = Image.new("RGB", (width, HEADER + len(rows) * (TILE + GAP) + GAP), PAPER)
     draw = ImageDraw.Draw(sheet)
-    draw.text((GAP, GAP), title, FAINT, ImageFont.load_default(13))
+    draw.text((GAP, GAP), one_line(title), FAINT, ImageFont.load_default(13))
     for number, row in enumerate(rows):
         top = HEADER + number * (TILE + GAP)
         _label(draw, row, top)
@@ -45,10 +47,10 @@ def contact_sheet(rows: Sequence[Row], title: str, pictures: int) -> Image.Image
 
 def _label(draw: ImageDraw.ImageDraw, row: Row, top: int) -> None:
     large, small = ImageFont.load_default(15), ImageFont.load_default(12)
-    draw.text((GAP, top), row.heading, INK, large)
+    draw.text((GAP, top), one_line(row.heading), INK, large)
     draw.text((GAP, top + 20), row.figures, FAINT, small)
     for number, line in enumerate(row.words):
-        draw.text((GAP, top + 38 + number * 14), line, INK, small)
+        draw.text((GAP, top + 38 + number * 14), one_line(line), INK, small)
 
 
 def png(picture: Image.Image) -> bytes:

@@ -11,6 +11,8 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from clipneuron.reports.printing import visible
+
 if TYPE_CHECKING:  # both take a moment to import, which `clipneuron --help` is spared
     from jinja2 import Environment
     from rich.table import Table
@@ -22,9 +24,8 @@ _SPECIAL = re.compile(
     r"|#+(?=\s|$)"  # headings
     r"|&(?=[#\w]+;)"  # entities
 )
-_FORMULA = ("=", "+", "-", "@", "\t", "\n")
-_CONTROL = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"} | {127: 0x2421}
-"""Characters that steer a terminal -> the pictures of them."""
+_FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+"""How a cell begins that spreadsheets compute, in ASCII or full width, or that an apostrophe keeps from it already."""
 
 
 class Markdown(str):
@@ -41,12 +42,14 @@ def markdown(value: object) -> Markdown:
     """The value as text inside a Markdown paragraph, heading or cell; lines stay lines."""
     if isinstance(value, Markdown):
         return value
-    text = _SPECIAL.sub(lambda found: "".join(f"\\{letter}" for letter in found[0]), str(value))
+    plain = visible(_one_kind_of_breaks(str(value)))
+    text = _SPECIAL.sub(lambda found: "".join(f"\\{letter}" for letter in found[0]), plain)
     return Markdown("<br>".join(text.splitlines()))
 
 
 def code(text: str) -> Markdown:
     """The text as code in a line of Markdown, whatever backquotes it has."""
+    text = visible(_one_kind_of_breaks(text))
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
     space = " " if text.startswith("`") or text.endswith("`") else ""
     return Markdown(f"{fence}{space}{' '.join(text.splitlines())}{space}{fence}")
@@ -85,7 +88,7 @@ def terminal(
     from rich.text import Text
 
     def plain(cell: str, style: str = "") -> Text:  # a string is searched for [markup] and :emoji:
-        return Text(cell.translate(_CONTROL), style)
+        return Text(visible(cell), style)
 
     found = Table(title=plain(title, "table.title"), title_justify="left", show_lines=lines)
     found.caption = plain(caption, "table.caption") if caption else None
@@ -103,8 +106,30 @@ def terminal(
 def _field(value: object) -> object:
     if not isinstance(value, str):
         return value
-    text = value.replace("\r\n", "\n").replace("\r", "\n")
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return guarded(_one_kind_of_breaks(value))
+
+
+def guarded(text: str) -> str:
+    """The text as a cell of CSV that no spreadsheet takes for a formula.
+
+    >>> guarded("=1+1"), unguarded("'=1+1")
+    ("'=1+1", '=1+1')
+    """
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def unguarded(cell: str) -> str:
+    """The text that `guarded` made this cell of."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
+
+
+def _one_kind_of_breaks(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _seen(value: object) -> object:
+    """A value of a page as `visible` shows it; text that is HTML already stays as it is."""
+    return visible(value) if type(value) is str else value
 
 
 @cache
@@ -117,7 +142,7 @@ def _environment(html: bool) -> "Environment":
     environment = Environment(
         loader=FunctionLoader(source),
         autoescape=html,
-        finalize=None if html else markdown,
+        finalize=_seen if html else markdown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -140,9 +140,9 @@ class Run:
         or column.
         """
         objects = self._objects_of(stage, table, shards)
-        return pa.concat_tables(
-            [stored.read(self.objects, entry, columns, filters) for entry in objects.values()]
-        )
+        parts = [stored.read(self.objects, entry, columns, filters) for entry in objects.values()]
+        # Shards of an earlier version may lack a column that a later one has given the table: nulls, then.
+        return pa.concat_tables(parts, promote_options="default")
 
     def scan(
         self, stage: str, table: str, *, columns: Sequence[str] | None = None

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from math import ceil
 
-from rich.console import Console
-
 from clipneuron.engine.measure import Measured, measure
 from clipneuron.engine.runner import Runner
+from clipneuron.reports.consoles import Console
 from clipneuron.store.store import Store
 from clipneuron.sweep.inputs import thinned
+from clipneuron.sweep.notes import picture_notes
 from clipneuron.sweep.pipeline import FAN_IN, Sweep
 
 _PASSES = ("calibrate", "effects")
@@ -23,6 +23,8 @@ class Sample:
 
     pictures: int
     passes: dict[str, Measured]
+    notes: tuple[str, ...] = ()
+    """What is to be said of them, as of the run's pictures at its end."""
 
     @property
     def load(self) -> float:
@@ -63,7 +65,8 @@ def sample_of(sweep: Sweep, pictures: int) -> Sample:
         run, planned, _ = small.planned(Runner(console=Console(file=io.StringIO())))
         stages = {stage.kind: stage for stage in small.stages(planned).all}
         passes = {name: measure(stages[name], run, stages[name].shards(run)) for name in _PASSES}
-    return Sample(count, passes)
+        notes = tuple(picture_notes(run))
+    return Sample(count, passes, notes)
 
 
 def expected(

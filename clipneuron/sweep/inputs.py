@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from clipneuron.models.clip.model import Clip
 
 DEMO_PICTURES = 2000
+LEAST_TEXTS = 2
+"""Of a pool that describes neurons: a single text would describe them all."""
 _UPLOADS = 16
 
 
@@ -43,13 +45,13 @@ def check(recipe: Recipe) -> None:
     """Raises ValueError for what can be seen to be missing without the model: pictures and texts."""
     if recipe.images != "demo":
         check_place(recipe.images)
-    check_texts(recipe.pool)
+    check_texts(recipe.pool, LEAST_TEXTS)
 
 
-def check_texts(spec: str) -> None:
-    """Raises ValueError for a pool of texts that is not there; those of the demo world always are."""
+def check_texts(spec: str, least: int = 1) -> None:
+    """Raises ValueError for a pool that is not there or holds fewer texts; those of the demo world always are."""
     if spec != "demo":
-        check_pool(spec)
+        check_pool(spec, least)
 
 
 def model_of(recipe: Recipe) -> "Clip":
@@ -89,17 +91,63 @@ def class_names_in(spec: str) -> tuple[str, ...]:
 
         return IMAGENET_CLASSES
     pool = open_pool(spec)
-    if any(pool.dropped.values()):
-        left = ", ".join(f"{count} {why}" for why, count in pool.dropped.items() if count)
+    if pool.left_out:
         raise ValueError(
-            f"{spec} cannot name classes, since lines would be left out ({left}): every line needs a name of its own"
+            f"{spec} cannot name classes, since lines would be left out ({pool.left_out}): every line needs a name of "
+            "its own"
         )
     return pool.texts
 
 
 def texts_of(recipe: Recipe) -> Pool:
     """The recipe's pool of texts; raises ValueError."""
-    return pool_of("demo", demo_pool()) if recipe.pool == "demo" else open_pool(recipe.pool)
+    pool = pool_of("demo", demo_pool()) if recipe.pool == "demo" else open_pool(recipe.pool)
+    pool.check_size(LEAST_TEXTS)
+    return pool
+
+
+def readable(pool: Pool, clip: "Clip") -> Pool:
+    """The pool as this model reads it: one of texts that it cannot tell apart, and which it reads the beginning of.
+
+    Raises ValueError where too few are left.
+    """
+    found = clip.reading(pool.texts)
+    kept = pool.without(found.twins, f"the same to {clip.name}")
+    kept.check_size(LEAST_TEXTS)
+    return replace(kept, cut={text: found.cut[text] for text in kept.texts if text in found.cut})
+
+
+def unread(pool: Pool) -> str:
+    """What to say of texts that are cut off, "" where none is."""
+    if not pool.cut:
+        return ""
+    text, tokens = next(iter(pool.cut.items()))
+    return f"texts of {pool.name} that are read in part: {len(pool.cut):,}, such as '{text:.40}...' of {tokens} tokens"
+
+
+def about_classes(names: Sequence[str], templates: Sequence[str], clip: "Clip") -> list[str]:
+    """What to say of classes that the model cannot tell apart, or whose texts it reads in part; a line each."""
+    from clipneuron.models.clip.tokens import fill_templates
+
+    distinct = list(dict.fromkeys(names))
+    texts = fill_templates(distinct, [max(templates, key=len)])
+    name_of = dict(zip(texts, distinct, strict=True))
+    found = clip.reading(texts)
+    lines = [f"classes with the name of another: {len(names) - len(distinct):,}"]
+    lines = lines if len(distinct) < len(names) else []
+    if found.twins:
+        text, other = next(iter(found.twins.items()))
+        pair = f"{name_of[text]:.40} and {name_of[other]:.40}"
+        lines.append(
+            f"classes that are the same as another to {clip.name}: {len(found.twins):,}, such as {pair}"
+        )
+    if found.cut:
+        text, tokens = next(iter(found.cut.items()))
+        lines.append(
+            f"classes that are read in part in the longest template: {len(found.cut):,}, such as "
+            f"'{name_of[text]:.40}...' of {tokens} tokens, of which {found.context} are read"
+        )
+    return lines
 
 
 def check_device(name: str) -> None:

@@ -30,6 +30,13 @@ class NeuronCard:
     top_norms: tuple[float, ...]
     top_projections: tuple[float, ...]
     words: tuple[tuple[str, float], ...]
+    note: str = ""
+    """Why its direction means nothing, as the table `directions` says it."""
+
+    @property
+    def explained(self) -> str:
+        """The share of variance that its direction explains, or the word for why it means nothing."""
+        return self.note.partition(":")[0] or f"{self.explained_variance:.1%}"
 
     @property
     def signed_words(self) -> str:
@@ -43,12 +50,14 @@ def selective_neurons(
     """The `count` neurons of a layer with the lowest participation among those whose effect is not small.
 
     Small: a threshold below the layer's median, which leaves out neurons that are selective because they do nothing.
+    Those with a note come last.
     """
     own = [("layer", "==", layer)]
     table = run.read(keys.directions, "directions", filters=own).sort_by("neuron")
     thresholds = table["threshold"].to_numpy()
     participation = table["participation"].to_numpy()
-    candidates = np.where(thresholds >= np.median(thresholds), participation, np.inf)
+    speaks = np.array([not note for note in notes_of(table)])
+    candidates = np.where(speaks & (thresholds >= np.median(thresholds)), participation, np.inf)
     chosen = np.argsort(candidates, kind="stable")[:count]
     return neuron_cards(run, keys, layer, [int(neuron) for neuron in chosen], words, table)
 
@@ -70,6 +79,13 @@ def neuron_cards(
         _card(table.slice(rows[neuron], 1).to_pylist()[0], spoken.get(neuron, ()))
         for neuron in neurons
     ]
+
+
+def notes_of(directions: pa.Table) -> list[str]:
+    """The notes of a table `directions`, "" where there is none; runs of earlier versions have none at all."""
+    if "note" not in directions.column_names:
+        return [""] * directions.num_rows
+    return [note or "" for note in directions["note"].to_pylist()]
 
 
 def _words(table: pa.Table, words: int) -> Mapping[int, tuple[tuple[str, float], ...]]:
@@ -96,4 +112,5 @@ def _card(row: Mapping[str, Any], words: Sequence[tuple[str, float]]) -> NeuronC
         top_norms=tuple(row["top_norms"][:count]),
         top_projections=tuple(row["top_projections"][:count]),
         words=tuple(words),
+        note=row.get("note") or "",
     )

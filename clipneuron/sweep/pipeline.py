@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import pyarrow as pa
@@ -14,6 +14,7 @@ from clipneuron.engine.pipeline import Pipeline, distinct
 from clipneuron.engine.runner import Runner, StageReport
 from clipneuron.engine.stage import Stage
 from clipneuron.models.clip.model import Clip
+from clipneuron.models.clip.preprocess import Preprocess
 from clipneuron.readers.lenses import ClipLoader, Lenses, placed
 from clipneuron.readers.pictures import PictureFeed
 from clipneuron.readers.sweep import Planned
@@ -21,7 +22,7 @@ from clipneuron.store.errors import RunMismatchError
 from clipneuron.store.identity import differences
 from clipneuron.store.outlines import Results
 from clipneuron.store.store import Run, Store
-from clipneuron.sweep.inputs import model_of, pictures_of, scene_truth, texts_of
+from clipneuron.sweep.inputs import model_of, pictures_of, readable, scene_truth, texts_of, unread
 from clipneuron.sweep.report import Findings
 from clipneuron.sweep.results import SweepResults
 from clipneuron.sweep.stages.calibrate import CalibrateStage
@@ -74,7 +75,7 @@ class Sweep:
             store,
             clip,
             pictures_of(recipe, store.objects),
-            texts_of(recipe),
+            readable(texts_of(recipe), clip),
             extends,
             retry,
         )
@@ -88,6 +89,7 @@ class Sweep:
     def identity(self) -> dict[str, object]:
         """Everything that changes the numbers of the sweep; descriptions are set apart by their label."""
         recipe = self.recipe
+        deep = {} if recipe.high_depth == "clip" else {"high_depth": recipe.high_depth}
         return {
             "model": self.clip.digest,
             "preprocess": repr(self.clip.preprocess),
@@ -100,6 +102,7 @@ class Sweep:
             "shard_size": recipe.shard_size,
             "block": recipe.block,
             "numerics": NUMERICS,
+            **deep,  # as runs have been since before there was a choice
         }
 
     def open(self) -> Run:
@@ -206,15 +209,17 @@ class Sweep:
         clip, recipe = self.clip, self.recipe
         layers = ", ".join(map(str, self.layers))
         few = len(self.collection) <= recipe.top
+        cut = unread(self.pool)
         warning = f"note      top {recipe.top} of {len(self.collection)} pictures: all of them count as significant"
         return "\n".join(
             [
                 f"model     {clip.name}: {clip.layers} layers of {clip.neurons:,} neurons",
                 f"pictures  {len(self.collection):,}, {self.collection.classes}"
                 + _aside("skipped", self.collection.skipped),
-                f"texts     {len(self.pool):,} of {self.pool.name}{_aside('dropped', self.pool.dropped)}",
+                f"texts     {len(self.pool):,} of {self.pool.name}{_dropped(self.pool)}",
                 f"layers    {layers}; split {recipe.split}, {'' if recipe.normalize else 'not '}normalised",
                 *([warning] if few else []),
+                *([f"note      {cut}"] if cut else []),
             ]
         )
 
@@ -248,9 +253,14 @@ class Sweep:
         return partial(_moved, self.clip, self.recipe.device)
 
     @property
+    def preprocess(self) -> Preprocess:
+        """From the bytes of a picture to the model's pixels, as the recipe asks."""
+        return replace(self.clip.preprocess, high_depth=self.recipe.high_depth)
+
+    @property
     def pictures(self) -> PictureFeed:
         """The pictures as the model reads them."""
-        return PictureFeed(self.collection.reader, self.clip.preprocess)
+        return PictureFeed(self.collection.reader, self.preprocess)
 
     @property
     def lenses(self) -> Lenses:
@@ -318,6 +328,10 @@ def _without_images(identity: Mapping[str, object]) -> dict[str, object]:
 def _aside(what: str, counts: Mapping[str, int]) -> str:
     shown = ", ".join(f"{count} {why}" for why, count in counts.items() if count)
     return f" ({what}: {shown})" if shown else ""
+
+
+def _dropped(pool: Pool) -> str:
+    return f" (dropped: {pool.left_out})" if pool.left_out else ""
 
 
 def _moved(clip: Clip, device: str) -> Clip:

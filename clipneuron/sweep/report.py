@@ -1,5 +1,6 @@
 """The tables and the picture that end a run: what was done, what each layer is like, its most selective neurons."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ import numpy as np
 from clipneuron.reports.drawing import png
 from clipneuron.reports.markup import terminal
 from clipneuron.store.store import Run
-from clipneuron.sweep.neurons import NeuronCard, selective_neurons
+from clipneuron.sweep.neurons import NeuronCard, notes_of, selective_neurons
 from clipneuron.sweep.results import SweepResults
 from clipneuron.sweep.sheet import neurons_sheet
 
@@ -22,6 +23,7 @@ class LayerFigures:
     """What one layer is like. Medians over neurons; AUCs are means, NaN where contents are unknown.
 
     beats_shuffled: share of neurons whose words predict their pictures better than another neuron's words.
+    dead, no_variance: neurons that the table `directions` has these notes on.
     """
 
     layer: int
@@ -32,13 +34,16 @@ class LayerFigures:
     auc: float
     shuffled_auc: float
     beats_shuffled: float
+    dead: int = 0
+    no_variance: int = 0
 
 
 def layer_figures(run: Run, layer: int, keys: SweepResults) -> LayerFigures:
     """The figures of one layer."""
     own = [("layer", "==", layer)]
     columns = ["explained_variance", "participation", "threshold"]
-    table = run.read(keys.directions, "directions", columns=columns, filters=own)
+    table = run.read(keys.directions, "directions", filters=own)
+    notes = Counter(note.partition(":")[0] for note in notes_of(table))
     medians = {name: float(np.median(table[name].to_numpy())) for name in columns}
     mine = others = better = float("nan")
     if keys.explanations:
@@ -54,6 +59,8 @@ def layer_figures(run: Run, layer: int, keys: SweepResults) -> LayerFigures:
         auc=mine,
         shuffled_auc=others,
         beats_shuffled=better,
+        dead=notes["dead"],
+        no_variance=notes["no variance"],
         **medians,
     )
 
@@ -65,14 +72,23 @@ def layers_table(figures: Iterable[LayerFigures]) -> "Table":
     about_words = ("words' AUC", "shuffled", "beats shuffled") if scored else ()
     headings = ("layer", "neurons", "PC 1 explains", "effective share", "threshold", *about_words)
     rows = (_layer_cells(row)[: len(headings)] for row in figures)
-    return terminal("Layers (medians over neurons)", headings, rows, right=headings)
+    caption = "\n".join(filter(None, map(_silence, figures)))
+    title = "Layers (medians over neurons)"
+    return terminal(title, headings, rows, right=headings, caption=caption)
+
+
+def _silence(row: LayerFigures) -> str:
+    """What is to be said of a layer's neurons whose directions mean nothing, "" where there are none."""
+    counts = {"dead": row.dead, "without variance": row.no_variance}
+    said = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+    return f"layer {row.layer}: {said} of {row.neurons:,} neurons" if said else ""
 
 
 def _layer_cells(row: LayerFigures) -> tuple[str, ...]:
     return (
         f"{row.layer}",
         f"{row.neurons:,}",
-        f"{row.explained_variance:.1%}",
+        f"{row.explained_variance:.1%}" if 2 * row.no_variance < row.neurons else "no variance",
         f"{row.participation:.1%}",
         f"{row.threshold:.4f}",
         f"{row.auc:.3f}",
@@ -88,7 +104,7 @@ def neurons_table(cards: Sequence[NeuronCard]) -> "Table":
         (
             f"{card.layer}",
             f"#{card.neuron}",
-            f"{card.explained_variance:.1%}",
+            card.explained,
             f"{card.participation:.1%}",
             f"{card.share:.1%}",
             card.signed_words,

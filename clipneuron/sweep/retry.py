@@ -96,7 +96,7 @@ def _quarantined(run: Run) -> Iterator[tuple[str, str]]:
 def _reasons(sweep: Sweep, failed: Iterable[Tried]) -> dict[str, str]:
     images = {image for image, _ in failed}
     rows = _of(sweep.collection.listing, images)
-    feed = PictureFeed(sweep.collection.reader, sweep.clip.preprocess)
+    feed = PictureFeed(sweep.collection.reader, sweep.preprocess)
     found = {image: f"missing: {image} is not in the collection any more" for image in images}
     found |= dict.fromkeys(rows["image"].to_pylist(), "")
     for start in range(0, rows.num_rows, _AT_ONCE):

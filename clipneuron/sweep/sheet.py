@@ -1,12 +1,14 @@
 """Pictures made of pictures: the contact sheet of top images per neuron (Fig. 5's layout)."""
 
 from collections.abc import Callable, Sequence
-from textwrap import shorten
 
 from PIL import Image
 
 from clipneuron.reports.drawing import RED, Row, contact_sheet
 from clipneuron.sweep.neurons import NeuronCard
+
+_LINE = 38
+"""Characters of a text that fit into the margin."""
 
 
 def neurons_sheet(
@@ -27,13 +29,15 @@ def neurons_sheet(
 
 def _row(card: NeuronCard, read: Callable[[int], bytes], pictures: int) -> Row:
     shown = zip(card.top_images[:pictures], card.top_projections, strict=False)
+    explained = card.explained if card.note else f"{card.explained_variance:.0%}"
     return Row(
         f"layer {card.layer}, neuron #{card.neuron}",
-        f"PC 1 explains {card.explained_variance:.0%}, effective share {card.participation:.1%}",
+        f"PC 1 explains {explained}, effective share {card.participation:.1%}",
         [_line(text, weight) for text, weight in card.words[:4]],
         [(read(image), RED if projection < 0 else None) for image, projection in shown],
     )
 
 
 def _line(text: str, weight: float) -> str:
-    return shorten(f"{'+' if weight >= 0 else '-'}{text}", 38, placeholder="...")
+    line = f"{'+' if weight >= 0 else '-'}{text}"
+    return line if len(line) <= _LINE else f"{line[: _LINE - 3].rstrip()}..."

@@ -13,6 +13,11 @@ INDEX = (pa.int64(), "global number of the picture, stable when a collection gro
 IMAGE = (pa.string(), "id of the picture in its collection")
 LABEL = (pa.int32(), "class of the picture, null where unknown")
 STATUS = (pa.string(), '"ok", or the kind of trouble with the picture')
+TEXT_NOTE = (pa.string(), "what the model does not read of the text, null if it reads all")
+NOTE = (
+    pa.string(),
+    "of a picture that is ok: what the model does not see of it, a kind and a sentence; else null",
+)
 REASON = (pa.string(), "the trouble in words, null when ok")
 
 

@@ -9,6 +9,7 @@ from clipneuron.tables.columns import (
     LABEL,
     LAYER,
     NEURON,
+    NOTE,
     REASON,
     STATUS,
     described,
@@ -41,6 +42,7 @@ def predictions() -> pa.Schema:
             "label": LABEL,
             "status": STATUS,
             "reason": REASON,
+            "note": NOTE,
             "layer": (pa.int16(), "layer whose effects are replaced, -1 for none"),
             "head": (pa.int16(), "last of the layer's heads that is replaced, -1 for all"),
             "ablation": (
@@ -50,7 +52,7 @@ def predictions() -> pa.Schema:
             ),
             "prediction": (pa.int32(), "number of the class, null if the picture failed"),
         },
-        nullable=("label", "reason", "prediction"),
+        nullable=("label", "reason", "note", "prediction"),
     )
 
 

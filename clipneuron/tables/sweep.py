@@ -14,8 +14,10 @@ from clipneuron.tables.columns import (
     LABEL,
     LAYER,
     NEURON,
+    NOTE,
     REASON,
     STATUS,
+    TEXT_NOTE,
     described,
     list_of,
 )
@@ -84,6 +86,7 @@ def norms(layers: Sequence[int], neurons: int) -> pa.Schema:
             "label": LABEL,
             "status": STATUS,
             "reason": REASON,
+            "note": NOTE,
         }
         | {
             f"layer_{layer}": (
@@ -92,7 +95,7 @@ def norms(layers: Sequence[int], neurons: int) -> pa.Schema:
             )
             for layer in layers
         },
-        nullable=("label", "reason", *(f"layer_{layer}" for layer in layers)),
+        nullable=("label", "reason", "note", *(f"layer_{layer}" for layer in layers)),
     )
 
 
@@ -146,6 +149,10 @@ def directions() -> pa.Schema:
             "direction": (list_of(pa.float32()), "first principal component r, of unit length"),
             "mean": (list_of(pa.float32()), "mean effect that was taken off"),
             "explained_variance": (pa.float32(), "share of the variance along the direction"),
+            "note": (
+                pa.string(),
+                "why the direction means nothing: dead or no variance, and a sentence; else null",
+            ),
             "threshold": (
                 pa.float32(),
                 "least |phi - b| among the top pictures",
@@ -164,6 +171,7 @@ def directions() -> pa.Schema:
             "top_norms": (list_of(pa.float32()), "their |phi - b| [top]"),
             "top_projections": (list_of(pa.float32()), "their phi - b along the direction [top]"),
         },
+        nullable=("note",),
     )
 
 
@@ -211,8 +219,10 @@ def text_embeddings() -> pa.Schema:
         {
             "text_index": (pa.int32(), "number of the text in its pool"),
             "text": (pa.string(), "the text"),
+            "note": TEXT_NOTE,
             "embedding": (list_of(pa.float32()), "M_text, not normalised [embed]"),
         },
+        nullable=("note",),
     )
 
 

@@ -1,5 +1,7 @@
 """Decisions of people: none is lost or overwritten, the latest counts, and copies of a review come together."""
 
+import csv
+import io
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -173,9 +175,18 @@ def test_agreement_by_chance_alone_has_no_kappa() -> None:
 )
 def test_an_export_comes_back_whole(run: Run, tmp_path: Path, name: str, export) -> None:
     decide(run, STAGE, "ada", PICTURE, "keep", 'a "note", with\na line')
-    decide(run, STAGE, "ada", PICTURE, "undone")
+    decide(run, STAGE, "ada", PICTURE, "undone", "=HYPERLINK(1)")
+    decide(run, STAGE, "ada", PICTURE, "keep", "'-1")
     (tmp_path / name).write_bytes(export(history(run, STAGE)))
     assert reviews.load(tmp_path / name).equals(history(run, STAGE))
+
+
+def test_a_note_is_no_formula_of_a_spreadsheet(run: Run) -> None:
+    for note in ("=1+1", "@x", "\r=2"):
+        decide(run, STAGE, "ada", PICTURE, "keep", note)
+    written = reviews.as_csv(history(run, STAGE)).decode()
+    cells = [row["note"] for row in csv.DictReader(io.StringIO(written))]
+    assert cells == ["'=1+1", "'@x", "'\r=2"]
 
 
 @pytest.mark.parametrize("name", ["r.csv", "r.parquet"])

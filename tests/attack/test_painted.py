@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from clipneuron.attack.stages.pictures import PURPOSE
+from clipneuron.attack.stages.pictures import PURPOSE, _png
 from clipneuron.attack.witness import OtherClip
 from clipneuron.demo.painter import ScenePainter
 from clipneuron.engine.stage import Named
@@ -263,3 +263,16 @@ def test_another_clip_sees_its_likeliest_classes(run):
         assert [{at for at in range(4) if row[at]} for row in said] == [
             set(places) for places in best[:, :top].tolist()
         ]
+
+
+@pytest.mark.parametrize(
+    "text", ["[/dog] [bold]", "a\x1b[31mred", "ü 漢 \u202e", "=1+1|<script>", "x" * 1_100_000]
+)
+def test_the_history_in_a_picture_is_the_text_as_it_is(text: str) -> None:
+    written = _png(np.full((8, 8, 3), [[[9, 8, 7]]], np.uint8), {"caption": text, "pair": "a:b"})
+    if (
+        len(text) < 1_000_000
+    ):  # beyond that, Pillow reads no text, and we read the picture all the same
+        read = Image.open(BytesIO(written)).text  # type: ignore[attr-defined]
+        assert read == {"caption": text, "pair": "a:b"}
+    assert tiny().preprocess.decode(written).shape[0] == 3

@@ -50,15 +50,18 @@ def numbers(seed: int, *shape: int) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
+def _zero(field: pa.Field) -> object:
+    if field.nullable:
+        return None
+    return [] if pa.types.is_list(field.type) else 0
+
+
 def rows(table: str, /, **columns: object) -> pa.Table:
     """A table with zeros in the columns that are not given."""
     schema = tables.schema(table)
     length = len(next(iter(columns.values())))
     rest = [field for field in schema if field.name not in columns]
-    zeros = {
-        field.name: pa.array([[] if pa.types.is_list(field.type) else 0] * length, field.type)
-        for field in rest
-    }
+    zeros = {field.name: pa.array([_zero(field)] * length, field.type) for field in rest}
     return table_of({**zeros, **columns}, schema)
 
 

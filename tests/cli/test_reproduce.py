@@ -116,6 +116,6 @@ def test_requests_for_class_descriptions_are_answered_into_a_pool(place, labelle
     capsys.readouterr()
     more = ["--until", "ablations", "--sizes", "1", "2"]
     assert reproduce(place, *pools, *more, store="described") == 0
-    assert "class-descriptions (5)" in capsys.readouterr().err
+    assert "class-descriptions (5, dropped: 4 duplicate)" in capsys.readouterr().err
     assert main(words) == 1
     assert "exists already" in capsys.readouterr().err

@@ -14,7 +14,12 @@ from clipneuron.tables import registry as tables
 
 def rows_of(text: str) -> pa.Table:
     """Two rows of the table `text_embeddings`."""
-    columns = {"text_index": [0, 1], "text": [text] * 2, "embedding": [[0.0]] * 2}
+    columns = {
+        "text_index": [0, 1],
+        "text": [text] * 2,
+        "note": [None] * 2,
+        "embedding": [[0.0]] * 2,
+    }
     return pa.table(columns, schema=tables.schema("text_embeddings"))
 
 

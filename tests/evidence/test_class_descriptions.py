@@ -1,7 +1,10 @@
 """Every class is asked for, answers are read, and nothing unfit comes into the pool."""
 
+import json
+
 import pytest
 
+from clipneuron.config.recipe import Recipe
 from clipneuron.data import text_pools as texts
 from clipneuron.evidence import class_descriptions
 from clipneuron.evidence.class_descriptions import (
@@ -13,6 +16,7 @@ from clipneuron.evidence.class_descriptions import (
     prompt_of,
     prompts_of,
 )
+from clipneuron.evidence.inputs import evaluation_pools_of
 from clipneuron.models.language.captioner import AnswersFile, write_prompts
 
 
@@ -88,6 +92,28 @@ def test_descriptions_made_elsewhere_come_back_from_a_file(tmp_path):
     ]
     path.write_text("\n".join(answered))
     assert descriptions(AnswersFile(path), ["cat", "dog"], 2).texts == ("trait 0", "fur", "trait 1")
+
+
+def described_by(folder, **answers):
+    """The evaluation's pool, given what was answered about each class."""
+    lines = [json.dumps({"class": name, "answer": answer}) for name, answer in answers.items()]
+    (folder / "answers.jsonl").write_text("\n".join(lines))
+    asked = {"images": "demo", "pools": (f"class-descriptions:{folder / 'answers.jsonl'}",)}
+    recipe = Recipe(name="x", model="demo", images="demo", evaluation=asked)
+    return evaluation_pools_of(recipe, [*answers])[0]
+
+
+def test_descriptions_that_are_left_out_are_counted_in_the_pool(tmp_path):
+    pool = described_by(
+        tmp_path, cat="1. fur\n2. a cat\n3. Fur.", dog="1. fur\n2. leash", frog="I cannot help"
+    )
+    assert pool.texts == ("fur", "leash")
+    assert pool.left_out == "2 duplicate, 1 names the class, 1 no list in the answer"
+
+
+def test_answers_without_any_description_say_why(tmp_path):
+    with pytest.raises(ValueError, match=r"no description .* can be used \(1 names the class\)"):
+        described_by(tmp_path, cat="1. a cat")
 
 
 @pytest.mark.parametrize(

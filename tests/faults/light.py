@@ -53,6 +53,7 @@ class LightWorker:
         columns = {
             "text_index": list(places),
             "text": [f"text {place}" for place in places],
+            "note": [None] * 3,
             "embedding": [[self.shared * place] for place in places],
         }
         advance(3)

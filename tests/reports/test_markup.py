@@ -175,6 +175,20 @@ def test_a_terminal_shows_cells_titles_and_captions_as_they_are(text: str):
     assert written.count(text) == 4 if text != "-" else "-" in written
 
 
+@pytest.mark.parametrize("text", ["'=1", "''+1", "\uff1d1", "'", "'a", "a'=", "\r-1"])
+def test_a_cell_that_was_guarded_gives_its_text_back(text: str):
+    cell = markup.guarded(text)
+    assert markup.unguarded(cell) == text
+    assert not cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d"))
+
+
+def test_markdown_and_html_do_not_steer_a_terminal_or_turn_letters_around(template):
+    text = "a\x1b[2J\u202eb\r\nc"
+    assert markup.markdown(text) == "a␛[2J\\<U+202E>b<br>c"
+    assert markup.code(text) == "`a␛[2J<U+202E>b c`"
+    assert template("page.html", "{{ it }}", it=text) == "a␛[2J&lt;U+202E&gt;b␍\nc"
+
+
 def test_a_cell_cannot_steer_a_terminal():
     written = shown("t", ["a"], [["\x1b[31mred\x07\x7f"]])
     assert "␛[31mred␇␡" in written

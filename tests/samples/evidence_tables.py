@@ -74,11 +74,11 @@ def predictions(
             label = index % CLASSES
             guess = label if fine else (label + 1) % CLASSES
             known = None if index in unlabelled else label
-            values = (index, f"{index}.png", known, "ok", None, layer, head, name, guess)
+            values = (index, f"{index}.png", known, "ok", None, None, layer, head, name, guess)
             for column, value in zip(rows.values(), values, strict=True):
                 column.append(value)
     for index, reason in (failed or {}).items():
-        values = (index, f"{index}.png", 0, "undecodable", reason, -1, -1, "none", None)
+        values = (index, f"{index}.png", 0, "undecodable", reason, None, -1, -1, "none", None)
         for column, value in zip(rows.values(), values, strict=True):
             column.append(value)
     return pa.table(rows, schema=tables.schema("predictions"))
@@ -92,6 +92,7 @@ def directions(layer: int, explained: Sequence[float], participation: Sequence[f
         "direction": [[1.0, 0.0]] * count,
         "mean": [[0.0, 0.0]] * count,
         "explained_variance": explained,
+        "note": [None] * count,
         "threshold": [1.0] * count,
         "quantile_98": [1.0] * count,
         "share": [0.02] * count,

@@ -39,6 +39,7 @@ def norms(images: Sequence[str], layers: Sequence[int] = (8, 9), neurons: int = 
         "label": [None] * count,
         "status": ["ok"] * count,
         "reason": [None] * count,
+        "note": [None] * count,
     } | {f"layer_{layer}": [[float(layer)] * neurons] * count for layer in layers}
     schema = tables.schema("norms", layers=layers, neurons=neurons)
     arrays = [pa.array(columns[field.name], field.type) for field in schema]

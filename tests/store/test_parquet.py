@@ -51,13 +51,16 @@ def test_nulls_hide_what_is_behind_them() -> None:
         "label": None,
         "status": "empty",
         "reason": "x",
+        "note": None,
         "layer_3": None,
     }
     table = pa.Table.from_pylist([row], schema=schema)
     filled = pa.FixedSizeListArray.from_arrays(
         pa.array([7.0, 7.0], pa.float32()), 2, mask=pa.array([True])
     )
-    other = tables.conform("norms", table.set_column(5, "layer_3", filled))
+    other = tables.conform(
+        "norms", table.set_column(table.schema.get_field_index("layer_3"), "layer_3", filled)
+    )
     assert parquet.encode(other) == parquet.encode(table)
 
 

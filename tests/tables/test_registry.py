@@ -73,6 +73,7 @@ def test_a_failed_picture_has_null_norms() -> None:
         "label": None,
         "status": "missing",
         "reason": "gone",
+        "note": None,
         "layer_3": None,
     }
     assert tables.conform("norms", pa.Table.from_pylist([row], schema=schema)).num_rows == 1

@@ -11,15 +11,16 @@ import csv
 import hashlib
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from itertools import combinations
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import pyarrow as pa
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
+from clipneuron.reports.markup import guarded, unguarded
 from clipneuron.store import markers, parquet, records
 from clipneuron.store.run import Run
 from clipneuron.tables import registry as tables
@@ -179,11 +180,19 @@ def adopt(run: Run, decided: pa.Table) -> int:
 def as_csv(decided: pa.Table) -> bytes:
     """The decisions as CSV with a heading; times in UTC, ISO 8601."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, decided.schema.names, lineterminator="\n")
+    writer = csv.DictWriter(
+        text, decided.schema.names
+    )  # \r\n ends lines: a lone \r gets quotes then
     writer.writeheader()
-    rows = decided.to_pylist()
-    writer.writerows(row | {"time": row["time"].isoformat(timespec="milliseconds")} for row in rows)
+    for row in decided.to_pylist():
+        written = row | {"time": row["time"].isoformat(timespec="milliseconds")}
+        # What reviewers and captions say is no formula of the spreadsheet that opens the file.
+        writer.writerow({name: _cell(value, guarded) for name, value in written.items()})
     return text.getvalue().encode()
+
+
+def _cell(value: Any, change: Callable[[str], str]) -> Any:
+    return change(value) if isinstance(value, str) else value
 
 
 def as_parquet(decided: pa.Table) -> bytes:
@@ -198,7 +207,8 @@ def load(path: Path) -> pa.Table:
         if path.suffix == ".parquet":
             return tables.check(parquet.decode(data), schema())
         lines = csv.DictReader(io.StringIO(data.decode()))
-        return _table(map(Decision.model_validate, lines))
+        rows = [{name: _cell(cell, unguarded) for name, cell in line.items()} for line in lines]
+        return _table(map(Decision.model_validate, rows))
     except (pa.ArrowException, ValueError) as error:
         raise ValueError(
             f"{path} holds no decisions: expected an export of a review, .csv or .parquet"

@@ -22,8 +22,10 @@ from clipneuron.models.clip.preprocess import Preprocess
 from clipneuron.models.clip.tokens import (
     IMAGENET_CLASSES,
     IMAGENET_TEMPLATES,
+    Reading,
     default_tokenizer,
     fill_templates,
+    reading,
     tokenize,
 )
 from clipneuron.models.clip.towers import tower_weights
@@ -207,6 +209,12 @@ class Clip:
         starts = range(0, len(texts), batch_size)
         parts = [self._encode_batch(texts[start : start + batch_size]) for start in starts]
         return torch.cat([self.weights.projection.new_empty(0, self.embed), *parts])
+
+    def reading(self, texts: Sequence[str]) -> Reading:
+        """What the text tower does not read of distinct texts; nothing is cut off by a model that has none."""
+        if not hasattr(self.network, "encode_text"):
+            return Reading(0, {}, {})
+        return reading(self._tokenizer, texts, self.network)
 
     def classifier(
         self, class_names: Sequence[str], templates: Sequence[str] | None = None

@@ -10,38 +10,35 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from io import BytesIO
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from clipneuron.lens.options import HighDepth
+from clipneuron.models.clip.contents import PictureError, shallow, without_texts
 from clipneuron.models.clip.pixels import Frame
 
 if TYPE_CHECKING:
     import torch
 
+__all__ = ["MAX_PIXELS", "Decoded", "PictureError", "Preprocess"]
+
 MAX_PIXELS = 178_956_970  # where Pillow itself refuses a picture as a decompression bomb
 
 
-class PictureError(ValueError):
-    """A picture that cannot be read: `status` is one word to count by, `reason` a sentence for people.
+class Decoded(NamedTuple):
+    """A picture as a tower reads it, and what is to be said of it."""
 
-    Statuses: empty, not_an_image, truncated, corrupt, too_large.
-    """
-
-    def __init__(self, status: str, reason: str):
-        super().__init__(status, reason)
-        self.status = status
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return self.reason
+    pixels: UInt8[np.ndarray, "3 height width"]
+    note: str
+    """Why the model does not see what people see: `clipped`, `scaled` or `one colour`, a colon and the figures."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +59,8 @@ class Preprocess:
     """What resize_mode="longest" pads with."""
     max_pixels: int = MAX_PIXELS
     """Larger pictures, before or after resizing, are refused; Pillow's own limit holds besides."""
+    high_depth: HighDepth = field(default="clip", repr=False)
+    """What becomes of grey pictures of more than 8 bits a value; not in the repr, which identifies runs of old."""
 
     def __post_init__(self) -> None:
         self._frame.check()
@@ -84,13 +83,19 @@ class Preprocess:
 
     def decode(self, data: bytes, name: str = "picture") -> UInt8[np.ndarray, "3 height width"]:
         """The picture resized and cropped; raises PictureError, which names it, if that fails."""
+        return self.read(data, name).pixels
+
+    def read(self, data: bytes, name: str = "picture") -> Decoded:
+        """What `decode` gives, with a note where the content was lost or changed on the way; raises as it does."""
         if not data:
             raise PictureError("empty", f"{name}: the file is empty")
         try:
-            with _quiet_pillow(), Image.open(BytesIO(data)) as image:
+            with _quiet_pillow(), Image.open(BytesIO(without_texts(data))) as image:
                 self._check_size(image.size, name)
                 image.load()
-                return self._frame.pixels(image)
+                fitting, note = shallow(image, self.high_depth, name)
+                pixels = self._frame.pixels(fitting)
+                return Decoded(pixels, "; ".join(filter(None, (note, _one_colour(pixels)))))
         except (PictureError, MemoryError):
             raise
         except UnidentifiedImageError:
@@ -135,6 +140,13 @@ class Preprocess:
                 f"{name}: {width} x {height} pixels ({resized} once resized) are more than the "
                 f"limit of {self.max_pixels}",
             )
+
+
+def _one_colour(pixels: UInt8[np.ndarray, "3 height width"]) -> str:
+    """What to say of pixels that are all alike."""
+    first = pixels[:, :1, :1]
+    alike = (pixels[:, 0] == first[:, 0]).all() and (pixels == first).all()
+    return f"one colour: every pixel is {tuple(first[:, 0, 0].tolist())}" if alike else ""
 
 
 def _per_colour(value: float | Sequence[float]) -> tuple[float, float, float]:

@@ -1,10 +1,17 @@
-"""Texts of the zero-shot classifier, and checks that a tokenizer fits the text tower that it feeds."""
+"""Texts of the zero-shot classifier; whether a tokenizer fits its text tower, and what the tower reads of a text."""
 
+import html
+import unicodedata
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from jaxtyping import Int
-from open_clip import IMAGENET_CLASSNAMES, OPENAI_IMAGENET_TEMPLATES, SimpleTokenizer
+from open_clip import (
+    IMAGENET_CLASSNAMES,
+    OPENAI_IMAGENET_TEMPLATES,
+    SimpleTokenizer,
+)
+from open_clip.tokenizer import HFTokenizer
 from torch import Tensor
 
 from clipneuron.models.clip.checkpoints import Tokenizer
@@ -49,6 +56,63 @@ def tokenize(
             f"{context}: make the tokenizer with context_length={context}"
         )
     return tokens
+
+
+class Reading(NamedTuple):
+    """What a text tower does not read of some texts: it has a fixed number of tokens, and case may not matter to it."""
+
+    context: int
+    """Tokens that are read, marks of beginning and end included."""
+    cut: dict[str, int]
+    """Texts whose end is not read, and how many tokens each has."""
+    twins: dict[str, str]
+    """Texts whose tokens are those of an earlier text, and that text: they have one embedding."""
+
+
+def reading(tokenizer: Tokenizer, texts: Sequence[str], network: Any) -> Reading:
+    """What the text tower does not read of these texts, of which most are not even tokenised; raises as `tokenize`."""
+    context = _context(network)
+    suspects = _suspects(texts, context)
+    if not suspects:
+        return Reading(context, {}, {})
+    tokens = tokenize(tokenizer, ["", *suspects], network)
+    filler = tokens[0, -1]
+    cut, twins, seen = {}, {}, dict[bytes, str]()
+    for text, row in zip(suspects, tokens[1:], strict=True):
+        first = seen.setdefault(row.numpy().tobytes(), text)
+        if first != text:
+            twins[text] = first
+        if row[-1] != filler and (count := _count(tokenizer, text, context)) > context:
+            cut[text] = count
+    return Reading(context, cut, twins)
+
+
+def _suspects(texts: Sequence[str], context: int) -> list[str]:
+    """Texts that may be too long, a token being a byte at least, and those that differ in little from another."""
+    cores = [_core(text) for text in texts]
+    number = dict[str, int]()
+    for core in cores:
+        number[core] = number.get(core, 0) + 1
+    return [
+        text
+        for text, core in zip(texts, cores, strict=True)
+        if number[core] > 1 or len(text.encode()) >= context - 2
+    ]
+
+
+def _core(text: str) -> str:
+    """What no tokenizer passes over: letters and digits, without accents and case."""
+    plain = unicodedata.normalize("NFKD", html.unescape(text)).casefold()
+    return "".join(filter(str.isalnum, plain))
+
+
+def _count(tokenizer: Tokenizer, text: str, context: int) -> int:
+    """Tokens of the whole text; one more than are read, where the tokenizer does not tell."""
+    if isinstance(tokenizer, SimpleTokenizer):
+        return len(tokenizer.encode(text)) + 2
+    if isinstance(tokenizer, HFTokenizer):
+        return len(tokenizer.tokenizer(tokenizer.clean_fn(text)).input_ids)
+    return context + 1
 
 
 def _context(network: Any) -> int:

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
-from clipneuron.lens.directions import Directions, first_directions
+from clipneuron.lens.directions import Directions, first_directions, own_norms
 from clipneuron.lens.effects import SecondOrderLens
 from clipneuron.lens.metrics import participation
 from clipneuron.lens.summaries import Summary
@@ -29,6 +29,15 @@ from clipneuron.readers.sweep import (
 )
 from clipneuron.store.store import Run
 from clipneuron.tables import registry as tables
+
+_SILENT = 1e-10
+"""|phi| of a neuron that writes nothing."""
+
+_STILL = 1e-4
+"""The greatest |phi - b| as a share of |b|: by rounding, identical pictures reach a hundredth of this; others 1e-2."""
+
+_DEAD = "dead: it adds nothing of its own on any picture"
+_SAME = "no variance: its effect is the same on all pictures, up to rounding"
 
 
 class Merged(Protocol):
@@ -153,27 +162,41 @@ class DirectionsWorker:
             loaded.remainders,
             self.narrow[block.layer].cpu(),
         )
-        mean = _mean_effect(lens, self.means[block.layer], basis, block)
+        own, mean = _mean_effects(lens, self.means[block.layer], basis, block)
+        notes = _notes(loaded.summary, basis.cpu(), own.cpu(), mean.cpu())
         advance(block.size)
-        return Output({"directions": _table(loaded, found, mean)})
+        return Output({"directions": _table(loaded, found, mean, notes)})
 
 
-def _mean_effect(
+def _mean_effects(
     lens: SecondOrderLens, mean: MeanEffect, basis: Tensor, block: NeuronBlock
-) -> Float[Tensor, "neuron embed"]:
-    """b_n of the block in the joint space."""
+) -> tuple[Float[Tensor, "neuron embed"], Float[Tensor, "neuron embed"]]:
+    """b_n of the block in the joint space, without and with the remainder."""
     coefficients = mean.coefficients[block.neurons].to(basis)
     linear = (coefficients[:, None] @ basis)[:, 0]
-    return linear + mean.remainder.to(basis) @ lens.remainder_basis
+    return linear, linear + mean.remainder.to(basis) @ lens.remainder_basis
 
 
-def _table(loaded: BlockSummary, found: Directions, mean: Tensor) -> pa.Table:
+def _notes(summary: Summary, basis: Tensor, own: Tensor, mean: Tensor) -> list[str | None]:
+    """Of each neuron why its direction is one of nothing but roundings, None for all others."""
+    most = own_norms(summary.coefficients, basis).amax(1).maximum(own.norm(dim=1))
+    still = summary.top_norms[:, 0] <= _STILL * mean.norm(dim=1)
+    return [
+        _DEAD if silent else _SAME if same else None
+        for silent, same in zip((most <= _SILENT).tolist(), still.tolist(), strict=True)
+    ]
+
+
+def _table(
+    loaded: BlockSummary, found: Directions, mean: Tensor, notes: list[str | None]
+) -> pa.Table:
     merged, block, floats = loaded.summary, loaded.block, pa.list_(pa.float32())
     columns = {
         **neuron_columns(block.layer, block.first, block.size),
         "direction": list_column(found.vectors.float(), floats),
         "mean": list_column(mean.float(), floats),
         "explained_variance": found.explained_variance.float().numpy(),
+        "note": pa.array(notes, pa.string()),
         "threshold": merged.threshold.numpy(),
         "quantile_98": merged.quantile(0.98).float().numpy(),
         "share": _share(merged).numpy(),

@@ -26,6 +26,9 @@ from clipneuron.readers.pictures import Batch, PictureFeed
 from clipneuron.store.store import Run
 from clipneuron.tables import registry as tables
 
+_LEAST = 2
+"""Pictures that give a direction: one does not differ from its own mean."""
+
 
 @dataclass(frozen=True)
 class IndirectStage(Stage):
@@ -181,7 +184,18 @@ class IndirectDirectionsStage(Stage):
         return IndirectLoader(run, self.effects.name)
 
     def share(self, run: Run) -> None:
-        """Nothing."""
+        """Nothing; raises ValueError where too few pictures could be used for a direction."""
+        commits = run.committed(self.effects.name).values()
+        rows = sum(commit.stored("indirect").rows for commit in commits)
+        seen = rows // max(1, sum(map(len, self.neurons.values())))
+        if seen < _LEAST:
+            failures = [failure for commit in commits for failure in commit.failures]
+            first = f" (the first: {failures[0].reason})" if failures else ""
+            raise ValueError(
+                f"{self.effects.name}: a direction takes at least {_LEAST} pictures, and {seen} of "
+                f"{seen + len(failures)} could be used{first}: repair them and take others of the collection, by "
+                "another `evaluation.indirect_images`"
+            )
 
     def build(self, shared: None) -> "IndirectDirectionsWorker":
         """A worker for blocks of neurons."""

@@ -93,6 +93,14 @@ class TextsWorker:
         columns = {
             "text_index": pa.array(range(first, first + len(texts)), pa.int32()),
             "text": pa.array(texts, pa.string()),
+            "note": pa.array(self._notes(texts), pa.string()),
             "embedding": list_column(torch.cat(embeddings), pa.list_(pa.float32())),
         }
         return Output({"text_embeddings": table_of(columns, tables.schema("text_embeddings"))})
+
+    def _notes(self, texts: list[str]) -> list[str | None]:
+        context, cut, _ = self.clip.reading(texts)
+        return [
+            f"cut off: {context} of {cut[text]} tokens are read" if text in cut else None
+            for text in texts
+        ]

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
 from torchvision.transforms import Compose
 
+from clipneuron.models.clip.contents import without_texts
 from clipneuron.models.clip.pixels import Frame
 from clipneuron.models.clip.preprocess import PictureError, Preprocess
 from tests.samples.towers import tiny_tower
@@ -314,3 +315,128 @@ def test_threads_read_alike_and_leave_the_warning_filters_alone():
         parallel = list(pool.map(ours.decode, data))
     assert all(map(np.array_equal, parallel, map(ours.decode, data)))
     assert warnings.filters == before
+
+
+def deep(values, kind="TIFF"):
+    return encoded(Image.fromarray(values), kind)
+
+
+RAMP = np.linspace(0, 1, 40 * 50).reshape(40, 50)
+DEEP = {
+    "16_bit_png": lambda: deep((RAMP * 65535).astype(np.uint16), "PNG"),
+    "16_bit_tiff": lambda: deep((RAMP * 65535).astype(np.uint16)),
+    "12_of_16_bits": lambda: deep((RAMP * 4095).astype(np.uint16)),
+    "32_bit": lambda: deep((RAMP * 1e6 - 5e5).astype(np.int32)),
+    "float_0_to_1": lambda: deep(RAMP.astype(np.float32)),
+    "float_of_any_size": lambda: deep((RAMP * 1e30 - 5e29).astype(np.float32)),
+    "big_endian": lambda: encoded(Image.frombytes("I;16B", (50, 40), (RAMP * 65535).astype(">u2").tobytes()), "TIFF"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", DEEP)
+def test_a_picture_of_high_depth_is_clipped_as_open_clip_does_and_says_so(kind):
+    data = DEEP[kind]()
+    assert_same_as_open_clip(data, {})
+    note = preprocess().read(data).note
+    assert note.startswith("clipped: ")
+    says = (
+        "levels of 0 to 255" if kind == "float_0_to_1" else "below 0 is black and above 255 white"
+    )
+    assert says in note
+
+
+@pytest.mark.parametrize("kind", DEEP)
+def test_a_picture_of_high_depth_is_scaled_to_what_it_shows(kind):
+    pixels, note = preprocess(high_depth="scale").read(DEEP[kind](), "x.tif")
+    expected = encoded(Image.fromarray(np.rint(RAMP * 255).astype(np.uint8)))
+    difference = pixels.astype(int) - preprocess().decode(expected).astype(int)
+    assert np.abs(difference).max() <= 1
+    assert note.startswith("scaled: ")
+
+
+@pytest.mark.parametrize("kind", DEEP)
+def test_a_picture_of_high_depth_is_refused_where_that_is_asked(kind):
+    with pytest.raises(PictureError, match=r"x\.tif: .* do not fit the 0 to 255") as caught:
+        preprocess(high_depth="refuse").decode(DEEP[kind](), "x.tif")
+    assert caught.value.status == "high_depth"
+
+
+@pytest.mark.parametrize("choice", ["clip", "refuse"])
+@pytest.mark.parametrize("kind", [np.uint16, np.int32])
+def test_values_that_fit_are_left_alone_whatever_their_depth(choice, kind):
+    data = deep((RAMP * 255).astype(kind))
+    assert preprocess(high_depth=choice).read(data).note == ""
+    assert_same_as_open_clip(data, {})
+
+
+@pytest.mark.parametrize("kind", sorted({*PICTURES} - {"sixteen_bit", "float", "line"}))
+def test_other_pictures_are_the_same_whatever_is_asked_of_high_depth(kind):
+    data = PICTURES[kind]()
+    found = [preprocess(high_depth=choice).read(data) for choice in ("clip", "scale", "refuse")]
+    assert all(np.array_equal(each.pixels, found[0].pixels) for each in found)
+    assert {each.note for each in found} <= {"", found[0].note}
+    assert found[0].note == "" or kind == "one_pixel"
+
+
+@pytest.mark.parametrize("choice", ["clip", "scale", "refuse"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_no_numbers_are_found_by_the_pictures_name(choice, value):
+    values = RAMP.astype(np.float32)
+    values[3, 4] = value
+    with pytest.raises(PictureError, match=r"x\.tif: 1 of 2,000 values are NaN or inf") as caught:
+        preprocess(high_depth=choice).decode(deep(values), "x.tif")
+    assert caught.value.status == "not_finite"
+
+
+@pytest.mark.parametrize(
+    "image", [Image.new("RGB", (40, 40), (9, 8, 7)), Image.new("L", (1, 9), 3)]
+)
+def test_a_picture_of_one_colour_says_so(image):
+    note = preprocess().read(encoded(image)).note
+    assert note.startswith("one colour: every pixel is (")
+    assert preprocess().read(encoded(noise())).note == ""
+
+
+def test_a_constant_picture_of_high_depth_says_both():
+    note = preprocess(high_depth="scale").read(deep(np.full((40, 50), 7.5, np.float32))).note
+    assert (
+        note == "scaled: float values 7.5 to 7.5 to 0 to 255; one colour: every pixel is (0, 0, 0)"
+    )
+
+
+def test_the_choice_does_not_change_how_a_preprocessing_is_written_down():
+    assert repr(preprocess(high_depth="scale")) == repr(preprocess())
+    assert pickle.loads(pickle.dumps(preprocess(high_depth="scale"))).high_depth == "scale"
+
+
+def with_metadata(kind):
+    """A PNG whose texts or colour profile take more than a MB once they are unpacked."""
+    info = PngImagePlugin.PngInfo()
+    if kind == "iCCP":
+        return encoded(noise(), icc_profile=bytes(1_200_000))
+    if kind == "many zTXt":
+        for number in range(70):
+            info.add_text(f"text {number}", "x" * 1_000_000, zip=True)
+    elif kind == "iTXt":
+        info.add_itxt("text", "ü" * 1_200_000, zip=True)
+    else:
+        info.add_text("text", "x" * 1_200_000, zip=kind == "zTXt")
+    return encoded(noise(), pnginfo=info)
+
+
+@pytest.mark.parametrize("kind", ["zTXt", "tEXt", "iTXt", "iCCP", "many zTXt"])
+def test_a_png_with_large_metadata_is_read(kind):
+    assert np.array_equal(
+        preprocess().decode(with_metadata(kind)), preprocess().decode(encoded(noise()))
+    )
+
+
+def test_what_is_read_of_a_png_stays_when_its_texts_are_passed_over():
+    info = PngImagePlugin.PngInfo()
+    info.add_text("a", "b")
+    palette = encoded(noise().quantize(16), transparency=bytes(range(16)), pnginfo=info)
+    assert without_texts(palette) == encoded(noise().quantize(16), transparency=bytes(range(16)))
+    jpeg = encoded(noise(), "JPEG")
+    assert without_texts(jpeg) is jpeg
+    for end in range(0, len(palette) - 20, 7):  # a file that is cut off stays so
+        assert status_of(palette[:end]) in ("empty", "not_an_image", "truncated")
