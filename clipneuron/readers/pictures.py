@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from clipneuron.data.collections import Picture, Pictures, Reader
 from clipneuron.engine.stage import Shard
 from clipneuron.models.clip.preprocess import PictureError, Preprocess
-from clipneuron.store.errors import UNREACHABLE, ReadError, StoreError
+from clipneuron.store.errors import UNREACHABLE, PlaceError, ReadError
 from clipneuron.store.store import Failure, Run
 
 Pixels = UInt8[np.ndarray, "image 3 height width"]
@@ -90,8 +90,8 @@ class PictureFeed:
     def load(self, shard: Shard) -> Batch:
         """Read and decode one shard; a picture that cannot be used becomes a failure with its reason.
 
-        Raises StoreError where the place of the pictures does not answer: that says nothing about a picture, and
-        the shard is tried again.
+        Raises PlaceError where the place of the pictures is in trouble: that says nothing about a picture, and the
+        shard is tried again.
         """
         pictures = tuple(Pictures(shard.payload))
         results: list[NDArray[np.uint8] | Failure] = []
@@ -119,7 +119,7 @@ class PictureFeed:
             return self.preprocess.decode(data, picture.image)
         except (ReadError, PictureError) as error:
             if error.status == UNREACHABLE:
-                raise StoreError(f"the pictures' place does not answer: {error.reason}") from error
+                raise PlaceError(f"the pictures cannot be reached: {error.reason}") from error
             return Failure(picture.image, error.status, error.reason)
 
 

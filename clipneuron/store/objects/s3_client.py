@@ -36,6 +36,11 @@ def s3_filesystem() -> s3fs.S3FileSystem:
     return _connected(os.getpid(), _settings())
 
 
+def reconnect() -> None:
+    """Whoever needs S3 next reads the settings and credentials again: files of credentials are renewed in their place."""
+    _connected.cache_clear()
+
+
 def split_url(url: str) -> tuple[str, str]:
     """The bucket and the prefix, without slashes at its ends, of s3://bucket/prefix; raises ValueError."""
     parts = urlsplit(url, allow_fragments=False)
