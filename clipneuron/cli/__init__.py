@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from clipneuron.cli import attack as attacking
 from clipneuron.cli import doctor as machine
+from clipneuron.cli import failures as failing
 from clipneuron.cli import plan as planning
 from clipneuron.cli import reproduce as reproducing
 from clipneuron.cli import retry as retrying
@@ -14,7 +15,7 @@ from clipneuron.cli import status
 from clipneuron.cli import store as stores
 from clipneuron.cli.fields import as_options
 from clipneuron.cli.parser import Parser
-from clipneuron.store.errors import StoreError
+from clipneuron.store.errors import ReadError, StoreError
 from clipneuron.version import __version__
 
 EXAMPLES = """\
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 130
-    except (ValueError, OSError, RuntimeError, StoreError) as error:
+    except (ValueError, OSError, RuntimeError, StoreError, ReadError) as error:
         if chosen.debug:
             raise
         print(f"clipneuron: {as_options(str(error))}", file=sys.stderr)
@@ -63,7 +64,10 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"clipneuron {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for module in (planning, computing, reproducing, attacking, status, retrying, stores, machine):
+    for module in (
+        *(planning, computing, reproducing, attacking),
+        *(status, failing, retrying, stores, machine),
+    ):
         module.add_commands(commands)
     parser.verbs.update(commands.choices)
     return parser

@@ -217,7 +217,11 @@ def trace(chosen: argparse.Namespace) -> int:
     found = traced(chosen_run(chosen), chosen.picture)
     for table in found.tables():
         show_table(table)
-    if chosen.to and found.image:
+    if chosen.to:
+        if found.image is None:
+            raise ValueError(
+                f"{chosen.picture} has no picture to write: {found.picture['reason']}"
+            )
         Path(chosen.to).write_bytes(found.image)
         print(f"picture: {chosen.to}")
     return 0

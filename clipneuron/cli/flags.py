@@ -18,16 +18,17 @@ if TYPE_CHECKING:  # Arrow comes with the store: --help is spared it
 ENGINES = ("ray", "in-process")
 
 
-def add_store(parser: argparse.ArgumentParser) -> None:
+def add_store(parser: argparse.ArgumentParser, required: bool = True) -> None:
     """`--store`."""
-    parser.add_argument(
-        "--store", required=True, help="where runs are: a folder, or s3://bucket/prefix"
-    )
+    where = "where runs are: a folder, or s3://bucket/prefix"
+    parser.add_argument("--store", required=required, default="", help=where)
 
 
-def add_run_name(parser: argparse.ArgumentParser, otherwise: str = "the only one there") -> None:
+def add_run_name(
+    parser: argparse.ArgumentParser, otherwise: str = "the only one there", required: bool = True
+) -> None:
     """`--store` and `--run`."""
-    add_store(parser)
+    add_store(parser, required)
     parser.add_argument(
         "--run", default="", help=f"name of the run, or how it begins (default: {otherwise})"
     )

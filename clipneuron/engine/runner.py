@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+MAX_FAILED_SHARE = 0.1
+"""The share of a stage's rows above which a run stops, unless another one is asked for."""
+
 PAUSE = 1.0
 """Seconds before a place that is in trouble is asked again; twice as long before each further time."""
 
@@ -73,7 +76,7 @@ class Runner:
 
     executor: Executor = field(default_factory=InProcess)
     attempts: int = 3
-    max_failed_share: float = 0.1
+    max_failed_share: float = MAX_FAILED_SHARE
     console: Console | None = None
 
     def run(self, stages: Sequence[Stage], run: Run) -> list[StageReport]:
