@@ -41,7 +41,11 @@ def add_commands(commands: Any) -> None:
     does = "list what could not be used or done in a run, with shard, picture, status and reason"
     parser = add_command(commands, "failures", does, failures, epilog=EXAMPLES)
     parser.add_argument(
-        "address", nargs="?", default="", metavar="RUN", help="the run's address, or its name in --store"
+        "address",
+        nargs="?",
+        default="",
+        metavar="RUN",
+        help="the run's address, or its name in --store",
     )
     add_run_name(parser, required=False)
     parser.add_argument(

@@ -109,9 +109,7 @@ class S3Files:
     def _key(self, path: str) -> str:
         return f"{self.prefix}/{path}" if self.prefix else path
 
-    def _list(
-        self, asked: dict[str, Any], gone: type[Exception] = ValueError
-    ) -> dict[str, Any]:
+    def _list(self, asked: dict[str, Any], gone: type[Exception] = ValueError) -> dict[str, Any]:
         try:
             answer: dict[str, Any] = s3_filesystem().call_s3("list_objects_v2", **asked)
         except FileNotFoundError as error:

@@ -10,7 +10,16 @@ _NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
 _OF_THE_PLACE = {
     getattr(errno, name)
     for name in (
-        *("ENOTCONN", "ESTALE", "ENODEV", "ENXIO", "EREMOTEIO", "ENOMEDIUM", "ESHUTDOWN", "ENOLINK"),
+        *(
+            "ENOTCONN",
+            "ESTALE",
+            "ENODEV",
+            "ENXIO",
+            "EREMOTEIO",
+            "ENOMEDIUM",
+            "ESHUTDOWN",
+            "ENOLINK",
+        ),
         *("EHOSTDOWN", "EHOSTUNREACH", "ENETDOWN", "ENETUNREACH", "ETIMEDOUT", "ECOMM", "EPROTO"),
         *("EKEYEXPIRED", "EKEYREVOKED", "ENOKEY"),  # network disks with tickets: AFS, Kerberos
         *("EMFILE", "ENFILE", "ENOMEM", "EAGAIN"),  # this machine's own trouble

@@ -37,7 +37,7 @@ def s3_filesystem() -> s3fs.S3FileSystem:
 
 
 def reconnect() -> None:
-    """Whoever needs S3 next reads the settings and credentials again: files of credentials are renewed in their place."""
+    """Whoever needs S3 next reads settings and credentials again: their files are renewed in place."""
     _connected.cache_clear()
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from clipneuron.models.language.captioner import Captioner, Prompt, Sampling
 from clipneuron.models.language.http import KEY_VARIABLE, HttpCaptioner, RetryPolicy
+from clipneuron.models.places import UnavailableError
 
 HASTY = RetryPolicy(timeout=0.6, tries=3, pause=0.02)
 NUMBERS = itertools.count()
@@ -152,7 +153,7 @@ def test_what_is_refused_is_not_tried_again_and_no_key_is_shown(server, monkeypa
     ):
         prompt = unique(f"{status} 9 x")
         with pytest.raises(
-            ValueError, match=rf"refused a prompt for 'tiny': {status} .*{hint}"
+            UnavailableError, match=rf"refused a prompt for 'tiny': {status} .*{hint}"
         ) as caught:
             captioner(server).answers([prompt])
         assert len(tries(server, prompt)) == 1
@@ -165,7 +166,7 @@ def test_what_is_refused_is_not_tried_again_and_no_key_is_shown(server, monkeypa
 
 def test_after_a_refusal_nothing_more_is_asked(server):
     prompts = [unique("400 9 x"), *(unique("slow 0 y") for _ in range(20))]
-    with pytest.raises(ValueError, match="400"):
+    with pytest.raises(UnavailableError, match="400"):
         captioner(server, retry_policy=RetryPolicy(at_once=1)).answers(prompts)
     assert not any(tries(server, prompt) for prompt in prompts[2:])
 
