@@ -128,6 +128,15 @@ def cluster_of(chosen: argparse.Namespace) -> ClusterOptions:
         raise faults(error, "cluster") from error
 
 
+def check_cluster(chosen: argparse.Namespace) -> None:
+    """Raises ValueError for options of a cluster that mean nothing, and where none answers at its address."""
+    options = cluster_of(chosen)
+    if chosen.engine == "ray":
+        from clipneuron.engine.addresses import check_address
+
+        check_address(options.address)
+
+
 def nested_fields(chosen: argparse.Namespace) -> dict[str, Any]:
     """What the command line says of the evaluation and of the attack."""
     found = {name: given(chosen, name) for name in ("evaluation", "attack")}

@@ -13,6 +13,7 @@ from clipneuron.cli.flags import (
     add_show,
     add_store,
     add_until,
+    check_cluster,
     cluster_of,
     recipe_of,
 )
@@ -104,7 +105,7 @@ def judged(chosen: argparse.Namespace, check: "Callable[[Recipe], None]") -> "tu
     from clipneuron.sweep.inputs import check_device
 
     recipe = recipe_of(chosen)
-    cluster_of(chosen)
+    check_cluster(chosen)
     check(recipe)
     if chosen.engine == "in-process":  # the devices of a cluster are those of its nodes
         check_device(recipe.device)
