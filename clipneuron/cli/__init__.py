@@ -11,7 +11,7 @@ from clipneuron.cli import plan as planning
 from clipneuron.cli import reproduce as reproducing
 from clipneuron.cli import retry as retrying
 from clipneuron.cli import run as computing
-from clipneuron.cli import status
+from clipneuron.cli import signals, status
 from clipneuron.cli import store as stores
 from clipneuron.cli.fields import as_options
 from clipneuron.cli.parser import Parser
@@ -36,18 +36,22 @@ examples:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status. Expected errors are one sentence unless --debug asks for the traceback."""
+    """Run one command; the exit status: 130 after Ctrl-C, 143 after SIGTERM.
+
+    Expected errors are one sentence unless --debug asks for the traceback.
+    """
     parser = build_parser()
     chosen = parser.read(arguments)
     _log(chosen.verbose)
     try:
-        return int(chosen.command(chosen))
-    except KeyboardInterrupt:
+        with signals.heeded():
+            return int(chosen.command(chosen))
+    except KeyboardInterrupt as stop:
         print(
             "stopped; what is committed stays, and the same command goes on from there",
             file=sys.stderr,
         )
-        return 130
+        return stop.status if isinstance(stop, signals.Stopped) else 130
     except (ValueError, OSError, RuntimeError, StoreError, ReadError) as error:
         if chosen.debug:
             raise

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from clipneuron.cli import signals
 from clipneuron.cli.flags import (
     add_engine,
     add_recipe,
@@ -139,4 +140,5 @@ def engine(
 
     options = cluster_of(chosen)
     with connected(options, pools=pools):
+        signals.listen()
         yield Runner(RayData(options, console), **limits)
