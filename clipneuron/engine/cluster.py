@@ -62,18 +62,21 @@ def connected(options: ClusterOptions, pools: Sequence[str]) -> Iterator[None]:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         # Else Ray Data starts a process that collects statistics for its makers.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        ray.init(
-            address="local",
-            # Logical cores: one more than there are, since decoding fills the gaps that the models leave.
-            num_cpus=cores + 1,
-            resources={pool: float(cores) for pool in pools},
-            include_dashboard=False,
-            **quiet,
-        )
+        # Logical cores: one more than there are, since decoding fills the gaps that the models leave.
+        _start(num_cpus=cores + 1, resources={pool: float(cores) for pool in pools}, **quiet)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _start(**options: Any) -> None:
+    try:
+        ray.init(address="local", include_dashboard=False, **options)
+    except Exception as error:  # Ray raises a bare one where a busy machine is too slow for it
+        raise RuntimeError(
+            f"Ray could not be started on this machine ({error}): try again, or use --engine in-process"
+        ) from error
 
 
 def _join(address: str, quiet: dict[str, Any]) -> None:
