@@ -22,12 +22,12 @@ examples:
   clipneuron failures --store demo-run --table failures.parquet
       as a file: .csv or .parquet
 """
-ATTEMPT = "attempt"
-"""The status of a row that is about a whole shard, of which an attempt failed."""
+ATTEMPTS = "attempts"
+"""The status of a row that is about a whole shard, all attempts at which have failed so far."""
 
 
 class Row(NamedTuple):
-    """A picture (or another row) that failed, or an attempt at a whole shard."""
+    """A picture (or another row) that failed, or a whole shard that did."""
 
     stages: str
     shard: str
@@ -115,11 +115,11 @@ def _of_rows(run: "Run", stage: str) -> Iterator[tuple[str, str, str, str]]:
 
 
 def _of_shards(run: "Run", stage: str) -> Iterator[tuple[str, str, str, str]]:
-    """Attempts at shards that are not done after all."""
+    """Shards of which attempts failed and that are not done after all."""
     done = run.done(stage)
     for shard, attempts in run.failures(stage).items():
         if shard not in done:
-            yield from ((shard, "", ATTEMPT, attempt.error) for attempt in attempts)
+            yield shard, "", ATTEMPTS, f"{attempts[-1].error} (attempt {len(attempts)})"
 
 
 def _show(run: "Run", rows: list[Row]) -> None:
