@@ -120,7 +120,18 @@ class PictureFeed:
         except (ReadError, PictureError) as error:
             if error.status == UNREACHABLE:
                 raise PlaceError(f"the pictures cannot be reached: {error.reason}") from error
-            return Failure(picture.image, error.status, error.reason)
+            what = "" if isinstance(data, ReadError) else _instead(data)
+            return Failure(picture.image, error.status, error.reason + what)
+
+
+def _instead(data: bytes) -> str:
+    """What bytes are that are no picture, where their beginning tells."""
+    start = data[:64].lstrip().lower()
+    if start.startswith(b"version https://git-lfs"):
+        return " (it is a Git LFS pointer: `git lfs pull` fetches the picture)"
+    if start.startswith((b"<!doctype html", b"<html")):
+        return " (it is a web page)"
+    return ""
 
 
 def _repeated(plan: pa.Table) -> NDArray[np.bool_]:

@@ -62,6 +62,7 @@ def test_what_of_the_sample_cannot_be_used_is_said_with_what_a_run_would_do(
     out = capsys.readouterr().out
     cut = 0 if bad == 12 else 1  # number 5 is cut off
     assert f"{bad + cut} of 12 pictures of the sample: {bad} not_an_image (such as 000.png" in out
+    assert "it is a Git LFS pointer: `git lfs pull`" in out
     assert "would be refused: it stops above 10%" in out
     assert ("to read and decode" in out) == (bad < 12)
 
