@@ -15,7 +15,7 @@ from clipneuron.data.text_pools import open_pool
 from clipneuron.demo.grammar import GrammarCaptioner
 from clipneuron.demo.painter import ScenePainter, SceneTruth
 from clipneuron.demo.things import CLASSES
-from clipneuron.models.language.captioner import AnswersFile, Captioner
+from clipneuron.models.language.captioner import AnswersFile, Captioner, Sampling
 from clipneuron.models.language.http import HttpCaptioner
 from clipneuron.models.painting.painter import Painter
 from clipneuron.models.snapshots import snapshot_name
@@ -66,7 +66,17 @@ def captioner_of(asked: Attack) -> Captioner:
         return light
     from clipneuron.models.language.transformers import TransformersCaptioner
 
-    return TransformersCaptioner(asked.captioner)
+    return TransformersCaptioner(asked.captioner, sampling=sampling_of(asked))
+
+
+def sampling_of(asked: Attack) -> Sampling:
+    """How the captioner draws its words, and what it is not told."""
+    return Sampling(
+        temperature=asked.temperature,
+        top_p=asked.top_p,
+        max_new_tokens=asked.max_tokens,
+        omit=frozenset(asked.omit),
+    )
 
 
 def painter_of(asked: Attack) -> Painter:
@@ -116,13 +126,18 @@ def _light_captioner(asked: Attack) -> Captioner | None:
     if kind == "answers":
         return AnswersFile(rest)
     if kind not in ("http", "https"):
+        if untold := sorted({*asked.omit} - {"system"}):
+            raise ValueError(
+                f"{', '.join(untold)}: only a service (http://HOST/v1#MODEL) can be left to its own, not a model of "
+                "this machine; of `attack.omit` it takes system"
+            )
         return None
     url, _, model = asked.captioner.partition("#")
     if not model:
         raise ValueError(
             f"which model answers at {url}? Give it behind a #, such as {url}#llama-3-8b-instruct"
         )
-    return HttpCaptioner(url, model)
+    return HttpCaptioner(url, model, sampling=sampling_of(asked), limit_field=asked.limit_field)
 
 
 def _named(spec: str, asked: Attack, seed: int) -> Sequence[Pair]:

@@ -32,6 +32,7 @@ from clipneuron.models.clip.model import Clip
 from clipneuron.models.language.captioner import AnswersFile, Captioner, Prompt
 from clipneuron.models.language.sentences import ClipSentences, Sentences, SentenceTransformers
 from clipneuron.models.painting.painter import Painter
+from clipneuron.models.places import Placed
 from clipneuron.models.snapshots import snapshot_name
 from clipneuron.readers.lenses import ClipLoader
 from clipneuron.readers.sweep import Planned
@@ -133,6 +134,26 @@ class AttackLine:
         results = (stages.swept.results, self.results_of(stages))
         return run, self.sweep.carried_out(stages.all, results, runner, run, report, until)
 
+    def look(self, until: str | None = None) -> None:
+        """Raises UnavailableError where a model that is still needed cannot be had; loads none.
+
+        A stage that is complete needs nobody any more. `until` is the kind of the last stage that is asked for.
+        """
+        run = self.sweep.open()
+        stages = self.stages(Planned.of(run)) if run.done("plan") else None
+        makers = {"words": self.sentences, "captions": self.captioner, "pictures": self.painter}
+        for kind, maker in makers.items():
+            if isinstance(maker, Placed) and not (stages and stages.is_complete(kind, run)):
+                maker.look()
+            if kind == until:
+                return
+
+    @cached_property
+    def sentences(self) -> SentenceTransformers | None:
+        """Who finds synonyms, None where the attacked model does."""
+        spec = self.asked.sentences
+        return None if spec == "clip" else SentenceTransformers(spec)
+
     def prompts(self, run: Run) -> list[Prompt]:
         """What the captioner is asked, for a language model elsewhere; raises StoreError before all words are found."""
         return self.stages(Planned.of(run)).captions.prompts(run)
@@ -219,7 +240,7 @@ class AttackLine:
             captioner=Given(self.captioner),
             captioner_name=self.captioner.name,
             words=words,
-            request=CaptionRequest(count=asked.captions),
+            request=CaptionRequest(count=asked.captions, system=asked.system),
             wanted=asked.captions,
             chosen=asked.chosen,
             # A file answers once: asked again, with another seed, it has nothing more to give.
@@ -302,6 +323,11 @@ class AttackStages:
     pictures: PicturesStage
     verdicts: VerdictsStage
     screening: ScreeningStage | None
+
+    def is_complete(self, kind: str, run: Run) -> bool:
+        """Whether every shard of a stage of the line is committed; raises StoreError."""
+        done = {stage.kind: stage for stage in (self.words, self.captions, self.pictures)}[kind]
+        return {shard.name for shard in done.shards(run)} <= run.done(done.name)
 
     @property
     def all(self) -> list[Stage]:

@@ -4,13 +4,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from clipneuron.config.attack import Attack
 from clipneuron.models.language.captioner import Prompt
 from clipneuron.models.language.naming import names
 
 COUNT = 50
 """Captions that one prompt asks for (Table 6)."""
 
-SYSTEM = "You carry out instructions to the letter."
+SYSTEM: str = Attack.model_fields["system"].default
 
 TEMPLATE = """\
 Write {count} short captions; a text-to-image model will paint each of them.

@@ -13,7 +13,8 @@ from PIL import Image
 from clipneuron.attack.counts import OURS
 from clipneuron.attack.review import decisions as reviews
 from clipneuron.attack.review.deck import ReviewKeys
-from clipneuron.reports.drawing import Row, contact_sheet
+from clipneuron.reports.drawing import Lost, Row, contact_sheet
+from clipneuron.store.errors import StoreError
 from clipneuron.store.run import Run
 
 UNREVIEWED = (230, 159, 0)
@@ -26,7 +27,7 @@ class Convincing:
 
     picture: str
     """Its id."""
-    image: bytes
+    image: bytes | Lost
     margin: float
     caption: str
     kept: bool
@@ -38,7 +39,8 @@ def convincing(
 ) -> dict[str, list[Convincing]]:
     """The `count` pictures of largest margin per pair, the best of every caption before the second of any.
 
-    Pictures that a reviewer removes are left out. Pairs without one are not in it. Raises StoreError.
+    Pictures that a reviewer removes are left out. Pairs without one are not in it. Pictures whose bytes are damaged
+    or out of reach come with the reason instead. Raises StoreError.
     """
     reviewed = reviews.merged(reviews.decisions(run, keys.pictures))
     captions = _column(run, keys.pictures, "caption", [("method", "==", method)])
@@ -47,7 +49,7 @@ def convincing(
         for pair, rows in _fooling(run, keys.verdicts, method).items()
     }
     wanted = [picture for rows in chosen.values() for picture in rows]
-    images = _column(run, keys.pictures, "image", [("picture", "in", wanted)]) if wanted else {}
+    images = _images(run, keys.pictures, wanted)
     return {
         pair: [
             Convincing(picture, images[picture], margin, captions[picture], picture in reviewed)
@@ -91,6 +93,16 @@ def _chosen(
             rounds[captions[picture]] += 1
             ranked.append((rounds[captions[picture]], place, picture, margin))
     return {picture: margin for _, _, picture, margin in sorted(ranked)[:count]}
+
+
+def _images(run: Run, stage: str, wanted: Sequence[str]) -> dict[str, bytes | Lost]:
+    """Picture -> its bytes, or why they can't be had."""
+    if not wanted:
+        return {}
+    try:
+        return _column(run, stage, "image", [("picture", "in", wanted)])
+    except StoreError as error:
+        return dict.fromkeys(wanted, Lost(str(error)))
 
 
 def _column(run: Run, stage: str, name: str, filters: object) -> dict[str, Any]:

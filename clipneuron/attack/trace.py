@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 from clipneuron.attack.results import AttackResults
 from clipneuron.reports.markup import terminal
+from clipneuron.store.errors import StoreError
 from clipneuron.store.store import Run
 from clipneuron.sweep.neurons import NeuronCard, neuron_cards
 from clipneuron.sweep.results import SweepResults
+from clipneuron.tables import registry as tables
 from clipneuron.tables.experiments import Experiment, experiments, pair_key
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+_READ = [field.name for field in tables.schema("pictures") if field.name != "image"]
 STRONGEST = 3
 """Neurons that are shown of each word."""
 
@@ -87,9 +90,12 @@ def traced(run: Run, picture: str) -> Traced:
     for results in attacks:
         if one := _experiment(results, picture):
             own = [("picture", "==", picture)]
-            rows = run.read(results.pictures, "pictures", shards=[one.key], filters=own)
+            rows = run.read(
+                results.pictures, "pictures", shards=[one.key], columns=_READ, filters=own
+            )
             if rows.num_rows:
-                return _history(run, results, one, rows.to_pylist()[0])
+                row = rows.to_pylist()[0] | _image(run, results.pictures, one.key, picture)
+                return _history(run, results, one, row)
             raise ValueError(_absent(picture, run, results.pictures, one.key))
     if not attacks:
         raise ValueError(f"run {run.name} has no attack: make one with `clipneuron attack`")
@@ -98,6 +104,17 @@ def traced(run: Run, picture: str) -> Traced:
         f"{picture!r} is no picture of the attacks of {run.name}: expected PAIR/METHOD/REPEAT/CAPTION-COPY such as "
         f"{first.picture(0, 0)}"
     )
+
+
+def _image(run: Run, stage: str, shard: str, picture: str) -> dict[str, Any]:
+    """The picture's bytes; where they are damaged or out of reach, the reason in their place."""
+    own = [("picture", "==", picture)]
+    columns = ["picture", "image"]
+    try:
+        rows = run.read(stage, "pictures", shards=[shard], columns=columns, filters=own)
+    except StoreError as error:
+        return {"image": None, "reason": str(error)}
+    return {"image": rows["image"][0].as_py()}
 
 
 def _experiment(results: AttackResults, picture: str) -> Experiment | None:

@@ -6,16 +6,17 @@ from collections.abc import Sequence
 
 from clipneuron.cli import attack as attacking
 from clipneuron.cli import doctor as machine
+from clipneuron.cli import failures as failing
 from clipneuron.cli import plan as planning
 from clipneuron.cli import reproduce as reproducing
 from clipneuron.cli import retry as retrying
 from clipneuron.cli import run as computing
-from clipneuron.cli import status
+from clipneuron.cli import signals, status
 from clipneuron.cli import store as stores
 from clipneuron.cli.fields import as_options
 from clipneuron.cli.parser import Parser
 from clipneuron.reports.printing import VisibleFormatter, print, tolerate_any_text
-from clipneuron.store.errors import StoreError
+from clipneuron.store.errors import ReadError, StoreError
 from clipneuron.version import __version__
 
 EXAMPLES = """\
@@ -36,20 +37,24 @@ examples:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status. Expected errors are one sentence unless --debug asks for the traceback."""
+    """Run one command; the exit status: 130 after Ctrl-C, 143 after SIGTERM.
+
+    Expected errors are one sentence unless --debug asks for the traceback.
+    """
     parser = build_parser()
     chosen = parser.read(arguments)
     tolerate_any_text()
     _log(chosen.verbose)
     try:
-        return int(chosen.command(chosen))
-    except KeyboardInterrupt:
+        with signals.heeded():
+            return int(chosen.command(chosen))
+    except KeyboardInterrupt as stop:
         print(
             "stopped; what is committed stays, and the same command goes on from there",
             file=sys.stderr,
         )
-        return 130
-    except (ValueError, OSError, RuntimeError, StoreError) as error:
+        return stop.status if isinstance(stop, signals.Stopped) else 130
+    except (ValueError, OSError, RuntimeError, StoreError, ReadError) as error:
         if chosen.debug:
             raise
         print(f"clipneuron: {as_options(str(error))}", file=sys.stderr)
@@ -65,7 +70,10 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"clipneuron {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for module in (planning, computing, reproducing, attacking, status, retrying, stores, machine):
+    for module in (
+        *(planning, computing, reproducing, attacking),
+        *(status, failing, retrying, stores, machine),
+    ):
         module.add_commands(commands)
     parser.verbs.update(commands.choices)
     return parser

@@ -122,8 +122,11 @@ def attack(chosen: argparse.Namespace) -> int:
     progress = Console(file=sys.stderr)
     line = AttackLine.of(recipe, store)
     progress.print(line.describe(), highlight=False)
+    until = "words" if chosen.prompts else chosen.until
+    if until not in kinds.SWEEP:
+        line.look(until)
     with engine(chosen, progress, pools=("clip", "gen")) as runner:
-        run, reports = line.run(runner, until="words" if chosen.prompts else chosen.until)
+        run, reports = line.run(runner, until=until)
     show_table(stages_table(reports))
     show_notes(run)
     if chosen.prompts:
@@ -218,7 +221,9 @@ def trace(chosen: argparse.Namespace) -> int:
     found = traced(chosen_run(chosen), chosen.picture)
     for table in found.tables():
         show_table(table)
-    if chosen.to and found.image:
+    if chosen.to:
+        if found.image is None:
+            raise ValueError(f"{chosen.picture} has no picture to write: {found.picture['reason']}")
         Path(chosen.to).write_bytes(found.image)
         print(f"picture: {chosen.to}")
     return 0

@@ -18,16 +18,17 @@ if TYPE_CHECKING:  # Arrow comes with the store: --help is spared it
 ENGINES = ("ray", "in-process")
 
 
-def add_store(parser: argparse.ArgumentParser) -> None:
+def add_store(parser: argparse.ArgumentParser, required: bool = True) -> None:
     """`--store`."""
-    parser.add_argument(
-        "--store", required=True, help="where runs are: a folder, or s3://bucket/prefix"
-    )
+    where = "where runs are: a folder, or s3://bucket/prefix"
+    parser.add_argument("--store", required=required, default="", help=where)
 
 
-def add_run_name(parser: argparse.ArgumentParser, otherwise: str = "the only one there") -> None:
+def add_run_name(
+    parser: argparse.ArgumentParser, otherwise: str = "the only one there", required: bool = True
+) -> None:
     """`--store` and `--run`."""
-    add_store(parser)
+    add_store(parser, required)
     parser.add_argument(
         "--run", default="", help=f"name of the run, or how it begins (default: {otherwise})"
     )
@@ -125,6 +126,15 @@ def cluster_of(chosen: argparse.Namespace) -> ClusterOptions:
         return ClusterOptions(**given(chosen, "cluster"))
     except ValidationError as error:
         raise faults(error, "cluster") from error
+
+
+def check_cluster(chosen: argparse.Namespace) -> None:
+    """Raises ValueError for options of a cluster that mean nothing, and where none answers at its address."""
+    options = cluster_of(chosen)
+    if chosen.engine == "ray":
+        from clipneuron.engine.addresses import check_address
+
+        check_address(options.address)
 
 
 def nested_fields(chosen: argparse.Namespace) -> dict[str, Any]:

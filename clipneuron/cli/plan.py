@@ -134,12 +134,33 @@ def _print_forecast(sweep: "Sweep", part: "pa.Table", sample: "Sample | None") -
 
     from clipneuron.sweep.forecast import expected
 
-    tables = expected(sweep, part.num_rows, pc.count_distinct(part["shard"]).as_py(), sample)
+    measured = sample if sample and sample.is_measured else None
+    tables = expected(sweep, part.num_rows, pc.count_distinct(part["shard"]).as_py(), measured)
     show_table(_tables(tables))
     if sample:
         for note in sample.notes:
             print(f"note      of {sample.pictures} pictures tried, {as_options(one_line(note))}")
-        print(_estimate(sample, part.num_rows, tables))
+    if measured:
+        print(_estimate(measured, part.num_rows, tables))
+    if sample and sample.failed:
+        print(_unusable(sample))
+
+
+def _unusable(sample: "Sample") -> str:
+    """What of the sample could not be used, why, and what a run would make of such a share."""
+    from clipneuron.engine.runner import MAX_FAILED_SHARE
+    from clipneuron.store.causes import causes, told
+
+    line = (
+        f"unusable  {len(sample.failed):,} of {sample.pictures:,} pictures of the sample: "
+        f"{told(causes(sample.failed))}"
+    )
+    if sample.failed_share <= MAX_FAILED_SHARE:
+        return line
+    return (
+        f"{line}\n          a run over such pictures would be refused: it stops above {MAX_FAILED_SHARE:.0%}, or "
+        "another --max-failed-share"
+    )
 
 
 def _tables(tables: "list[Expected]") -> Any:

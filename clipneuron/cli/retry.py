@@ -9,8 +9,8 @@ from clipneuron.cli.flags import (
     add_engine,
     add_run_name,
     add_show,
+    check_cluster,
     chosen_run,
-    cluster_of,
     recipe_of_run,
 )
 from clipneuron.cli.parser import add_command
@@ -58,7 +58,7 @@ def retry_failed(chosen: argparse.Namespace) -> int:
 
     run = chosen_run(chosen)
     recipe = recipe_of_run(run, given(chosen, "recipe"))
-    cluster_of(chosen)
+    check_cluster(chosen)
     check(recipe)
 
     from clipneuron.sweep.pipeline import Sweep

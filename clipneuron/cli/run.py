@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from clipneuron.cli import signals
 from clipneuron.cli.fields import as_options
 from clipneuron.cli.flags import (
     add_engine,
@@ -14,6 +15,7 @@ from clipneuron.cli.flags import (
     add_show,
     add_store,
     add_until,
+    check_cluster,
     cluster_of,
     recipe_of,
 )
@@ -113,7 +115,7 @@ def judged(chosen: argparse.Namespace, check: "Callable[[Recipe], None]") -> "tu
     from clipneuron.sweep.inputs import check_device
 
     recipe = recipe_of(chosen)
-    cluster_of(chosen)
+    check_cluster(chosen)
     check(recipe)
     if chosen.engine == "in-process":  # the devices of a cluster are those of its nodes
         check_device(recipe.device)
@@ -147,4 +149,5 @@ def engine(
 
     options = cluster_of(chosen)
     with connected(options, pools=pools):
+        signals.listen()
         yield Runner(RayData(options, console), **limits)

@@ -66,6 +66,27 @@ class Attack(Config):
         ge=0,
         description="GiB of main memory that an actor of the captioner is placed by",
     )
+    system: str = Field(
+        default="You carry out instructions to the letter.",
+        description="the role that the captioner is given; '' for none",
+    )
+    temperature: float = Field(
+        default=0.6, ge=0, description="of the captioner's sampling; 0 takes the likeliest word"
+    )
+    top_p: float = Field(
+        default=0.9, gt=0, le=1, description="share of probability that the captioner samples from"
+    )
+    max_tokens: int = Field(
+        default=2048, ge=1, description="longest answer of the captioner, its thoughts included"
+    )
+    limit_field: Literal["max_tokens", "max_completion_tokens"] = Field(
+        default="max_tokens", description="what the captioner's service calls that limit"
+    )
+    omit: tuple[Literal["system", "temperature", "top_p", "max_tokens", "seed"], ...] = Field(
+        default=(),
+        description="what the captioner is not told, since its service does not take it; without a system's turn its "
+        "text begins the user's",
+    )
     captions: int = Field(default=50, ge=1, description="captions that are asked for")
     rounds: int = Field(
         default=3, ge=1, description="times that captions are asked for until enough fit"

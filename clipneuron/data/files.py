@@ -7,12 +7,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import pyarrow as pa
 
 from clipneuron.data.passed_over.names import is_reserved, is_reserved_folder, other_snapshots
+from clipneuron.store.errors import PlaceError
 from clipneuron.store.objects.concurrency import in_order
 from clipneuron.store.objects.local import PARTIAL
 
@@ -20,6 +22,8 @@ PAGE = pa.schema([("path", pa.string()), ("size", pa.int64()), ("etag", pa.strin
 """A page of a listing: paths relative to the folder, sizes in bytes, and S3's entity tag of the content."""
 
 _PAGE_ROWS = 10_000
+_WITNESSES = 8
+"""Files that are tried before a place counts as unreadable."""
 
 
 class Status(NamedTuple):
@@ -74,6 +78,10 @@ class Files(Protocol):
 
     def open(self, path: str, size: int) -> io.RawIOBase:
         """The file of this size, to seek and read in; raises OSError, then and when it is read."""
+        ...
+
+    def look(self) -> None:
+        """Raises PlaceError unless the place is there and something of it can be read."""
         ...
 
 
@@ -134,6 +142,20 @@ class LocalFiles:
         """The file; raises OSError."""
         return open(self.root / path, "rb", buffering=0)
 
+    def look(self) -> None:
+        """Raises PlaceError where the directory is gone, empty, or has nothing that can be read."""
+        error: OSError | None = None
+        for path in islice(_files_below(self.root), _WITNESSES):
+            try:
+                with open(path, "rb", buffering=0) as file:
+                    file.read(1)
+                return
+            except OSError as trouble:
+                error = trouble
+        if error is None:
+            raise PlaceError(f"{self.root} is empty now: check whether its disk is still mounted")
+        raise PlaceError(f"nothing in {self.root} can be read any more ({error.strerror or error})")
+
     def _walk(
         self, folder: str, seen: set[str], skipped: Counter[str]
     ) -> Iterator[tuple[str, int]]:
@@ -164,6 +186,19 @@ def _outcome(files: Files, span: Span) -> bytes | OSError:
         return files.read(span)
     except OSError as error:
         return error
+
+
+def _files_below(root: Path) -> Iterator[str]:
+    """The paths of what is below a directory, found as they are asked for; raises PlaceError where it is gone."""
+
+    def gone(error: OSError) -> None:
+        if error.filename == os.fspath(root):
+            raise PlaceError(
+                f"{root} cannot be looked into any more ({error.strerror}): check whether its disk is still mounted"
+            ) from error
+
+    for folder, _, names in os.walk(root, onerror=gone):
+        yield from (os.path.join(folder, name) for name in names if not name.startswith("."))
 
 
 def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:

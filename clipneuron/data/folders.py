@@ -11,7 +11,8 @@ from clipneuron.data.columns import Columns
 from clipneuron.data.files import Files, Span, Status, page, read_many
 from clipneuron.data.labels import file_labels, unlabelled
 from clipneuron.data.listing import Listing
-from clipneuron.store.errors import UNREACHABLE, ReadError
+from clipneuron.data.trouble import Judge
+from clipneuron.store.errors import ReadError
 
 _SUFFIXES_SHOWN = 3
 
@@ -24,9 +25,9 @@ class FileReader:
 
     def read_many(self, pictures: Sequence[Picture]) -> Iterator[bytes | ReadError]:
         """The bytes of each picture in turn, or why they can't be read; on S3 many are asked for at once."""
-        outcomes = read_many(self.files, map(_span, pictures))
+        outcomes, judge = read_many(self.files, map(_span, pictures)), Judge(self.files)
         for picture, outcome in zip(pictures, outcomes, strict=True):
-            yield _checked(picture, outcome)
+            yield _checked(picture, outcome, judge)
 
 
 def open_folder(files: Files, listing: Listing, columns: Columns) -> Collection:
@@ -75,13 +76,9 @@ def _span(picture: Picture) -> Span:
     return Span(picture.source, picture.offset, picture.size)
 
 
-def _checked(picture: Picture, outcome: bytes | OSError) -> bytes | ReadError:
-    if isinstance(outcome, FileNotFoundError):
-        return ReadError("missing", f"the file {picture.source} is gone")
-    if isinstance(outcome, ConnectionError):
-        return ReadError(UNREACHABLE, f"{picture.source}: {outcome.strerror or outcome}")
+def _checked(picture: Picture, outcome: bytes | OSError, judge: Judge) -> bytes | ReadError:
     if isinstance(outcome, OSError):
-        return ReadError("unreadable", f"{picture.source}: {outcome.strerror or outcome}")
+        return judge.verdict(outcome, picture.source)
     if picture.offset is not None and len(outcome) != picture.size:
         return ReadError("unreadable", f"{picture.source} ends within the picture {picture.image}")
     return outcome or ReadError("empty", f"the file {picture.image} has no bytes")

@@ -1,7 +1,7 @@
 """Picture collections, on a local disk or on S3: folders, single pictures, Parquet files and tars.
 
 A picture that can't be read raises nothing here but yields a ReadError with a status: `missing` (gone since it was
-listed), `unreadable` (refused by the system or malformed), `empty` (no bytes) or `unreachable` (the store has
+listed), `unreadable` (refused by the system or malformed), `empty` (no bytes) or `unreachable` (the place is in
 trouble: the same picture may be readable later).
 """
 

@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 
 from clipneuron.data.collections import Picture
 from clipneuron.data.files import Files, Span, Status
-from clipneuron.store.errors import UNREACHABLE, ReadError
+from clipneuron.data.trouble import Judge
+from clipneuron.store.errors import ReadError
 
 _CACHED_GROUPS = 2
 _LARGE_GROUP = 256 * 2**20
@@ -51,28 +52,32 @@ class RowReader:
 
     def read_many(self, pictures: Sequence[Picture]) -> Iterator[bytes | ReadError]:
         """The bytes of each picture in turn, or why they can't be read; each row group is read once."""
+        judge = Judge(self.files)
         for source, members in groupby(pictures, key=lambda picture: picture.source):
-            yield from self._read_file(source, [int(picture.offset or 0) for picture in members])
+            rows = [int(picture.offset or 0) for picture in members]
+            yield from self._read_file(source, rows, judge)
 
-    def _read_file(self, source: str, rows: Sequence[int]) -> Iterator[bytes | ReadError]:
+    def _read_file(
+        self, source: str, rows: Sequence[int], judge: Judge
+    ) -> Iterator[bytes | ReadError]:
         try:
             file = RowFile(self.files, source, _status(self.files, source))
             starts = _starts(file)
         except (OSError, pa.ArrowException) as error:
-            yield from (_trouble(error, source) for _ in rows)
+            yield from (judge.verdict(error, source) for _ in rows)
             return
         for group, members in groupby(rows, key=lambda row: bisect_right(starts, row) - 1):
             within = [row - starts[group] for row in members]
-            yield from self._read_group(file, group, within)
+            yield from self._read_group(file, group, within, judge)
 
     def _read_group(
-        self, file: RowFile, group: int, rows: Sequence[int]
+        self, file: RowFile, group: int, rows: Sequence[int], judge: Judge
     ) -> Iterator[bytes | ReadError]:
         place = f"{file.source}, row group {group}"
         try:
             values = _values(file, self.column, group, rows)
         except (OSError, pa.ArrowException) as error:
-            yield from (_trouble(error, place) for _ in rows)
+            yield from (judge.verdict(error, place) for _ in rows)
             return
         for row in rows:
             yield values.get(row) or ReadError("empty", f"{place}, row {row} holds no bytes")
@@ -128,13 +133,6 @@ def _status(files: Files, source: str) -> Status:
     if found is None:
         raise FileNotFoundError(errno.ENOENT, "the file is gone")
     return found
-
-
-def _trouble(error: Exception, place: str) -> ReadError:
-    reason = f"{place}: {getattr(error, 'strerror', None) or error}"
-    if isinstance(error, FileNotFoundError):
-        return ReadError("missing", reason)
-    return ReadError(UNREACHABLE if isinstance(error, ConnectionError) else "unreadable", reason)
 
 
 @lru_cache(maxsize=64)

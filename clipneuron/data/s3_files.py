@@ -12,10 +12,13 @@ from botocore.exceptions import ClientError
 
 from clipneuron.data.files import Span, Status, page
 from clipneuron.data.passed_over.names import is_hidden, is_reserved
+from clipneuron.store.errors import PlaceError, StoreError
 from clipneuron.store.objects import s3_errors
-from clipneuron.store.objects.s3_client import endpoint, s3_filesystem
+from clipneuron.store.objects.s3_client import endpoint, reconnect, s3_filesystem
 
 _CONCURRENCY = 16
+_WITNESSES = 8
+"""Objects that are tried before a place counts as unreadable."""
 _PAST_THE_END = {"416", "InvalidRange"}
 
 
@@ -89,18 +92,33 @@ class S3Files:
         """The object; each read is a request, so buffer it to read ahead."""
         return _Ranges(self, path, size)
 
+    def look(self) -> None:
+        """Raises PlaceError where the bucket can't be listed, or nothing of its first objects can be read."""
+        trouble: OSError | None = None
+        asked = {"Bucket": self.bucket, "Prefix": self._key(""), "MaxKeys": 10 * _WITNESSES}
+        listed = self._list(asked, gone=PlaceError).get("Contents", ())
+        for entry in [found for found in listed if found["Size"]][:_WITNESSES]:
+            try:
+                self.read(Span(entry["Key"][len(self._key("")) :], 0, 1))
+                return
+            except OSError as error:
+                trouble = error
+        raise PlaceError(
+            trouble.strerror if trouble else f"there is nothing in {self.url} any more"
+        )
+
     def _key(self, path: str) -> str:
         return f"{self.prefix}/{path}" if self.prefix else path
 
-    def _list(self, asked: dict[str, Any]) -> dict[str, Any]:
+    def _list(self, asked: dict[str, Any], gone: type[Exception] = ValueError) -> dict[str, Any]:
         try:
             answer: dict[str, Any] = s3_filesystem().call_s3("list_objects_v2", **asked)
         except FileNotFoundError as error:
-            raise ValueError(
+            raise gone(
                 f"there is no bucket {self.bucket!r} for {self.url}: check the address and the endpoint"
             ) from error
         except s3_errors.TROUBLE as error:
-            raise s3_errors.explained(_origin(error), "list", self.url, endpoint()) from error
+            raise _explained(error, "list", self.url) from error
         return answer
 
 
@@ -151,9 +169,18 @@ def _origin(error: BaseException) -> BaseException:
 
 
 def _as_os_error(error: BaseException, location: str) -> OSError:
-    """The error as a reader of files expects it: missing, temporary trouble with the store, or refused."""
-    if isinstance(error, FileNotFoundError):
-        return error
-    message = str(s3_errors.explained(_origin(error), "read", location, endpoint()))
-    kind = ConnectionError if s3_errors.passing(_origin(error)) else OSError
+    """The error as a reader of files expects it: missing, a ConnectionError for trouble of the place, or refused."""
+    origin = _origin(error)
+    if s3_errors.missing(origin) or (origin is error and isinstance(error, FileNotFoundError)):
+        return FileNotFoundError(errno.ENOENT, "there is no such object", location)
+    message = str(_explained(error, "read", location))
+    kind = ConnectionError if s3_errors.of_the_place(origin) else OSError
     return kind(errno.EIO, message)
+
+
+def _explained(error: BaseException, action: str, location: str) -> StoreError:
+    """The error in words; the next request looks for credentials anew where these were refused."""
+    origin = _origin(error)
+    if s3_errors.refused(origin):
+        reconnect()
+    return s3_errors.explained(origin, action, location, endpoint())

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,7 +25,9 @@ class Ending:
     problem: str = ""
     """What went wrong, empty when the shard is committed."""
     blamed: bool = True
-    """Whether the attempt counts against the shard; trouble with the store does not."""
+    """Whether the attempt counts against the shard; trouble of a place does not."""
+    lasting: bool = False
+    """Whether it is of no use to try again at once: a service was waited for, or has refused."""
 
 
 class Executor(Protocol):
@@ -52,10 +55,16 @@ def commit_output(run: Run, stage: str, shard: str, output: Output, seconds: flo
 
 
 def record_failure(run: Run, stage: str, shard: str, error: Exception) -> Ending:
-    """Write down why an attempt failed; trouble with the store itself is only passed on."""
+    """Write down why an attempt failed; trouble of a place is only passed on.
+
+    Places are the store, that of the pictures (StoreError), and services and hubs that models are had from
+    (ConnectionError, once they were waited for). They say nothing about the shard.
+    """
     logger.warning("%s shard %s failed: %s", stage, shard, error)
-    if isinstance(error, StoreError):
-        return Ending(shard, str(error), blamed=False)
+    if isinstance(error, StoreError | ConnectionError):
+        with suppress(StoreError):
+            run.withdraw(stage, shard)
+        return Ending(shard, str(error), blamed=False, lasting=isinstance(error, ConnectionError))
     try:
         run.record_failure(stage, shard, error)
     except StoreError as trouble:

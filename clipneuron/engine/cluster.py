@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,6 +12,7 @@ import ray
 from ray.autoscaler.sdk import request_resources
 
 from clipneuron.config.cluster import ClusterOptions
+from clipneuron.engine.addresses import check_address, named_address, unanswered
 from clipneuron.engine.stage import Resources
 from clipneuron.reports.consoles import Console
 
@@ -51,7 +52,7 @@ def connected(options: ClusterOptions, pools: Sequence[str]) -> Iterator[None]:
         return
     # Ray's C++ core reports every actor that Ray Data starts as an error (ray-project/ray#53727).
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    address = options.address or os.environ.get("RAY_ADDRESS", "")
+    address = named_address(options.address)
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address:
         _join(address, quiet)
@@ -61,28 +62,29 @@ def connected(options: ClusterOptions, pools: Sequence[str]) -> Iterator[None]:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         # Else Ray Data starts a process that collects statistics for its makers.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        ray.init(
-            address="local",
-            # Logical cores: one more than there are, since decoding fills the gaps that the models leave.
-            num_cpus=cores + 1,
-            resources={pool: float(cores) for pool in pools},
-            include_dashboard=False,
-            **quiet,
-        )
+        # Logical cores: one more than there are, since decoding fills the gaps that the models leave.
+        _start(num_cpus=cores + 1, resources={pool: float(cores) for pool in pools}, **quiet)
     try:
         yield
     finally:
         ray.shutdown()
 
 
+def _start(**options: Any) -> None:
+    try:
+        ray.init(address="local", include_dashboard=False, **options)
+    except Exception as error:  # Ray raises a bare one where a busy machine is too slow for it
+        raise RuntimeError(
+            f"Ray could not be started on this machine ({error}): try again, or use --engine in-process"
+        ) from error
+
+
 def _join(address: str, quiet: dict[str, Any]) -> None:
+    check_address(address)
     try:
         ray.init(address=address, **quiet)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        raise ValueError(
-            f"no Ray cluster answers at {address!r} ({error}): start one (`ray start --head`), give "
-            "`cluster.address` as host:port, or leave it empty to run on this machine"
-        ) from error
+        raise ValueError(unanswered(f"{address!r}", error)) from error
 
 
 def placement(
@@ -217,14 +219,16 @@ def placed(
 
     When shards are tried `again`, nodes may have been lost with them: as many of the actors as still fit will do.
     """
-    deadline = time.monotonic() + options.wait
+    begun = time.monotonic()
     try:
-        while time.monotonic() < deadline:
+        while (waited := time.monotonic() - begun) < options.wait:
+            nodes = alive_nodes()
             try:
-                return placement(resources, options, alive_nodes())
+                return placement(resources, options, nodes)
             except ValueError as error:
                 console.print(f"waiting for nodes: {error}", highlight=False)
-            request_resources(bundles=_bundles(resources, options))
+            known = _known() or ({resources.pool} if waited < options.wait / 2 else set())
+            request_resources(bundles=_bundles(resources, options, known | _offered(nodes)))
             time.sleep(min(10.0, options.wait))
     finally:
         if (
@@ -248,9 +252,31 @@ def _placed_now(
     return found
 
 
-def _bundles(resources: Resources, options: ClusterOptions) -> list[dict[str, float]]:
-    """What the autoscaler is asked to make space for: the actors, and a core for reading and committing."""
-    actor = {"CPU": options.actor_cpus or 1.0, resources.pool: 1.0, **_bytes(resources.memory)}
-    if options.actor_gpus > 0:
-        actor["GPU"] = options.actor_gpus
+def _known() -> set[str]:
+    """The resources that nodes may have which are not started yet; empty where the cluster does not declare any.
+
+    Where nothing is declared, a pool is asked for in the first half of the time: the nodes that offer it may be yet to
+    come. If none has by then, the cluster has no pools.
+    """
+    declared = ray._private.state.state.get_max_resources_from_cluster_config()
+    return {name for name, amount in (declared or {}).items() if amount}
+
+
+def _offered(nodes: Sequence[dict[str, float]]) -> set[str]:
+    return {name for node in nodes for name, amount in node.items() if amount}
+
+
+def _bundles(
+    resources: Resources, options: ClusterOptions, offered: Collection[str]
+) -> list[dict[str, float]]:
+    """What the autoscaler is asked to make space for: the actors, and a core for reading and committing.
+
+    Only what the cluster has or can start is asked for (`offered`): no node ever fulfils a request for anything else.
+    """
+    actor = {"CPU": options.actor_cpus or 1.0, **_bytes(resources.memory)}
+    if resources.pool in offered:
+        actor[resources.pool] = 1.0
+    gpus = options.actor_gpus if options.actor_gpus >= 0 else float("GPU" in offered)
+    if gpus:
+        actor["GPU"] = gpus
     return [actor] * max(1, options.actors) + [{"CPU": 1.0}]

@@ -47,10 +47,14 @@ def _attempt(
 
 def _loaded_ahead(loader: Loader, todo: Sequence[Shard]) -> Iterator[tuple[Shard, "Future[Any]"]]:
     """Each shard with its loaded content, the next one loading while this one is processed."""
-    with ThreadPoolExecutor(1, thread_name_prefix="load") as pool:
-        upcoming: deque[tuple[Shard, Future[Any]]] = deque()
+    pool = ThreadPoolExecutor(1, thread_name_prefix="load")
+    upcoming: deque[tuple[Shard, Future[Any]]] = deque()
+    try:
         for shard in todo:
             upcoming.append((shard, pool.submit(loader.load, shard)))
             if len(upcoming) > 1:
                 yield upcoming.popleft()
         yield from upcoming
+    finally:
+        # Whoever breaks off, by an interrupt or over a place in trouble, does not wait for what is under way.
+        pool.shutdown(wait=False, cancel_futures=True)

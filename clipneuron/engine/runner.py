@@ -12,7 +12,8 @@ from clipneuron.engine.meters import default_console, meter
 from clipneuron.engine.stage import Advance, Shard, Stage
 from clipneuron.reports.consoles import Console
 from clipneuron.reports.markup import terminal
-from clipneuron.store.errors import StoreError
+from clipneuron.store.causes import causes, told
+from clipneuron.store.errors import PlaceError
 from clipneuron.store.outlines import Cut
 from clipneuron.store.store import Run
 
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 logger = logging.getLogger(__name__)
+
+MAX_FAILED_SHARE = 0.1
+"""The share of a stage's rows above which a run stops, unless another one is asked for."""
+
+PAUSE = 1.0
+"""Seconds before a place that is in trouble is asked again; twice as long before each further time."""
 
 
 class RunIncompleteError(RuntimeError):
@@ -68,7 +75,7 @@ class Runner:
 
     executor: Executor = field(default_factory=InProcess)
     attempts: int = 3
-    max_failed_share: float = 0.1
+    max_failed_share: float = MAX_FAILED_SHARE
     console: Console | None = None
 
     def run(self, stages: Sequence[Stage], run: Run) -> list[StageReport]:
@@ -95,7 +102,7 @@ class Runner:
             self._work(stage, run, shards, todo)
             run.write_manifest(stage.name)
         report = self._report(stage, run, shards, todo, time.monotonic() - start)
-        self._check(report, shards)
+        self._check(report, run, shards)
         return report
 
     def _cut(self, stage: Stage, shards: Sequence[Shard]) -> Cut:
@@ -107,19 +114,22 @@ class Runner:
         finished = total - sum(shard.rows for shard in todo)
         console = self.console or default_console()
         executor = InProcess() if stage.resources.local else self.executor
-        troubles: list[str] = []
+        trouble, left = None, self.attempts
         with meter(console, stage.name, total, finished, stage.unit) as bar:
-            for _ in range(self.attempts):
-                tried = self._fit(stage, run, todo)
-                if not tried:
-                    break
-                troubles = self._attempt(executor, stage, run, tried, bar.advance)
+            while left and (tried := self._fit(stage, run, todo)):
+                trouble = self._attempt(executor, stage, run, tried, bar.advance)
                 done = run.done(stage.name)
-                todo = [shard for shard in todo if shard.name not in done]
-                if not todo:
-                    return
-        if todo and troubles:
-            raise StoreError(troubles[-1])
+                remaining = [shard for shard in todo if shard.name not in done]
+                if not remaining or (trouble and trouble.lasting):
+                    todo = remaining
+                    break
+                # A place that lets something through now and then is not given up.
+                moved = trouble is not None and len(remaining) < len(todo)
+                todo, left = remaining, self.attempts if moved else left - 1
+                if trouble and left:
+                    time.sleep(PAUSE * 2 ** (self.attempts - left))
+        if todo and trouble:
+            raise PlaceError(_trouble_message(stage, trouble))
         if todo:
             raise RunIncompleteError(_lost_message(stage, run, [shard.name for shard in todo]))
 
@@ -130,18 +140,25 @@ class Runner:
 
     def _attempt(
         self, executor: Executor, stage: Stage, run: Run, todo: Sequence[Shard], advance: Advance
-    ) -> list[str]:
-        """Try each shard once; the troubles with the store that were met."""
-        endings: dict[str, Ending] = {}
+    ) -> Ending | None:
+        """Try each shard once, unless a place is in trouble for one after another; the last trouble of a place."""
+        ended: set[str] = set()
+        trouble, in_a_row = None, 0
         for ending in executor.execute(stage, run, todo, advance):
-            endings[ending.shard] = ending
-        missing = {shard.name for shard in todo} - endings.keys()
+            ended.add(ending.shard)
+            if ending.blamed:
+                in_a_row = 0
+                continue
+            trouble, in_a_row = ending, in_a_row + 1
+            if ending.lasting or in_a_row == self.attempts:
+                return trouble
+        missing = {shard.name for shard in todo} - ended
         if missing:
             # Shards that nobody had begun when the pipeline broke are not to blame for it.
             begun = missing.intersection(run.in_flight(stage.name, within=float("inf")))
             for shard in sorted(begun - run.done(stage.name)):
                 run.record_failure(stage.name, shard, _lost_worker())
-        return [ending.problem for ending in endings.values() if not ending.blamed]
+        return trouble
 
     def _report(
         self,
@@ -163,19 +180,35 @@ class Runner:
             seconds,
         )
 
-    def _check(self, report: StageReport, shards: Sequence[Shard]) -> None:
+    def _check(self, report: StageReport, run: Run, shards: Sequence[Shard]) -> None:
         total = sum(shard.rows for shard in shards) - _again(shards)
         if report.failed_rows > self.max_failed_share * total:
+            commits = run.committed(report.name).values()
+            why = told(causes(failure for commit in commits for failure in commit.failures))
             raise RunIncompleteError(
                 f"{report.name}: {report.failed_rows} of {total} {report.unit} could not be used, more than the "
-                f"allowed share of {self.max_failed_share:.0%}; their reasons are in the commits of this stage. "
-                "Allow a larger share by `runner.max_failed_share` (`clipneuron retry-failed` then tries them again), "
-                "or fix the files and give the same command again, which begins a new run"
+                f"allowed share of {self.max_failed_share:.0%}: {why}. `clipneuron failures {run.url}` lists all. "
+                f"{_REMEDIES.get(report.unit, _REMEDY)}, or allow a larger share by `runner.max_failed_share`"
             )
 
 
 def _again(shards: Sequence[Shard]) -> int:
     return sum(shard.again for shard in shards)
+
+
+_REMEDY = "Change what they name: with other settings the stage is another one, and begins anew"
+_REMEDIES = {
+    "images": "Mend the files: the same command then begins a new run, or `clipneuron retry-failed` goes on with this "
+    "one"
+}
+"""What can be done about failed rows, by their unit."""
+
+
+def _trouble_message(stage: Stage, trouble: Ending) -> str:
+    return (
+        f"{stage.name}: {trouble.problem.rstrip('.')}. Nothing was recorded against any of the {stage.unit}: once "
+        "that is mended, the same command goes on from here"
+    )
 
 
 def _lost_worker() -> WorkerLostError:

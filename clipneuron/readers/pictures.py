@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from clipneuron.data.collections import Picture, Pictures, Reader
 from clipneuron.engine.stage import Shard
 from clipneuron.models.clip.preprocess import Decoded, PictureError, Preprocess
-from clipneuron.store.errors import UNREACHABLE, ReadError, StoreError
+from clipneuron.store.errors import UNREACHABLE, PlaceError, ReadError
 from clipneuron.store.store import Failure, Run
 
 Pixels = UInt8[np.ndarray, "image 3 height width"]
@@ -95,8 +95,8 @@ class PictureFeed:
     def load(self, shard: Shard) -> Batch:
         """Read and decode one shard; a picture that cannot be used becomes a failure with its reason.
 
-        Raises StoreError where the place of the pictures does not answer: that says nothing about a picture, and
-        the shard is tried again.
+        Raises PlaceError where the place of the pictures is in trouble: that says nothing about a picture, and the
+        shard is tried again.
         """
         pictures = tuple(Pictures(shard.payload))
         results: list[Decoded | Failure] = []
@@ -126,8 +126,19 @@ class PictureFeed:
             return self.preprocess.read(data, picture.image)
         except (ReadError, PictureError) as error:
             if error.status == UNREACHABLE:
-                raise StoreError(f"the pictures' place does not answer: {error.reason}") from error
-            return Failure(picture.image, error.status, error.reason)
+                raise PlaceError(f"the pictures cannot be reached: {error.reason}") from error
+            what = "" if isinstance(data, ReadError) else _instead(data)
+            return Failure(picture.image, error.status, error.reason + what)
+
+
+def _instead(data: bytes) -> str:
+    """What bytes are that are no picture, where their beginning tells."""
+    start = data[:64].lstrip().lower()
+    if start.startswith(b"version https://git-lfs"):
+        return " (it is a Git LFS pointer: `git lfs pull` fetches the picture)"
+    if start.startswith((b"<!doctype html", b"<html")):
+        return " (it is a web page)"
+    return ""
 
 
 def _repeated(plan: pa.Table) -> NDArray[np.bool_]:

@@ -2,6 +2,8 @@
 
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
+from textwrap import wrap
 from typing import NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
@@ -12,9 +14,17 @@ TILE, GAP, LABEL_WIDTH, HEADER = 96, 6, 250, 30
 """In pixels."""
 
 INK, FAINT, PAPER, RED = (20, 20, 20), (110, 110, 110), (255, 255, 255), (210, 40, 40)
+GREY = (225, 225, 225)
 
 
 Colour = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Lost:
+    """In place of a picture's bytes: why they can't be had."""
+
+    reason: str
 
 
 class Row(NamedTuple):
@@ -24,11 +34,11 @@ class Row(NamedTuple):
     figures: str
     words: Sequence[str]
     """Lines of text."""
-    pictures: Sequence[tuple[bytes, Colour | None]]
+    pictures: Sequence[tuple[bytes | Lost, Colour | None]]
 
 
 def contact_sheet(rows: Sequence[Row], title: str, pictures: int) -> Image.Image:
-    """Rows of at most so many pictures under a title."""
+    """Rows of at most so many pictures under a title; one that can't be shown is a grey tile with the reason."""
     width = LABEL_WIDTH + pictures * (TILE + GAP) + GAP
     sheet = Image.new("RGB", (width, HEADER + len(rows) * (TILE + GAP) + GAP), PAPER)
     draw = ImageDraw.Draw(sheet)
@@ -60,8 +70,29 @@ def png(picture: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def tile(data: bytes) -> Image.Image:
-    """The picture's centre square, which the model sees; a small picture is enlarged without blurring its pixels."""
+def tile(data: bytes | Lost) -> Image.Image:
+    """The picture's centre square, which the model sees; a small picture is enlarged without blurring its pixels.
+
+    A picture that is lost, or that Pillow does not open, is a grey square with the reason.
+    """
+    if isinstance(data, Lost):
+        return lost_tile(data.reason, TILE)
+    try:
+        return _square(data)
+    except Exception as error:  # a report shows what it can, whatever Pillow trips over
+        return lost_tile(f"not shown: {error}", TILE)
+
+
+def lost_tile(reason: str, side: int) -> Image.Image:
+    """A grey square with a reason in it."""
+    picture = Image.new("RGB", (side, side), GREY)
+    letters = max(8, side // 6)
+    text = "\n".join(wrap(reason, letters, max_lines=max(1, side // 13), placeholder=" ..."))
+    ImageDraw.Draw(picture).text((GAP, GAP), text, INK, ImageFont.load_default(10))
+    return picture
+
+
+def _square(data: bytes) -> Image.Image:
     picture = Image.open(io.BytesIO(data)).convert("RGB")
     small = min(picture.size) < TILE
     method = Image.Resampling.NEAREST if small else Image.Resampling.BICUBIC

@@ -53,6 +53,12 @@ def forget(objects: Objects, stage: str, shard: str) -> int:
     return len(keys)
 
 
+def withdraw(objects: Objects, stage: str, shard: str) -> None:
+    """Delete the records of attempts that began at the shard; raises StoreError."""
+    for key in list(objects.list(_folder("attempts", stage, shard))):
+        objects.delete(key)
+
+
 def in_flight(objects: Objects, stage: str, within: float) -> list[str]:
     """Shards with an attempt that began in the last `within` seconds and has not ended, sorted.
 

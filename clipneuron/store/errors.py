@@ -2,6 +2,7 @@
 
     Exception
     +-- StoreError            the store can't be written, or its contents are invalid
+    |   +-- PlaceError           a place (disk, bucket, network) is in trouble: says nothing about what is there
     |   +-- ObjectMissingError   a requested object does not exist
     |   +-- RunMismatchError     a run exists, but under another configuration
     +-- ReadError             one picture can't be read: becomes a row with a status and a reason
@@ -14,6 +15,13 @@ from collections.abc import Sequence
 
 class StoreError(Exception):
     """The store can't be written, or its contents are invalid."""
+
+
+class PlaceError(StoreError):
+    """A place (a disk, a bucket, the way to it) is in trouble.
+
+    It says nothing about any picture or shard: once the place is mended, the same command goes on.
+    """
 
 
 class ObjectMissingError(StoreError):
@@ -44,7 +52,7 @@ class RunMismatchError(StoreError):
 
 
 UNREACHABLE = "unreachable"
-"""The status of a picture whose store does not answer; the picture itself may be fine."""
+"""The status of a picture whose place is in trouble; the picture itself may be fine."""
 
 
 class ReadError(Exception):

@@ -35,7 +35,7 @@ from clipneuron.store import (
 from clipneuron.store import stored_tables as stored
 from clipneuron.store.errors import ObjectMissingError, StoreError
 from clipneuron.store.garbage import Garbage
-from clipneuron.store.objects.local import LocalObjects
+from clipneuron.store.objects.local import LocalObjects, check_there
 from clipneuron.store.objects.protocol import Objects
 from clipneuron.store.outlines import AnyResults, Outline, StageOrder
 from clipneuron.store.progress import Progress
@@ -86,6 +86,7 @@ class Run:
         """
         if there := markers.find(self.objects, stage, shard):
             return there
+        check_there(self.objects)
         token = records.new_attempt()
         # The token keeps a reused name of an attempt from replacing bytes that are already committed.
         unique = token if attempt is None else f"{markers.checked_name('attempt', attempt)}-{token}"
@@ -203,7 +204,12 @@ class Run:
 
     def started(self, stage: str, shard: str) -> str:
         """The name of a new attempt at the shard, which is now on record; raises StoreError."""
+        check_there(self.objects)
         return attempts.start(self.objects, stage, shard)
+
+    def withdraw(self, stage: str, shard: str) -> None:
+        """Take back that attempts at the shard began: they came to nothing through no fault of its own."""
+        attempts.withdraw(self.objects, stage, shard)
 
     def in_flight(self, stage: str, within: float) -> list[str]:
         """Shards with an attempt on record that began in the last `within` seconds and has not ended."""
@@ -211,6 +217,7 @@ class Run:
 
     def record_failure(self, stage: str, shard: str, error: BaseException) -> int:
         """How many attempts at the shard have now failed, this one included."""
+        check_there(self.objects)
         return attempts.fail(self.objects, stage, shard, error)
 
     def failures(self, stage: str) -> dict[str, list[FailedAttempt]]:

@@ -9,7 +9,7 @@ from math import ceil
 from clipneuron.engine.measure import Measured, measure
 from clipneuron.engine.runner import Runner
 from clipneuron.reports.consoles import Console
-from clipneuron.store.store import Store
+from clipneuron.store.store import Failure, Store
 from clipneuron.sweep.inputs import thinned
 from clipneuron.sweep.notes import picture_notes
 from clipneuron.sweep.pipeline import FAN_IN, Sweep
@@ -23,8 +23,20 @@ class Sample:
 
     pictures: int
     passes: dict[str, Measured]
+    failed: tuple[Failure, ...] = ()
+    """The pictures that could not be used."""
     notes: tuple[str, ...] = ()
-    """What is to be said of them, as of the run's pictures at its end."""
+    """What is to be said of the others, as of the run's pictures at its end."""
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether any picture could be used, so that both passes were run."""
+        return len(self.passes) == len(_PASSES)
+
+    @property
+    def failed_share(self) -> float:
+        """The share of its pictures that could not be used."""
+        return len(self.failed) / self.pictures
 
     @property
     def load(self) -> float:
@@ -55,7 +67,8 @@ class Expected:
 def sample_of(sweep: Sweep, pictures: int) -> Sample:
     """Both passes over some pictures that are spread over the collection, in a store of its own.
 
-    Half of them only warm everything up. Raises what the stages raise, such as ValueError for a picture-less sample.
+    Half of them only warm everything up. Pictures that cannot be used are in it with their reasons; where none can,
+    the second pass is left out. Raises what the stages raise.
     """
     count = min(pictures, len(sweep.collection))
     some = thinned(sweep.collection, len(sweep.collection) // count, count)
@@ -64,9 +77,14 @@ def sample_of(sweep: Sweep, pictures: int) -> Sample:
         small = replace(sweep, recipe=recipe, collection=some, store=Store(folder), extends="")
         run, planned, _ = small.planned(Runner(console=Console(file=io.StringIO())))
         stages = {stage.kind: stage for stage in small.stages(planned).all}
-        passes = {name: measure(stages[name], run, stages[name].shards(run)) for name in _PASSES}
+        passes: dict[str, Measured] = {}
+        failed: tuple[Failure, ...] = ()
+        for name in _PASSES:
+            if len(failed) < count:
+                passes[name] = measure(stages[name], run, stages[name].shards(run))
+                failed = passes[name].failures
         notes = tuple(picture_notes(run))
-    return Sample(count, passes, notes)
+    return Sample(count, passes, failed, notes)
 
 
 def expected(

@@ -108,5 +108,5 @@ def test_a_place_that_does_not_answer_says_nothing_about_its_pictures():
     listing = pa.table(
         {f.name: pa.array(row.get(f.name, [None]), f.type) for f in schema}, schema=schema
     )
-    with pytest.raises(StoreError, match=r"does not answer: a\.png: timed out"):
+    with pytest.raises(StoreError, match=r"cannot be reached: a\.png: timed out"):
         PictureFeed(Silent(), clip().preprocess).load(Shard("0", 1, listing))

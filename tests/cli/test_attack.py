@@ -14,7 +14,8 @@ from PIL import Image
 from clipneuron.attack.results import AttackResults
 from clipneuron.attack.review import decisions as reviews
 from clipneuron.cli import main
-from clipneuron.store.store import Store
+from clipneuron.store.errors import StoreError
+from clipneuron.store.store import Run, Store
 
 pytestmark = pytest.mark.slow
 
@@ -174,3 +175,43 @@ def test_a_wrong_word_is_one_clear_sentence(tmp_path, capsys, words, says):
     assert "Traceback" not in error
     assert says in error
     assert not list((tmp_path / "wrong").glob("*/data"))
+
+
+def test_what_is_named_is_looked_for_before_any_work_unless_it_is_not_needed(
+    store, capsys, tmp_path
+):
+    store = shutil.copytree(store, tmp_path / "copy")
+    nobody = ["--captioner", "http://127.0.0.1:9/v1#model"]
+    assert attack(store, *nobody, "--until", "words") == 0
+    (run,) = Store(store).runs()
+    stages = run.stages()
+    capsys.readouterr()
+    assert attack(store, *nobody) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "no language model answers at http://127.0.0.1:9/v1" in error
+    assert "the address in --captioner" in error
+    assert run.stages() == stages
+    assert run.stages_with_failures() == []
+    assert attack(store, "--painter", str(store / "no" / "painter")) == 1
+    assert "check the path in --painter" in capsys.readouterr().err
+
+
+def test_reports_do_without_pictures_that_are_out_of_reach(store, capsys, monkeypatch, tmp_path):
+    read = Run.read
+
+    def damaged(run, stage, table, *, columns=None, **more):
+        if columns and "image" in columns and table == "pictures":
+            raise StoreError("the disk is gone")
+        return read(run, stage, table, columns=columns, **more)
+
+    (run,) = Store(store).runs()
+    (stage,) = [stage for stage in run.stages() if stage.startswith("pictures")]
+    picture = run.read(stage, "pictures", columns=["picture"])["picture"][0].as_py()
+    monkeypatch.setattr(Run, "read", damaged)
+    assert attack(store) == 0
+    assert "table3.md: " in capsys.readouterr().out
+    words = ["trace", picture, "--store", str(store)]
+    assert main(words) == 0
+    assert "the disk is gone" in capsys.readouterr().out
+    assert main([*words, "--to", str(tmp_path / "it.png")]) == 1
+    assert "has no picture to write: the disk is gone" in capsys.readouterr().err

@@ -48,6 +48,25 @@ def test_a_committed_plan_is_what_run_goes_on_from(place, capsys):
     assert "nothing new" in capsys.readouterr().out
 
 
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+
+
+@pytest.mark.parametrize("bad", [3, 12])
+def test_what_of_the_sample_cannot_be_used_is_said_with_what_a_run_would_do(
+    place, tmp_path, capsys, bad
+):
+    shutil.copytree(place / "pictures", tmp_path / "pictures")
+    for number in range(bad):
+        (tmp_path / "pictures" / f"{number:03d}.png").write_bytes(POINTER)
+    assert plan(place, "--images", str(tmp_path / "pictures")) == 0
+    out = capsys.readouterr().out
+    cut = 0 if bad == 12 else 1  # number 5 is cut off
+    assert f"{bad + cut} of 12 pictures of the sample: {bad} not_an_image (such as 000.png" in out
+    assert "it is a Git LFS pointer: `git lfs pull`" in out
+    assert "would be refused: it stops above 10%" in out
+    assert ("to read and decode" in out) == (bad < 12)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("split", ["equal", "centered"])
 def test_the_rows_it_foretells_are_those_that_come(tmp_path, split):

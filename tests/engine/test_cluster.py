@@ -21,6 +21,7 @@ def asked(monkeypatch) -> list[int]:
     counts: list[int] = []
     monkeypatch.setattr(cluster, "request_resources", lambda bundles: counts.append(len(bundles)))
     monkeypatch.setattr(cluster.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(cluster, "_known", set)
     return counts
 
 
@@ -48,6 +49,38 @@ def test_a_second_try_does_with_fewer_actors(asked, monkeypatch):
     options = ClusterOptions(actors=4, actor_cpus=1)
     found = placed(CLIP, options, Console(file=io.StringIO()), again=True)
     assert found.actors == 1
+
+
+def bundles(offered: set[str], **options: float) -> dict[str, float]:
+    return cluster._bundles(CLIP, ClusterOptions(**options), offered)[0]
+
+
+def test_only_what_the_cluster_has_is_asked_for():
+    assert bundles({"CPU"}) == {"CPU": 1.0}
+    assert bundles({"CPU", "GPU"}) == {"CPU": 1.0, "GPU": 1.0}, (
+        "the default is one GPU, where there are GPUs"
+    )
+    assert bundles({"CPU", "GPU", "clip"}) == {"CPU": 1.0, "GPU": 1.0, "clip": 1.0}
+    assert bundles({"CPU", "GPU"}, actor_gpus=0.5)["GPU"] == 0.5
+    assert "GPU" not in bundles({"CPU", "GPU"}, actor_gpus=0)
+
+
+@pytest.mark.parametrize(
+    ("declared", "asked_for"),
+    [({"CPU": 9}, {"CPU"}), ({"clip": 4, "GPU": 1}, {"CPU", "GPU", "clip"})],
+)
+def test_nodes_that_are_declared_and_not_started_yet_are_asked_for(
+    monkeypatch, declared, asked_for
+):
+    asked = []
+    looks = iter([SMALL, ENOUGH])
+    monkeypatch.setattr(cluster, "request_resources", lambda bundles: asked.append(bundles))
+    monkeypatch.setattr(cluster.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(cluster, "alive_nodes", lambda: next(looks))
+    state = cluster.ray._private.state.state
+    monkeypatch.setattr(state, "get_max_resources_from_cluster_config", lambda: declared)
+    placed(CLIP, ClusterOptions(actors=2, actor_cpus=1, wait=60), Console(file=io.StringIO()))
+    assert set(asked[0][0]) == asked_for
 
 
 @pytest.mark.parametrize(("pool", "actors"), [("clip", 1), ("gen", 2)])

@@ -6,12 +6,15 @@ import re
 import pytest
 from rich.console import Console
 
+from clipneuron.engine import runner as running
 from clipneuron.engine.in_process import InProcess
 from clipneuron.engine.meters import meter
 from clipneuron.engine.runner import RunIncompleteError, Runner
-from clipneuron.store.errors import StoreError
+from clipneuron.engine.stage import Output
+from clipneuron.store.causes import causes, told
+from clipneuron.store.errors import PlaceError, StoreError
 from clipneuron.store.objects.local import LocalObjects
-from clipneuron.store.store import Store
+from clipneuron.store.store import Failure, Store
 from tests.engine.fakes import Fake
 
 
@@ -66,6 +69,7 @@ def test_trouble_with_the_store_is_not_the_shards_fault(run, monkeypatch):
         raise StoreError("the disk is full")
 
     monkeypatch.setattr(LocalObjects, "put", full)
+    monkeypatch.setattr(running, "PAUSE", 0.0)
     with pytest.raises(StoreError, match="the disk is full"):
         runner(attempts=2).run_stage(Fake(), run)
     monkeypatch.undo()
@@ -133,3 +137,88 @@ def test_progress_is_lines_off_a_terminal_and_a_bar_on_one(monkeypatch):
     ) as bar:
         bar.advance(80)
     assert "100/100" in out.getvalue()
+
+
+class Away(Fake):
+    """A stage whose place is in trouble for some loads."""
+
+    def __init__(self, error, times, only=("a", "b", "c")):
+        super().__init__()
+        self.error, self.times, self.only, self.asked = error, times, only, []
+
+    def load(self, shard):
+        self.asked.append(shard.name)
+        if shard.name in self.only and self.times:
+            self.times -= 1
+            raise self.error
+        return shard.payload
+
+
+@pytest.fixture
+def hasty(monkeypatch):
+    monkeypatch.setattr(running, "PAUSE", 0.0)
+
+
+def test_a_place_in_trouble_stops_the_run_and_is_held_against_nothing(run, hasty):
+    away = Away(PlaceError("the disk is gone."), 99)
+    with pytest.raises(PlaceError, match=r"fake: the disk is gone\. Nothing .* any of the texts"):
+        runner(attempts=2).run_stage(away, run)
+    assert run.failures("fake") == {}
+    assert run.in_flight("fake", 1e9) == []
+    assert run.done("fake") == set()
+    runner().run_stage(Fake(), run)
+    assert run.done("fake") == {"a", "b", "c"}
+
+
+def test_trouble_that_passes_is_sat_out(run, hasty):
+    runner().run_stage(Away(PlaceError("busy"), 3), run)
+    assert run.done("fake") == {"a", "b", "c"}
+
+
+def test_a_place_that_lets_something_through_is_not_given_up(run, hasty):
+    away = Away(PlaceError("busy"), 4, only=("b",))
+    with pytest.raises(PlaceError, match="busy"):
+        runner(attempts=2).run_stage(away, run)
+    assert run.done("fake") == {"a", "c"}
+    runner(attempts=3).run_stage(Away(PlaceError("busy"), 2, only=("b",)), run)
+    assert run.done("fake") == {"a", "b", "c"}
+
+
+def test_a_service_that_was_waited_for_is_not_asked_again(run):
+    away = Away(ConnectionError("nobody answers"), 99)
+    with pytest.raises(PlaceError, match="nobody answers"):
+        runner().run_stage(away, run)
+    assert len(away.asked) <= 2, "one, and one that is loaded ahead"
+    assert run.failures("fake") == {}
+
+
+def test_a_refusal_gives_the_commonest_reasons_and_the_command_that_lists_all(run):
+    class Bad(Fake):
+        """Fails for four reasons."""
+
+        def process(self, loaded, advance):
+            output = super().process(loaded, advance)
+            reasons = [("empty", "no bytes"), ("empty", "no bytes"), ("odd", f"at byte {loaded}")]
+            failures = [
+                Failure(f"{loaded}/{n}.png", status, f"{loaded}/{n}.png: {reason}")
+                for n, (status, reason) in enumerate(reasons)
+            ]
+            return Output(output.tables, failures)
+
+    with pytest.raises(RunIncompleteError) as caught:
+        runner().run_stage(Bad(), run)
+    said = str(caught.value)
+    assert "6 empty (such as a/0.png: no bytes); 1 odd (a/2.png: at byte a)" in said
+    assert f"`clipneuron failures {run.url}` lists all" in said
+
+
+def test_causes_are_counted_without_names_numbers_and_details():
+    found = causes(
+        [
+            Failure("x/1.png", "corrupt", "x/1.png: OSError: broken at 17 (b'a')"),
+            Failure("y/2.png", "corrupt", "2.png: OSError: broken at 4 (b'c')"),
+            *(Failure(f"{n}", f"s{n}", "why") for n in range(4)),
+        ]
+    )
+    assert [cause.times for cause in found] == [2, 1, 1, 1, 1]
+    assert told(found).endswith("1 s1 (1: why); 2 for other reasons")

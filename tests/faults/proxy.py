@@ -20,6 +20,7 @@ class Fault:
 
     "500", "503": the answer, and nothing is applied. "reset": the connection breaks before the request is
     applied, "lost": after it. "stall": no answer. "truncated", "flipped": half of the body, or one wrong bit.
+    "ExpiredToken" and other names of `REFUSALS`: S3's refusal of that name.
     """
 
     kind: str
@@ -86,6 +87,8 @@ class _Handler(BaseHTTPRequestHandler):
         fault = self.proxy.fault(self.command, self.path)
         if fault in ("500", "503"):
             self._answer(int(fault), [("Content-Type", "application/xml")], _error(fault))
+        elif fault in REFUSALS:
+            self._answer(REFUSALS[fault], [("Content-Type", "application/xml")], _named(fault))
         elif fault == "reset":
             self._reset()
         elif fault == "stall":
@@ -160,6 +163,21 @@ class _Nowhere:
         pass
 
 
+REFUSALS = {
+    "AccessDenied": 403,
+    "ExpiredToken": 400,
+    "InvalidAccessKeyId": 403,
+    "InvalidObjectState": 403,
+    "InvalidToken": 400,
+    "NoSuchBucket": 404,
+    "RequestTimeTooSkewed": 403,
+}
+"""Status by the name of S3's error."""
+
+
 def _error(status: str) -> bytes:
-    code = {"500": "InternalError", "503": "SlowDown"}[status]
+    return _named({"500": "InternalError", "503": "SlowDown"}[status])
+
+
+def _named(code: str) -> bytes:
     return f"<Error><Code>{code}</Code><Message>injected</Message></Error>".encode()

@@ -57,7 +57,7 @@ class Handler(BaseHTTPRequestHandler):
         fault, times, answer = text.split(" ", 2)
         if tries <= int(times):
             self.misbehave(fault, answer)
-        elif fault in ("cut", "filtered", "refused"):
+        elif fault in ("cut", "filtered", "parts", "refused", "spent"):
             self.send(200, self.odd(fault, answer))
         else:
             if fault == "meet":
@@ -76,6 +76,10 @@ class Handler(BaseHTTPRequestHandler):
     def odd(self, fault: str, answer: str) -> bytes:
         if fault == "cut":
             return completion(answer, "length")
+        if fault == "spent":
+            return completion(None, "length", reasoning_content="hm ...")
+        if fault == "parts":
+            return completion(None, content=[{"type": "text", "text": answer}])
         return (
             completion(None, "content_filter")
             if fault == "filtered"

@@ -5,7 +5,8 @@ import io
 import pytest
 from PIL import Image
 
-from clipneuron.reports.drawing import GAP, HEADER, LABEL_WIDTH, TILE
+from clipneuron.reports.drawing import GAP, GREY, HEADER, LABEL_WIDTH, TILE
+from clipneuron.store.errors import UNREACHABLE, ReadError, StoreError
 from clipneuron.sweep.neurons import NeuronCard
 from clipneuron.sweep.sheet import RED, neurons_sheet
 
@@ -40,6 +41,34 @@ def test_pictures_stand_in_their_rows_and_negative_ones_are_framed():
     assert pixel(0, 1, 0) == RED
     assert pixel(1, 0, middle) == COLOURS[2]
     assert pixel(1, 1, middle) == (255, 255, 255)
+
+
+@pytest.mark.parametrize(
+    ("error", "asked"),
+    [
+        (ReadError("missing", "the file is gone"), 3),
+        (ReadError(UNREACHABLE, "the bucket does not answer"), 1),
+        (StoreError("the disk is gone"), 1),
+    ],
+)
+def test_a_picture_that_is_lost_is_a_grey_tile_and_a_lost_place_is_asked_once(error, asked):
+    numbers = []
+
+    def lost(image: int) -> bytes:
+        numbers.append(image)
+        raise error
+
+    sheet = neurons_sheet([card((0, 1, 2), (1.0, 1.0, 1.0))], lost, "a title")
+    corner = (LABEL_WIDTH + 1, HEADER + 1)
+    assert sheet.getpixel(corner) == GREY
+    assert len(numbers) == asked
+    tile = sheet.crop((LABEL_WIDTH, HEADER, LABEL_WIDTH + TILE, HEADER + TILE))
+    assert min(tile.convert("L").getextrema()) < 100, "the reason stands in it"
+
+
+def test_bytes_that_pillow_does_not_open_are_a_grey_tile():
+    sheet = neurons_sheet([card((0,), (1.0,))], lambda image: b"GIF89a what", "a title")
+    assert sheet.getpixel((LABEL_WIDTH + 1, HEADER + 1)) == GREY
 
 
 def test_nothing_to_show_is_an_error():

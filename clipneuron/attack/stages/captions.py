@@ -11,6 +11,8 @@ from clipneuron.attack.prompts import REQUEST, CaptionRequest, caption_fault, na
 from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
 from clipneuron.models.language.captioner import Captioner, Prompt
 from clipneuron.models.language.lists import parsed
+from clipneuron.models.language.thoughts import spoken
+from clipneuron.store.causes import causes, told
 from clipneuron.store.store import Failure, Run
 from clipneuron.tables import registry as tables
 from clipneuron.tables.experiments import METHODS, Experiment, Pair, experiments, pair_key
@@ -172,12 +174,17 @@ class CaptionsWorker:
         ]
 
     def _failure(self, draft: "Draft") -> Failure:
-        reason = (
-            f"{len(draft.good)} of {len(draft.rows)} captions can be painted, {self.stage.chosen} are wanted"
-            if draft.words
-            else f"{self.stage.words.name} left no words to make captions of"
-        )
-        return Failure(draft.experiment.key, "too-few", reason)
+        if not draft.words:
+            reason = f"{self.stage.words.name} left no words to make captions of"
+            return Failure(draft.experiment.key, "too-few", reason)
+        left_out = [
+            Failure(str(row["caption"]), str(row["status"]), str(row["reason"]))
+            for row in draft.rows
+            if row["status"] != "ok"
+        ]
+        counts = f"{len(draft.good)} of {len(draft.rows)} captions can be painted, {self.stage.chosen} are wanted"
+        why = f" ({told(causes(left_out))})" if left_out else ""
+        return Failure(draft.experiment.key, "too-few", counts + why)
 
 
 @dataclass
@@ -196,7 +203,7 @@ class Draft:
         asked = {"prompt": digest([prompt.system, prompt.user]), "seed": prompt.seed}
         captions = [_readable(text) for text in parsed(answer)[:_LONGEST_LIST]]
         if not captions:
-            shown = _readable(answer)[:_SHOWN]
+            shown = _readable(spoken(answer))[:_SHOWN]
             self._add(asked, shown, "empty", "no list in the answer")
         for caption in captions:
             self._add(asked, caption, *self._fault(caption))

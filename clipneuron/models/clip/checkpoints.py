@@ -19,6 +19,7 @@ from open_clip.pretrained import get_pretrained_cfg
 from safetensors import SafetensorError
 
 from clipneuron.models.clip.towers import check_tower
+from clipneuron.models.places import UnavailableError, look_for
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ def open_network(
             Path(str(files("clipneuron"))) / "demo" / "weights", "demo", force_quick_gelu
         )
     if text.startswith("hf-hub:"):
+        _look_for(text.removeprefix("hf-hub:"), text, text, cache_dir)
         network = _create(text, text, force_quick_gelu, cache_dir=cache_dir)
         return LoadedNetwork(text, network, partial(open_clip.get_tokenizer, text))
     if _is_address(text):
@@ -102,9 +104,12 @@ def _named(
     tag = get_pretrained_cfg(name, weights)
     if force_quick_gelu is None and not config.get("quick_gelu", False):
         force_quick_gelu = _trained_with_quick_gelu(tag, weights)
+    title = f"{name} with {weights!r}"
+    if hub := tag.get("hf_hub"):
+        _look_for("/".join(hub.split("/")[:2]), name, title, cache_dir)
     network = _create(
         name,
-        f"{name} with {weights!r}",
+        title,
         force_quick_gelu,
         pretrained=weights,
         weights_only=bool(tag) or not _is_torchscript(weights),
@@ -156,6 +161,16 @@ def _folder(folder: Path, name: str, force_quick_gelu: bool | None) -> LoadedNet
     merges = folder / MERGES
     options = {"bpe_path": str(merges)} if merges.is_file() else {}
     return LoadedNetwork(name, network, partial(open_clip.get_tokenizer, address, **options))
+
+
+def _look_for(repository: str, address: str, title: str, cache_dir: str | None) -> None:
+    """ConnectionError, in seconds, where the hub has no such model or does not answer: its client takes minutes."""
+    if cache_dir is not None:
+        return  # another cache than the hub's own, which may have it
+    try:
+        look_for(repository, what="model", field="recipe.model")
+    except UnavailableError as error:
+        raise ConnectionError(_how_to_go_offline(address, title, error)) from error
 
 
 def _create(address: str, title: str, force_quick_gelu: bool | None, **options: Any) -> Any:

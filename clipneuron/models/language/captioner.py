@@ -8,6 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from clipneuron.models.places import UnavailableError
+
+OMISSIBLE = ("system", "temperature", "top_p", "max_tokens", "seed")
+"""What some models or services do not take: the system's turn (it begins the user's then), parts of the sampling."""
+
 _NAMED = 3
 """How many unanswered prompts an error shows."""
 
@@ -50,15 +55,39 @@ class Sampling:
     """The share of probability that the likeliest words have together, to which the draw is limited."""
     max_new_tokens: int = 2048
     """The longest answer; 50 captions need more than 1024."""
+    omit: frozenset[str] = frozenset()
+    """What the model is not told, among `OMISSIBLE`."""
 
     def __post_init__(self) -> None:
+        if unknown := self.omit - {*OMISSIBLE}:
+            raise ValueError(
+                f"there is no {', '.join(sorted(unknown))} to omit: expected some of {', '.join(OMISSIBLE)}"
+            )
         if not (self.temperature >= 0 and 0 < self.top_p <= 1 and self.max_new_tokens >= 1):
             raise ValueError(
                 f"expected a temperature of at least 0, top_p in (0, 1] and at least one new token, got {self}"
             )
 
     def __str__(self) -> str:
-        return f"t{self.temperature:g}-p{self.top_p:g}-n{self.max_new_tokens}"
+        without = "".join(f"-no-{name}" for name in sorted(self.omit))
+        return f"t{self.temperature:g}-p{self.top_p:g}-n{self.max_new_tokens}{without}"
+
+    def messages(self, prompt: Prompt) -> list[dict[str, str]]:
+        """The prompt as turns of a chat; where the system's is omitted, what it says begins the user's."""
+        user = {"role": "user", "content": prompt.user}
+        if not prompt.system:
+            return [user]
+        if "system" in self.omit:
+            return [{**user, "content": f"{prompt.system}\n\n{prompt.user}"}]
+        return [{"role": "system", "content": prompt.system}, user]
+
+
+def all_thought(model: str, sampling: Sampling) -> UnavailableError:
+    """What is to be said where answers reached their greatest length within the model's thoughts."""
+    return UnavailableError(
+        f"{model} reached the limit of {sampling.max_new_tokens} tokens before it said anything, within its thoughts: "
+        "raise `attack.max_tokens`, or choose a model that thinks less"
+    )
 
 
 def complete_lines(answer: str) -> str:

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 import httpx2
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
-from clipneuron.models.language.captioner import Prompt, Sampling, complete_lines
+from clipneuron.models.language.captioner import Prompt, Sampling, all_thought, complete_lines
+from clipneuron.models.language.thoughts import spoken
+from clipneuron.models.places import SECONDS, UnavailableError
 
 KEY_VARIABLE = "OPENAI_API_KEY"
 
@@ -21,6 +23,20 @@ _LARGEST = 2**24
 """Bytes of a reply; an answer of 2048 tokens has some ten thousand."""
 _LONGEST_PAUSE = 60.0
 _WORTH_ANOTHER_TRY = frozenset({408, 409, 425, 429})
+
+_NOT_NOW = frozenset({502, 503, 504})
+_SHOWN = 300
+"""Characters that are shown of what came with a refusal."""
+_KEY = "is the key in {key} the right one?"
+_PLACE = "correct the address or the model's name in `attack.captioner`"
+_HINTS = {401: _KEY, 403: _KEY, 404: _PLACE, 405: _PLACE} | dict.fromkeys(
+    _NOT_NOW, "it is not ready: try again once it is"
+)
+_HINT = (
+    "correct the model's name or the sampling (`attack.temperature`, `attack.top_p`, `attack.max_tokens`, "
+    "`attack.limit_field`), or leave out by `attack.omit` what it does not take (system, temperature, top_p, "
+    "max_tokens, seed)"
+)
 
 _LOG = logging.getLogger(__name__)
 
@@ -58,6 +74,7 @@ class HttpCaptioner:
 
     The key, if one is needed, is read from the environment variable `key_variable` at each request and kept
     nowhere. 408, 409, 425, 429, 5xx, hangs, broken connections and replies that are no answer are tried again.
+    `limit_field` is what the service calls the greatest length of an answer.
     """
 
     def __init__(
@@ -68,14 +85,17 @@ class HttpCaptioner:
         sampling: Sampling | None = None,
         retry_policy: RetryPolicy | None = None,
         key_variable: str = KEY_VARIABLE,
+        limit_field: str = "max_tokens",
     ):
         if not _is_address(url):
             raise ValueError(f"expected an address such as http://localhost:8000/v1, got {url!r}")
-        self._url = url.rstrip("/") + "/chat/completions"
+        self._base = url.rstrip("/")
+        self._url = self._base + "/chat/completions"
         self._model = model
         self._sampling = sampling or Sampling()
         self._policy = retry_policy or RetryPolicy()
         self._key_variable = key_variable
+        self._limit_field = limit_field
 
     @property
     def name(self) -> str:
@@ -85,7 +105,8 @@ class HttpCaptioner:
     def answers(self, prompts: Sequence[Prompt]) -> list[str]:
         """One answer per prompt; of one that reached the greatest length, the lines that are whole.
 
-        Raises ValueError for what the service refuses (3xx and 4xx), ConnectionError where every try failed.
+        Raises UnavailableError for what the service refuses (3xx and 4xx), where every try failed, and where no answer
+        at all came out of the model's thoughts before the greatest length.
         """
         pace, most = _Pace(self._policy.per_minute), self._policy.at_once
         limits = httpx2.Limits(max_connections=most, max_keepalive_connections=most)
@@ -95,12 +116,28 @@ class HttpCaptioner:
         ):
             waiting = [pool.submit(self._answer, client, prompt, pace) for prompt in prompts]
             try:
-                return [future.result() for future in waiting]
+                found = [future.result() for future in waiting]
             finally:
                 pool.shutdown(cancel_futures=True)  # after one failure, ask for nothing more
+        if found and all(answer is None for answer in found):
+            raise all_thought(self._model, self._sampling)
+        return [answer or "" for answer in found]
 
-    def _answer(self, client: httpx2.Client, prompt: Prompt, pace: "_Pace") -> str:
-        """The answer, after as many tries as it takes and are allowed."""
+    def look(self) -> None:
+        """Raises UnavailableError where nobody answers at the address, or not without another key; asks no model."""
+        try:
+            asked = httpx2.get(f"{self._base}/models", headers=self._headers(), timeout=SECONDS)
+        except httpx2.RequestError as error:
+            what = self._without_key(str(error)) or type(error).__name__
+            raise UnavailableError(
+                f"no language model answers at {self._base} ({what}): start the service, or correct the address in "
+                "`attack.captioner`"
+            ) from error
+        if asked.status_code in _NOT_NOW or asked.status_code == 401:
+            raise UnavailableError(self._refused(asked.status_code, asked.text))
+
+    def _answer(self, client: httpx2.Client, prompt: Prompt, pace: "_Pace") -> str | None:
+        """The answer, after as many tries as it takes and are allowed; None where all of it was thought."""
         retrying = Retrying(
             retry=retry_if_exception_type(_PassingError),
             stop=stop_after_attempt(self._policy.tries),
@@ -111,12 +148,12 @@ class HttpCaptioner:
         try:
             return retrying(self._one_try, client, prompt, pace)
         except _PassingError as error:
-            raise ConnectionError(
+            raise UnavailableError(
                 f"{self._url} gave no answer in {self._policy.tries} tries; the last time, {error}. "
-                "Is it up, and does it bear so many requests (at_once, per_minute)?"
+                "Is it up, and does it bear so many requests?"
             ) from error
 
-    def _one_try(self, client: httpx2.Client, prompt: Prompt, pace: "_Pace") -> str:
+    def _one_try(self, client: httpx2.Client, prompt: Prompt, pace: "_Pace") -> str | None:
         pace.wait()
         return _answer_in(self._reply(client, prompt))
 
@@ -148,17 +185,17 @@ class HttpCaptioner:
             raise _PassingError(f"the connection failed ({what})") from error
 
     def _body(self, prompt: Prompt) -> dict[str, object]:
-        messages = [{"role": "user", "content": prompt.user}]
-        if prompt.system:
-            messages.insert(0, {"role": "system", "content": prompt.system})
-        return {
-            "model": self._model,
-            "messages": messages,
-            "temperature": self._sampling.temperature,
-            "top_p": self._sampling.top_p,
-            "max_tokens": self._sampling.max_new_tokens,
+        sampling = self._sampling
+        options = {
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "max_tokens": sampling.max_new_tokens,
             "seed": prompt.seed,
         }
+        told = {name: value for name, value in options.items() if name not in sampling.omit}
+        if "max_tokens" in told:
+            told[self._limit_field] = told.pop("max_tokens")
+        return {"model": self._model, "messages": sampling.messages(prompt), **told}
 
     def _headers(self) -> dict[str, str]:
         key = self._key()
@@ -171,20 +208,19 @@ class HttpCaptioner:
         """The text without the key, which some services repeat."""
         return text.replace(self._key(), "***") if self._key() else text
 
-    def _refusal(self, response: httpx2.Response) -> "ValueError | _PassingError":
+    def _refusal(self, response: httpx2.Response) -> "UnavailableError | _PassingError":
         """What to make of a status that is not 2xx: a mistake of ours, or trouble that may pass."""
-        status, message = response.status_code, self._without_key(_message(response))[:200]
+        status, message = response.status_code, self._without_key(_message(response))[:_SHOWN]
         if status in _WORTH_ANOTHER_TRY or status >= 500:
             wait = _seconds(response.headers.get("Retry-After"))
             return _PassingError(f"it said {status} ({message})", wait)
-        hint = (
-            f"is the key in {self._key_variable} the right one?"
-            if status in (401, 403)
-            else "correct the address, the model's name or the sampling"
-        )
-        return ValueError(
-            f"{self._url} refused a prompt for {self._model!r}: {status} ({message}); {hint}"
-        )
+        return UnavailableError(self._refused(status, message))
+
+    def _refused(self, status: int, message: str) -> str:
+        """A refusal in words, with what to do about it."""
+        said = " ".join(self._without_key(message).split())[:_SHOWN]
+        hint = _HINTS.get(status, _HINT).format(key=self._key_variable)
+        return f"{self._url} refused a prompt for {self._model!r}: {status} ({said}); {hint}"
 
 
 class _PassingError(Exception):
@@ -235,19 +271,32 @@ def _read(response: httpx2.Response, deadline: float) -> bytes:
     return bytes(body)
 
 
-def _answer_in(body: bytes) -> str:
-    """The text of the first choice; _PassingError if the body holds none."""
+def _answer_in(body: bytes) -> str | None:
+    """The text of the first choice, None where it ended within the model's thoughts; _PassingError if there is none."""
     try:
         choice = json.loads(body)["choices"][0]
         message, why = choice["message"], choice.get("finish_reason")
-        content = message.get("content")
+        content = _text(message.get("content"))
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise _PassingError(f"its reply was no chat completion ({body[:80]!r})") from error
     if content is None and (message.get("refusal") or why == "content_filter"):
         content = message.get("refusal") or ""  # an answer too, though not the one we hoped for
-    if not isinstance(content, str):
-        raise _PassingError(f"its reply held no text ({body[:80]!r})")
-    return (complete_lines(content) if why == "length" else content).strip()
+    if content is None and why != "length":
+        there = ", ".join(name for name, value in message.items() if value) or "nothing"
+        raise _PassingError(f"its reply held no text (it ended by {why!r} and has {there})")
+    if why == "length":
+        return complete_lines(content).strip() if content and spoken(content) else None
+    return (content or "").strip()
+
+
+def _text(content: object) -> str | None:
+    """The text of a message, also of one in parts; None where there is none."""
+    if isinstance(content, list):
+        parts = [
+            part.get("text") for part in content if part.get("type") in ("text", "output_text")
+        ]
+        return "".join(part for part in parts if isinstance(part, str)) or None
+    return content if isinstance(content, str) else None
 
 
 def _message(response: httpx2.Response) -> str:

@@ -2,6 +2,8 @@
 
 import re
 
+from clipneuron.models.language.thoughts import spoken
+
 _ITEM = re.compile(
     r"""
     (?P<indent>\s*) (?:>\s?)*                                   # perhaps inside a quotation
@@ -32,12 +34,13 @@ def parsed(answer: str) -> list[str]:
 
     Items are lines that begin with a number or a bullet of any style; what stands before, between and
     after them is not read. An item that introduces others (it ends in ":" or has deeper ones below
-    it) is a heading. An item without any text is "".
+    it) is a heading. An item without any text is "". What a reasoning model thinks before is not read either.
 
     >>> parsed("Sure! Here they are:\\n1. **Soft fur** - it has hair\\n2) “Long tail”\\nHope it helps!")
     ['Soft fur', 'Long tail']
     """
-    items = [match for line in answer.splitlines() if (match := _ITEM.fullmatch(line))]
+    lines = spoken(answer).splitlines()
+    items = [match for line in lines if (match := _ITEM.fullmatch(line))]
     depths = [len(item["indent"].expandtabs(4)) for item in items]
     next_depths = [*depths[1:], 0]
     return [

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from clipneuron.models.clip.model import Clip
+from clipneuron.models.places import UnavailableError, check_installed, look_for
 from clipneuron.models.snapshots import snapshot_name
 
 DISTILROBERTA = "sentence-transformers/all-distilroberta-v1"
@@ -59,8 +61,17 @@ class SentenceTransformers:
     def similarities(
         self, texts: Sequence[str], others: Sequence[str]
     ) -> Float[Tensor, "text other"]:
-        """The cosines; raises ValueError for a model that can't be loaded."""
+        """The cosines; raises UnavailableError for a model that can't be loaded."""
         return _cosines(self._embed(texts), self._embed(others))
+
+    def look(self) -> None:
+        """Raises UnavailableError where there is no such model, here or on the hub; loads nothing."""
+        what = "sentence model"
+        check_installed(("sentence_transformers",), what)
+        local = "/" in self._model or Path(self._model).exists()
+        # The library's own models may be named without their owner.
+        name = self._model if local else f"sentence-transformers/{self._model}"
+        look_for(name, self._revision, what=what, field="attack.sentences")
 
     def _embed(self, texts: Sequence[str]) -> Float[Tensor, "text width"]:
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
@@ -87,7 +98,7 @@ class SentenceTransformers:
                 self._model, revision=self._revision or None, device=str(self._device)
             )
         except (OSError, ValueError) as error:
-            raise ValueError(
+            raise UnavailableError(
                 f"can't load the sentence model {self._model!r}: expected a folder that sentence-transformers saved "
                 f"or a name on the Hugging Face hub ({error})"
             ) from error

@@ -9,15 +9,19 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
+from jinja2 import TemplateError
 from torch import Tensor
 
 from clipneuron.models.batches import Batches
-from clipneuron.models.language.captioner import Prompt, Sampling, complete_lines
+from clipneuron.models.language.captioner import Prompt, Sampling, all_thought, complete_lines
+from clipneuron.models.language.thoughts import spoken
+from clipneuron.models.places import UnavailableError, check_installed, look_for
 from clipneuron.models.snapshots import snapshot_name
 
 LLAMA = "meta-llama/Meta-Llama-3-8B-Instruct"
 """The paper's language model (section 5.1); its licence must be accepted on the Hugging Face hub."""
 
+_WHAT = "language model"
 _END_OF_TURN = "<|eot_id|>"
 
 _LOG = logging.getLogger(__name__)
@@ -57,23 +61,25 @@ class TransformersCaptioner:
     def answers(self, prompts: Sequence[Prompt]) -> list[str]:
         """One answer per prompt; of one that reached the greatest length, the lines that are whole.
 
-        Raises ValueError for a prompt that leaves no space for an answer, and for a model that can't be
-        loaded or does not chat.
+        Raises ValueError for a prompt that leaves no space for an answer, UnavailableError for a model that can't be
+        loaded, does not chat, or thinks until the greatest length every time.
         """
         encoded = [self._encode(prompt) for prompt in prompts]
         # Prompts of similar length share a batch, the longest first: if memory is short, it shows at once.
         order = sorted(range(len(prompts)), key=lambda at: -len(encoded[at]))
         work = partial(self._generate, prompts, encoded)
         found = dict(zip(order, self._batches.run(order, work), strict=True))
-        return [found[at] for at in range(len(prompts))]
+        if found and all(answer is None for answer in found.values()):
+            raise all_thought(self._model, self._sampling)
+        return [found[at] or "" for at in range(len(prompts))]
+
+    def look(self) -> None:
+        """Raises UnavailableError where there is no such model, here or on the hub; loads nothing."""
+        check_installed(("transformers", "accelerate"), _WHAT)
+        look_for(self._model, self._revision, what=_WHAT, field="attack.captioner")
 
     def _encode(self, prompt: Prompt) -> list[int]:
-        messages = [{"role": "user", "content": prompt.user}]
-        if prompt.system:
-            messages.insert(0, {"role": "system", "content": prompt.system})
-        tokens: list[int] = self._tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, return_dict=True
-        )["input_ids"]
+        tokens: list[int] = self._tokens(self._sampling.messages(prompt))
         longest = getattr(self._network.config, "max_position_embeddings", 1 << 62)
         if len(tokens) + self._sampling.max_new_tokens > longest:
             raise ValueError(
@@ -82,10 +88,21 @@ class TransformersCaptioner:
             )
         return tokens
 
+    def _tokens(self, messages: list[dict[str, str]]) -> Any:
+        try:
+            return self._tokenizer.apply_chat_template(
+                messages, add_generation_prompt=True, return_dict=True
+            )["input_ids"]
+        except TemplateError as error:  # Gemma's knows no system
+            raise UnavailableError(
+                f"{self._model} does not take such a conversation ({error}): `attack.omit` system puts what the system "
+                "says into the user's turn"
+            ) from error
+
     @torch.no_grad()
     def _generate(
         self, prompts: Sequence[Prompt], encoded: Sequence[list[int]], chosen: Sequence[int]
-    ) -> list[str]:
+    ) -> list[str | None]:
         """The answers to the chosen prompts, as one batch."""
         # Padded on the left, as the tokenizer is set: on the right, answers would begin after padding.
         batch = self._tokenizer.pad(
@@ -97,12 +114,24 @@ class TransformersCaptioner:
         )
         return [self._decode(row[batch["input_ids"].shape[1] :].tolist()) for row in output]
 
-    def _decode(self, tokens: list[int]) -> str:
-        text: str = self._tokenizer.decode(tokens, skip_special_tokens=True)
+    def _decode(self, tokens: list[int]) -> str | None:
+        """The answer in words, None where it was cut off within the model's thoughts."""
+        text = self._said(tokens)
         if any(token in self._ends for token in tokens):
             return text.strip()
         _LOG.warning("an answer was cut off after %d tokens: %.60r", len(tokens), text)
-        return complete_lines(text).strip()
+        return complete_lines(text).strip() if text else None
+
+    def _said(self, tokens: list[int]) -> str:
+        """The text without special tokens, some of which mark thoughts, and without these."""
+        whole: str = self._tokenizer.decode(tokens, skip_special_tokens=False)
+        said = spoken(whole)
+        if said == whole:
+            text: str = self._tokenizer.decode(tokens, skip_special_tokens=True)
+            return text
+        for special in self._tokenizer.all_special_tokens:
+            said = said.replace(special, "")
+        return said
 
     @cached_property
     def _tokenizer(self) -> Any:
@@ -110,7 +139,7 @@ class TransformersCaptioner:
 
         tokenizer = _load(AutoTokenizer, self._model, self._revision, padding_side="left")
         if not tokenizer.chat_template:
-            raise ValueError(
+            raise UnavailableError(
                 f"{self._model} has no chat template: choose a model that was taught to chat (-Instruct)"
             )
         tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
@@ -177,7 +206,7 @@ def _load(loader: Any, model: str, revision: str, **options: Any) -> Any:
     try:
         return loader.from_pretrained(model, **options)
     except (OSError, ValueError) as error:
-        raise ValueError(
+        raise UnavailableError(
             f"can't load the language model {model!r}: expected a folder made by save_pretrained or a name on the "
             f"Hugging Face hub whose licence you have accepted ({error})"
         ) from error

@@ -16,6 +16,7 @@ from clipneuron.models.painting.pipelines import (
     OnePipeline,
     PipelineSource,
 )
+from clipneuron.models.places import check_installed, look_for
 
 DEEPFLOYD = (
     PipelineSource(model="DeepFloyd/IF-I-XL-v1.0", variant="fp16"),
@@ -64,12 +65,19 @@ class DiffusersPainter:
         parts = [source.name for source in self._sources if source]
         return "+".join(parts) + f"-{str(self._placement.dtype).removeprefix('torch.')}"
 
+    def look(self) -> None:
+        """Raises UnavailableError where a pipeline is neither here nor on the hub; loads nothing."""
+        what = "text-to-image pipeline"
+        check_installed(("diffusers", "transformers", "accelerate"), what)
+        for source in filter(None, self._sources):
+            look_for(source.model, source.revision, what=what, field="attack.painter")
+
     def paint(self, orders: Sequence[Order]) -> list[Painted]:
         """What became of each order.
 
         There is a reason instead of a picture for a blank caption, for what the safety checker held back, for
-        numbers that are none, and where memory is not enough for one picture. Raises ValueError
-        where the pipelines can't be loaded.
+        numbers that are none, and where memory is not enough for one picture. Raises UnavailableError where the
+        pipelines can't be loaded, ValueError for settings that they do not have.
         """
         worded = [order for order in orders if order.caption.strip()]
         found = iter(self._batches.run(worded, self._batch))

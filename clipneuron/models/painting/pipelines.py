@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from clipneuron.models.places import UnavailableError
 from clipneuron.models.snapshots import snapshot_name
 
 _REMEMBERED = 256
@@ -122,7 +123,7 @@ class Cascade:
 def load(
     source: PipelineSource, placement: DevicePlacement, checked: bool = True, **parts: Any
 ) -> Any:
-    """The pipeline in its place, silent; `parts` replace what its files say. Raises ValueError.
+    """The pipeline in its place, silent; `parts` replace what its files say. Raises UnavailableError.
 
     Of DeepFloyd IF the safety checker is left out where it is not wanted (`checked`), and the watermark always.
     """
@@ -139,7 +140,7 @@ def load(
         if deepfloyd and checked:
             pipeline.register_modules(safety_checker=_checker(source, placement))
     except (OSError, ValueError) as error:
-        raise ValueError(
+        raise UnavailableError(
             f"can't load the text-to-image pipeline {model!r}: expected a folder made by save_pretrained or a "
             f"name on the Hugging Face hub whose licence you have accepted ({error})"
         ) from error

@@ -15,15 +15,14 @@ from pathlib import Path
 
 import pyarrow.fs as pafs
 
-from clipneuron.store.errors import ObjectMissingError, StoreError
+from clipneuron.store.errors import ObjectMissingError, PlaceError, StoreError
+from clipneuron.store.objects import disk_errors
 from clipneuron.store.objects.concurrency import in_order
 from clipneuron.store.objects.keys import parts
-from clipneuron.store.objects.protocol import Entry
+from clipneuron.store.objects.protocol import Entry, Objects
 
 PARTIAL = ".partial"
 """Folder of objects that are being written."""
-_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV, errno.EMLINK}
 
 
@@ -151,6 +150,17 @@ class LocalObjects:
             partial.unlink(missing_ok=True)
 
 
+def check_there(objects: Objects) -> None:
+    """Raises PlaceError where these are objects in a directory that is gone: nothing is to begin it anew.
+
+    A run's folder under a mount point would otherwise be made again on the disk below.
+    """
+    if isinstance(objects, LocalObjects) and not objects.root.is_dir():
+        raise PlaceError(
+            f"{objects.root} is not there any more: check whether its disk is still mounted"
+        )
+
+
 def _link(partial: Path, path: Path) -> bool:
     """True if the finished file now also has the name `path`, False if that name was taken."""
     try:
@@ -222,14 +232,4 @@ def _explained(action: str, path: Path) -> Iterator[None]:
     except OSError as error:
         if isinstance(error, FileNotFoundError | NotADirectoryError) and action != "write":
             raise ObjectMissingError(str(path)) from error
-        raise StoreError(
-            f"can't {action} {path}: {error.strerror}{_advice(error.errno)}"
-        ) from error
-
-
-def _advice(number: int | None) -> str:
-    if number in _DISK_FULL:
-        return ". Nothing was left half-written: free some space and run the same command again"
-    if number in _NO_PERMISSION:
-        return ": check who owns it and whether the disk is mounted read-only"
-    return ""
+        raise disk_errors.explained(error, action, path) from error

@@ -22,7 +22,12 @@ from clipneuron.store.objects import s3_errors
 from clipneuron.store.objects.concurrency import in_order
 from clipneuron.store.objects.keys import parts
 from clipneuron.store.objects.protocol import Entry
-from clipneuron.store.objects.s3_client import endpoint, s3_filesystem, split_url
+from clipneuron.store.objects.s3_client import (
+    endpoint,
+    reconnect,
+    s3_filesystem,
+    split_url,
+)
 
 _Answer = TypeVar("_Answer")
 _Call = Callable[[Any], Awaitable[_Answer]]
@@ -183,6 +188,8 @@ class S3Objects:
         try:
             answer: _Answer = sync(filesystem.loop, _retried, filesystem, call)
         except s3_errors.TROUBLE as error:
+            if s3_errors.refused(error):
+                reconnect()
             if not explain:
                 raise
             raise self._explained(error, action, key) from error

@@ -12,6 +12,7 @@ They are read when a process first needs S3. Workers on other hosts need them to
 """
 
 import os
+import time
 from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,6 +26,9 @@ _READ_SECONDS = 10
 _ATTEMPTS = 3
 _READS = 2
 _CONNECTIONS = 64
+_FRESH_SECONDS = 2.0
+_made_at = 0.0
+"""When the process's last connection was made."""
 
 
 def s3_filesystem() -> s3fs.S3FileSystem:
@@ -34,6 +38,15 @@ def s3_filesystem() -> s3fs.S3FileSystem:
     without a cache (`cache_type="none"`), which suits readers of Parquet; others choose their own.
     """
     return _connected(os.getpid(), _settings())
+
+
+def reconnect() -> None:
+    """Whoever needs S3 next reads settings and credentials again: their files are renewed in place.
+
+    Many requests are refused at once; a connection that is a few seconds old has read what there is.
+    """
+    if time.monotonic() - _made_at > _FRESH_SECONDS:
+        _connected.cache_clear()
 
 
 def split_url(url: str) -> tuple[str, str]:
@@ -64,6 +77,8 @@ def _matters(name: str) -> bool:
 @cache
 def _connected(pid: int, settings: tuple[tuple[str, str], ...]) -> s3fs.S3FileSystem:
     """This process's file system; the arguments only key the cache, botocore itself reads the settings."""
+    global _made_at
+    _made_at = time.monotonic()
     filesystem = s3fs.S3FileSystem(
         skip_instance_cache=True,  # it is cached here, by more than s3fs considers
         use_listings_cache=False,

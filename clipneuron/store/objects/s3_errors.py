@@ -1,11 +1,11 @@
-"""Errors of S3 and of the connection to it: whether a retry may help, and what to tell the user."""
+"""Errors of S3 and of the way to it: whose they are, whether a retry may help, and what to tell the user."""
 
 from typing import TypeGuard
 
 import aiohttp
 from botocore import exceptions as boto
 
-from clipneuron.store.errors import ObjectMissingError, StoreError
+from clipneuron.store.errors import ObjectMissingError, PlaceError, StoreError
 
 TROUBLE = (boto.BotoCoreError, boto.ClientError, aiohttp.ClientError, OSError)
 """Every error that a request may raise."""
@@ -27,7 +27,11 @@ _PASSING_CODES = {
     "RequestTimeout",
     "SlowDown",
     "Throttling",
+    "ThrottlingException",
+    "RequestLimitExceeded",
+    "BandwidthLimitExceeded",
     "TooManyRequests",
+    "429",
     "XAmzContentChecksumMismatch",
     "BadDigest",
 }
@@ -40,14 +44,24 @@ _NO_CREDENTIALS = (
     boto.ProfileNotFound,
 )
 _REFUSED_CREDENTIALS = {
+    "AuthFailure",
     "AuthorizationHeaderMalformed",
     "ExpiredToken",
+    "ExpiredTokenException",
     "InvalidAccessKeyId",
+    "InvalidClientTokenId",
+    "InvalidSecurity",
     "InvalidToken",
+    "RequestExpired",
     "RequestTimeTooSkewed",
     "SignatureDoesNotMatch",
     "TokenRefreshRequired",
+    "UserSuspended",
 }
+_OF_THE_BUCKET = {"NoSuchBucket", "AllAccessDisabled", "AccountProblem"}
+_REDIRECTED = {301, 307}
+_OF_THE_OBJECT = (boto.ParamValidationError, boto.FlexibleChecksumError)
+"""Errors without an answer that another object need not meet: a key that S3 does not allow, damaged bytes."""
 
 
 def code(error: BaseException) -> str:
@@ -61,6 +75,22 @@ def passing(error: BaseException) -> bool:
         lasting = code(error) in _FULL or _status(error) in _LASTING_STATUS
         return not lasting and (_status(error) >= 500 or code(error) in _PASSING_CODES)
     return isinstance(error, _PASSING) and not isinstance(error, boto.SSLError)
+
+
+def of_the_place(error: BaseException) -> bool:
+    """True where another object would meet the same: credentials, the bucket, the network, throttling.
+
+    False says only that the error may be the object's own; AccessDenied is either.
+    """
+    if not _answered(error):
+        return not isinstance(error, _OF_THE_OBJECT)
+    lasting = code(error) in _OF_THE_BUCKET or _status(error) in _REDIRECTED
+    return lasting or refused(error) or passing(error) or _status(error) >= 500
+
+
+def refused(error: BaseException) -> bool:
+    """True if the credentials themselves were not accepted: expired, unknown, or signed by a wrong clock."""
+    return isinstance(error, _NO_CREDENTIALS) or code(error) in _REFUSED_CREDENTIALS
 
 
 def exists_already(error: BaseException) -> bool:
@@ -77,7 +107,8 @@ def explained(error: BaseException, action: str, location: str, endpoint: str) -
     """The error that names the address (s3://...), what was wrong there and what to do about it."""
     if missing(error):
         return ObjectMissingError(location)
-    return StoreError(f"can't {action} {location}: {_reason(error, location, endpoint)}")
+    kind = PlaceError if of_the_place(error) or _denied(error) else StoreError
+    return kind(f"can't {action} {location}: {_reason(error, location, endpoint)}")
 
 
 def _reason(error: BaseException, location: str, endpoint: str) -> str:
@@ -103,13 +134,18 @@ def _refusal(error: boto.ClientError, bucket: str, endpoint: str) -> str:
     message = f"{code(error)}: {error.response['Error'].get('Message', 'no message')}"
     if code(error) == "NoSuchBucket":
         return f"there is no bucket {bucket!r} at {endpoint}: check its name or create it first"
-    if code(error) in _REFUSED_CREDENTIALS:
-        return f"{endpoint} does not accept the credentials ({message}): check AWS_ACCESS_KEY_ID and the rest"
+    if code(error) == "RequestTimeTooSkewed":
+        return f"{endpoint} does not accept the time of this machine ({message}): set its clock"
+    if refused(error):
+        return (
+            f"{endpoint} does not accept the credentials ({message}): renew them, or check AWS_ACCESS_KEY_ID and "
+            "the rest"
+        )
     if code(error) in _FULL or _status(error) == 507:
         return f"the store is full ({message}): free some space and run the same command again"
-    if _status(error) in {401, 403}:
+    if _denied(error):
         return f"access denied ({message}): these credentials may not do this in bucket {bucket!r}"
-    if _status(error) in {301, 307}:
+    if _status(error) in _REDIRECTED:
         return f"bucket {bucket!r} is in another region ({message}): set AWS_DEFAULT_REGION"
     if passing(error):
         return f"{endpoint} kept failing ({message}): run the same command again later"
@@ -118,6 +154,10 @@ def _refusal(error: boto.ClientError, bucket: str, endpoint: str) -> str:
 
 def _answered(error: BaseException) -> TypeGuard[boto.ClientError]:
     return isinstance(error, boto.ClientError)
+
+
+def _denied(error: BaseException) -> bool:
+    return _answered(error) and _status(error) in {401, 403}
 
 
 def _status(error: boto.ClientError) -> int:

@@ -11,10 +11,13 @@ import time
 import urllib.request
 from pathlib import Path
 
+import httpx2
 import pytest
 
+from clipneuron.models.language import http
 from clipneuron.models.language.captioner import Captioner, Prompt, Sampling
 from clipneuron.models.language.http import KEY_VARIABLE, HttpCaptioner, RetryPolicy
+from clipneuron.models.places import UnavailableError
 
 HASTY = RetryPolicy(timeout=0.6, tries=3, pause=0.02)
 NUMBERS = itertools.count()
@@ -152,7 +155,7 @@ def test_what_is_refused_is_not_tried_again_and_no_key_is_shown(server, monkeypa
     ):
         prompt = unique(f"{status} 9 x")
         with pytest.raises(
-            ValueError, match=rf"refused a prompt for 'tiny': {status} .*{hint}"
+            UnavailableError, match=rf"refused a prompt for 'tiny': {status} .*{hint}"
         ) as caught:
             captioner(server).answers([prompt])
         assert len(tries(server, prompt)) == 1
@@ -165,7 +168,7 @@ def test_what_is_refused_is_not_tried_again_and_no_key_is_shown(server, monkeypa
 
 def test_after_a_refusal_nothing_more_is_asked(server):
     prompts = [unique("400 9 x"), *(unique("slow 0 y") for _ in range(20))]
-    with pytest.raises(ValueError, match="400"):
+    with pytest.raises(UnavailableError, match="400"):
         captioner(server, retry_policy=RetryPolicy(at_once=1)).answers(prompts)
     assert not any(tries(server, prompt) for prompt in prompts[2:])
 
@@ -187,10 +190,72 @@ def test_answers_that_ended_oddly(server):
     assert captioner(server).answers([cut, refused, filtered]) == ["1. fur", answer_of(refused), ""]
 
 
-def test_nobody_there(server):
+def test_what_a_service_does_not_take_is_left_out_and_named_as_it_wants(server):
+    prompt = Prompt(unique("200 0 a").user, "Be brief.", 7)
+    omit = frozenset({"system", "temperature", "top_p", "seed"})
+    model = captioner(server, sampling=Sampling(omit=omit), limit_field="max_completion_tokens")
+    merged = f"200 0 {next(NUMBERS)}"
+    model.answers([Prompt(merged, "200 0 role", 7)])
+    [sent] = [
+        e["body"] for e in log(server) if e["body"]["messages"][-1]["content"].endswith(merged)
+    ]
+    assert sent == {
+        "model": "tiny",
+        "messages": [{"role": "user", "content": f"200 0 role\n\n{merged}"}],
+        "max_completion_tokens": 2048,
+    }
+    assert model.name == "http-tiny-t0.6-p0.9-n2048-no-seed-no-system-no-temperature-no-top_p"
+    captioner(server, sampling=Sampling(omit=frozenset({"max_tokens"}))).answers([prompt])
+    assert "max_tokens" not in tries(server, prompt)[0]["body"]
+    with pytest.raises(ValueError, match="there is no colour to omit"):
+        Sampling(omit=frozenset({"colour"}))
+
+
+def test_thoughts_that_reach_the_limit_are_said_to_at_once(server):
+    nothing, thought = unique("spent 0 x"), unique("cut 0 <think>1. a draft\n2. b")
+    for prompt in (nothing, thought):
+        with pytest.raises(UnavailableError, match=r"limit of 2048 tokens .*`attack\.max_tokens`"):
+            captioner(server).answers([prompt])
+        assert len(tries(server, prompt)) == 1
+    fine = unique("200 0 a")
+    assert captioner(server).answers([nothing, fine]) == ["", answer_of(fine)]
+
+
+def test_a_text_in_parts_is_a_text_and_no_text_says_what_there_was(server):
+    parts = unique("parts 0 a")
+    assert captioner(server).answers([parts]) == [answer_of(parts)]
+    with pytest.raises(ConnectionError, match=r"held no text \(it ended by 'stop' and has role\)"):
+        captioner(server).answers([unique("null 9 a")])
+
+
+def test_a_service_is_looked_for_without_a_prompt(server, monkeypatch):
+    captioner(server).look()
+    before = len(log(server))
+    captioner(server).look()
+    assert len(log(server)) == before, "no prompt was asked"
+    for status, says in ((503, "503 .*it is not ready"), (401, "key in")):
+        answer = httpx2.Response(status, text="no")
+        monkeypatch.setattr(http.httpx2, "get", lambda *_, answer=answer, **__: answer)
+        with pytest.raises(UnavailableError, match=says):
+            captioner(server).look()
+    monkeypatch.undo()
+    began = time.monotonic()
+    with pytest.raises(
+        UnavailableError, match=r"no language model answers at .*`attack\.captioner`"
+    ):
+        captioner(nobody()).look()
+    assert time.monotonic() - began < 10
+
+
+def nobody():
+    """An address where nobody listens."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        address = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        return f"http://127.0.0.1:{closed.getsockname()[1]}"
+
+
+def test_nobody_there(server):
+    address = nobody()
     with pytest.raises(ConnectionError, match=r"the connection failed .*Is it up"):
         captioner(address).answers([Prompt("200 0 a")])
 

@@ -87,7 +87,7 @@ def test_the_name_is_that_of_the_files(folder, tmp_path):
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="can't load the sentence model"):
+    with pytest.raises(ConnectionError, match="can't load the sentence model"):
         SentenceTransformers(tmp_path, device="cpu").similarities(["cat"], ["dog"])
 
 

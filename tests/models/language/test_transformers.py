@@ -124,10 +124,10 @@ def test_it_travels_before_it_is_loaded(folder):
 
 
 def test_what_cannot_be_used_is_refused(folder, tmp_path):
-    with pytest.raises(ValueError, match="can't load the language model"):
+    with pytest.raises(ConnectionError, match="can't load the language model"):
         captioner(tmp_path / "nothing").answers([Prompt("a")])
     mute = shutil.copytree(folder, tmp_path / "mute", ignore=shutil.ignore_patterns("*.jinja"))
-    with pytest.raises(ValueError, match="no chat template"):
+    with pytest.raises(ConnectionError, match="no chat template"):
         captioner(mute).answers([Prompt("a")])
     with pytest.raises(ValueError, match="exceed the 512 that"):
         captioner(folder, Sampling(max_new_tokens=510)).answers([Prompt("a")])
@@ -151,3 +151,28 @@ def test_draws_follow_the_probabilities_of_the_nucleus():
     ends = torch.tensor([0.0, 1 - 2**-24])
     assert drawn(scores[:2], ends, Sampling(temperature=1.0, top_p=1.0)).tolist() == [0, 3]
     assert drawn(scores[:2], ends, Sampling(temperature=0.0)).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("whole", "said"),
+    [
+        ("1. fur</s>", "1. fur"),
+        ("[THINK]1. a draft[/THINK]1. fur</s>", "1. fur"),
+        ("[THINK]1. a draft", ""),
+    ],
+)
+def test_thoughts_between_special_tokens_are_not_read(folder, whole, said):
+    class Tokenizer:
+        """One whose tags of thought are special tokens, as Magistral's, and so not in its plain text."""
+
+        all_special_tokens = ("[THINK]", "[/THINK]", "</s>")
+
+        def decode(self, tokens, skip_special_tokens):
+            text = whole
+            for special in self.all_special_tokens if skip_special_tokens else ():
+                text = text.replace(special, "")
+            return text
+
+    model = captioner(folder)
+    vars(model)["_tokenizer"] = Tokenizer()
+    assert model._said([1]) == said

@@ -234,5 +234,5 @@ def test_it_travels_before_it_is_loaded(folders):
 
 
 def test_what_cannot_be_loaded_is_said(tmp_path):
-    with pytest.raises(ValueError, match=r"can't load the text-to-image pipeline .*nothing"):
+    with pytest.raises(ConnectionError, match=r"can't load the text-to-image pipeline .*nothing"):
         DiffusersPainter(source(tmp_path / "nothing"), device="cpu").paint(ORDERS[:1])
