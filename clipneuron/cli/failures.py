@@ -1,7 +1,6 @@
 """`clipneuron failures`: what could not be used or done in a run, and why; from its store alone."""
 
 import argparse
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,7 +9,7 @@ from clipneuron.cli.flags import add_run_name, chosen_run
 from clipneuron.cli.parser import add_command
 from clipneuron.cli.units import show_table
 from clipneuron.reports.markup import csv, terminal
-from clipneuron.reports.printing import print
+from clipneuron.reports.printing import pass_on, print
 
 if TYPE_CHECKING:  # Arrow comes with the store, which --help is spared
     from clipneuron.store.store import Run
@@ -66,7 +65,7 @@ def failures(chosen: argparse.Namespace) -> int:
     run = _run_of(chosen)
     rows = _rows(run)
     if chosen.table == "-":
-        sys.stdout.write(csv(Row._fields, rows).decode())  # as it is, for the next program
+        pass_on(csv(Row._fields, rows).decode())
     elif chosen.table:
         _write(rows, Path(chosen.table))
         print(f"{len(rows):,} rows: {chosen.table}")

@@ -44,6 +44,11 @@ def print(*values: object, file: TextIO | None = None, flush: bool = False) -> N
     builtins.print(*shown, file=file or sys.stdout, flush=flush)
 
 
+def pass_on(text: str) -> None:
+    """Writes a table as it is for the program that reads it; on a terminal, where a person does, as `visible` shows it."""
+    sys.stdout.write(visible(text.replace("\r\n", "\n")) if sys.stdout.isatty() else text)
+
+
 def tolerate_any_text() -> None:
     """Lets both outputs write what their encoding lacks as an escape: a finished run must not end in an error."""
     for stream in (sys.stdout, sys.stderr):
