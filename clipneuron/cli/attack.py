@@ -18,6 +18,7 @@ from clipneuron.cli.run import engine, judged
 from clipneuron.cli.units import show_table
 from clipneuron.cli.values import whole
 from clipneuron.config import kinds
+from clipneuron.reports.quantities import counted
 
 if TYPE_CHECKING:  # torch takes seconds to import, which --help and the other commands are spared
     from clipneuron.attack.pipeline import AttackLine
@@ -128,7 +129,7 @@ def attack(chosen: argparse.Namespace) -> int:
     if chosen.prompts:
         requests = line.prompts(run)
         write_prompts(chosen.prompts, requests)
-        print(f"{len(requests):,} requests: {chosen.prompts}")
+        print(f"{counted(len(requests), 'requests')}: {chosen.prompts}")
     elif chosen.until:
         print(f"tables: {run.url}")
     else:
@@ -163,7 +164,8 @@ def review(chosen: argparse.Namespace) -> int:
     from clipneuron.attack.review.server import serve
 
     with serve(run, review_keys(results), reviewer=chosen.reviewer, port=chosen.port) as page:
-        print(f"review at {page.url} (Ctrl-C ends it; every decision is on record at once)")
+        line = f"review at {page.url} (Ctrl-C ends it; every decision is on record at once)"
+        print(line, flush=True)  # who starts it from a program or a job reads it from a pipe
         page.wait()
     return 0
 
@@ -191,7 +193,7 @@ def _export(run: "Run", stage: str, to: str) -> int:
     path = Path(to)
     export = decisions.as_csv if path.suffix == ".csv" else decisions.as_parquet
     path.write_bytes(export(rows))
-    print(f"{rows.num_rows:,} decisions: {path}")
+    print(f"{counted(rows.num_rows, 'decisions')}: {path}")
     for each in decisions.agreements(decisions.standing(rows)):
         kappa = "" if each.kappa is None else f", Cohen's kappa {each.kappa:.2f}"
         print(f"{each.first} and {each.second} agree on {each.same} of {each.pictures}{kappa}")
@@ -204,7 +206,9 @@ def _import(run: "Run", source: str) -> int:
     from clipneuron.attack.review import decisions
 
     rows = decisions.load(Path(source))
-    print(f"{decisions.adopt(run, rows):,} of {rows.num_rows:,} decisions are new to {run.name}")
+    print(
+        f"new to {run.name}: {decisions.adopt(run, rows):,} of {counted(rows.num_rows, 'decisions')}"
+    )
     return 0
 
 

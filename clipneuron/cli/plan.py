@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from clipneuron.cli.flags import add_recipe, recipe_of
 from clipneuron.cli.parser import add_command
-from clipneuron.cli.units import duration, show_table, size
+from clipneuron.cli.units import show_table
 from clipneuron.cli.values import positive
 from clipneuron.reports.markup import terminal
+from clipneuron.reports.quantities import counted, duration, size
 
 if TYPE_CHECKING:  # torch takes seconds to import, which --help and the other commands are spared
     import pyarrow as pa
@@ -71,7 +72,9 @@ def plan(chosen: argparse.Namespace) -> int:
             _print_forecast(sweep, part, sample_of(sweep, chosen.sample) if chosen.sample else None)
         if chosen.store:
             run, report = sweep.plan_only(Runner(console=Console(file=sys.stderr)))
-            print(f"planned: {run.url}, {report.shards} parts; `clipneuron run` goes on from there")
+            print(
+                f"planned: {run.url}, {counted(report.shards, 'parts')}; `clipneuron run` goes on from there"
+            )
     return 0
 
 
@@ -99,7 +102,8 @@ def _print_part(part: "pa.Table", sweep: "Sweep") -> None:
     known = pc.sum(part["size"]).as_py()
     classes = pc.count_distinct(part["label"]).as_py()
     shards = pc.count_distinct(part["shard"]).as_py()
-    print(f"to plan   {part.num_rows:,} images in {shards:,} shards of {sweep.recipe.shard_size:,}")
+    images, cut = counted(part.num_rows, "images"), counted(shards, "shards")
+    print(f"to plan   {images} in {cut} of up to {sweep.recipe.shard_size:,}")
     print(f"bytes     {size(known) if known else 'not known before Parquet files are read'}")
     print(f"classes   {classes:,}" if classes else "classes   none known")
 

@@ -11,6 +11,7 @@ from clipneuron.cli.parser import add_command
 from clipneuron.cli.run import engine, judged
 from clipneuron.cli.units import show_table
 from clipneuron.config import kinds
+from clipneuron.reports.quantities import counted
 
 if TYPE_CHECKING:  # torch takes seconds to import, which --help and the other commands are spared
     from clipneuron.evidence.pipeline import Reproduction
@@ -105,5 +106,5 @@ def class_prompts(chosen: argparse.Namespace) -> int:
 
     classes = tuple(dict.fromkeys(class_names_in(chosen.classes)))
     write_prompts(chosen.to, prompts_of(classes))
-    print(f"{len(classes):,} requests: {chosen.to}")
+    print(f"{counted(len(classes), 'requests')}: {chosen.to}")
     return 0

@@ -5,8 +5,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from clipneuron.config.suggestions import suggestion
-
-SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+from clipneuron.reports.quantities import SECONDS
 
 
 def whole(text: str) -> int:

@@ -17,6 +17,7 @@ from clipneuron.models.clip.model import Clip
 from clipneuron.readers.lenses import ClipLoader, Lenses, placed
 from clipneuron.readers.pictures import PictureFeed
 from clipneuron.readers.sweep import Planned
+from clipneuron.reports.quantities import counted
 from clipneuron.store.errors import RunMismatchError
 from clipneuron.store.identity import differences
 from clipneuron.store.outlines import Results
@@ -206,10 +207,11 @@ class Sweep:
         clip, recipe = self.clip, self.recipe
         layers = ", ".join(map(str, self.layers))
         few = len(self.collection) <= recipe.top
-        warning = f"note      top {recipe.top} of {len(self.collection)} pictures: all of them count as significant"
+        pictures = counted(len(self.collection), "pictures")
+        warning = f"note      top {recipe.top} of {pictures}: all of them count as significant"
         return "\n".join(
             [
-                f"model     {clip.name}: {clip.layers} layers of {clip.neurons:,} neurons",
+                f"model     {clip.name}: {counted(clip.layers, 'layers')} of {clip.neurons:,} neurons",
                 f"pictures  {len(self.collection):,}{_aside('skipped', self.collection.skipped)}",
                 f"texts     {len(self.pool):,} of {self.pool.name}{_aside('dropped', self.pool.dropped)}",
                 f"layers    {layers}; split {recipe.split}, {'' if recipe.normalize else 'not '}normalised",
@@ -224,7 +226,7 @@ class Sweep:
     def write_report(self, run: Run, findings: Findings) -> dict[str, str]:
         """Store the findings as JSON and as a contact sheet; where they are, by name."""
         planned = Planned.of(run)
-        title = f"{self.clip.name}, {len(self.collection):,} pictures, texts: {self.pool.name}"
+        title = f"{self.clip.name}, {counted(len(self.collection), 'pictures')}, texts: {self.pool.name}"
         sheet = findings.sheet(lambda index: self.collection.read(planned.pictures[index]), title)
         data = json.dumps(findings.as_json(), indent=1, allow_nan=False).encode()
         folder = self.stages(planned).results.name

@@ -78,14 +78,14 @@ def test_decisions_are_exported(store, capsys, tmp_path):
     to = tmp_path / "decisions.csv"
     words = ["review", "--store", str(store)]
     assert main([*words, "--export", str(to)]) == 0
-    assert "1 decisions" in capsys.readouterr().out
+    assert "1 decision" in capsys.readouterr().out
     assert pyarrow.csv.read_csv(to).to_pylist()[0]["picture"] == first
     copy = shutil.copytree(store, tmp_path / "copy")
     shutil.rmtree(copy / run.name / "reviews")
     reviews.decide(Store(copy).runs()[0], stage, "alan", first, "keep")
     words[-1] = str(copy)
     assert main([*words, "--import", str(to)]) == 0
-    assert "1 of 1 decisions are new to demo-" in capsys.readouterr().out
+    assert ": 1 of 1 decision\n" in capsys.readouterr().out
     assert main([*words, "--export", str(tmp_path / "both.parquet")]) == 0
     assert "ada and alan agree on 1 of 1\n" in capsys.readouterr().out
     assert main(words) == 1
@@ -133,7 +133,7 @@ def test_captions_may_be_written_elsewhere(store, capsys, tmp_path):
     requests, answers = tmp_path / "prompts.jsonl", tmp_path / "answers.jsonl"
     few = ["--pairs", "dog:deer", "--methods", "similar", "--repeats", "1"]
     assert attack(store, *few, "--prompts", str(requests)) == 0
-    assert "1 requests" in capsys.readouterr().out
+    assert "1 request" in capsys.readouterr().out
     (line,) = map(json.loads, requests.read_text().splitlines())
     line["answer"] = "1. a dog on grass\n2. a dog and a tree\n3. a deer and a dog"
     answers.write_text(json.dumps(line))

@@ -106,7 +106,7 @@ class Deadly(Fake):
 def test_a_shard_that_kills_its_process_is_set_aside_and_the_others_are_done(tmp_path, pool):
     run = Store(tmp_path).open_run("fake", {})
     at_once = OPTIONS.model_copy(update={"retries": 0})
-    with pytest.raises(RunIncompleteError, match=r"fake: 1 shards could not be done \(b\)"):
+    with pytest.raises(RunIncompleteError, match=r"fake: 1 shard could not be done \(b\)"):
         runner(at_once, attempts=2).run_stage(Deadly(resources=POOLS[pool]), run)
     assert list(run.committed("fake")) == ["a", "c"]
     failures = run.failures("fake")
