@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from clipneuron.reports.quantities import rate
 from clipneuron.store import markers, outlines, progress
 from clipneuron.store.objects.concurrency import in_order
 from clipneuron.store.progress import Progress
@@ -151,7 +152,7 @@ def _rate(seen: Progress) -> float | None:
     first = min(lately, key=lambda shard: (lately[shard], shard))
     seconds = max(lately.values()) - lately[first]
     rows = seen.cut.rows_of(lately) - seen.cut.rows_of([first])
-    return rows / seconds if seconds > 0 and rows else None
+    return rate(rows, seconds)
 
 
 def _lately(done: Mapping[str, float]) -> dict[str, float]:

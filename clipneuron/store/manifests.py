@@ -54,15 +54,24 @@ def write(objects: Objects, stage: str) -> bool:
     return True
 
 
-def differing(objects: Objects, stage: str, commits: Iterable[Commit]) -> list[str]:
-    """The shards of which the manifest, where it claims to know their present markers, says something else."""
-    stamps = _stamps(objects, stage)
+def problem(objects: Objects, stage: str, commits: Iterable[Commit]) -> str:
+    """What is wrong with the stage's manifest, where it has one, beside the commits that its markers hold; or ""."""
+    repair = "delete it: it is made again from the markers"
+    if objects.size(key(stage)) is None:
+        return ""
+    recorded, stamps = _parsed(objects, stage), _stamps(objects, stage)
+    if not recorded:
+        return f"{objects.location(key(stage))} is no manifest: {repair}" if stamps else ""
     known = {markers.key(stage, commit.shard): commit for commit in commits}
-    return [
-        _shard_of(stage, marker)
-        for marker, stamp, commit in _parsed(objects, stage)
+    wrong = [
+        commit.shard
+        for marker, stamp, commit in recorded
         if stamps.get(marker) == stamp and known.get(marker, commit) != commit
     ]
+    if not wrong:
+        return ""
+    said = f"says something else of {', '.join(wrong[:3])} than the markers"
+    return f"{objects.location(key(stage))} {said}: {repair}"
 
 
 def failed_rows(objects: Objects, stage: str) -> dict[str, tuple[str, int]]:
