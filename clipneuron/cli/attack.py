@@ -171,13 +171,19 @@ def review(chosen: argparse.Namespace) -> int:
 
 
 def _last_attack(run: "Run", name: str) -> "AttackResults":
-    """The attack that the run was last asked for, or the last whose name begins so; raises ValueError."""
+    """The last attack with verdicts, or the last one whose name begins so; raises ValueError."""
     from clipneuron.attack.results import AttackResults
 
     there = run.results(AttackResults)
-    for results in there:
-        if results.name.startswith(name):
-            return results
+    asked = [results for results in there if results.name.startswith(name)]
+    ready = [results for results in asked if run.done(results.verdicts)]
+    if ready:
+        if ready[0] != asked[0]:
+            shown = f"{asked[0].name} has no verdicts yet; this is {ready[0].name}"
+            print(f"the last attack {shown}", file=sys.stderr)
+        return ready[0]
+    if asked:
+        return asked[0]
     names = (
         ", ".join(results.name for results in there) or "none: make one with `clipneuron attack`"
     )

@@ -91,12 +91,15 @@ AnyResults = TypeVar("AnyResults", bound=Results)
 
 
 def record(objects: Objects, outline: Outline) -> bool:
-    """True if it was put, False if the store has the same already; raises StoreError."""
+    """True if it is new, False if the store has the same already; raises StoreError.
+
+    Results are put again all the same: those that were asked for last count as the last ones.
+    """
     key, data = _key(outline), records.dump(outline)
-    if objects.size(key) == len(data) and objects.get(key) == data:
-        return False
-    objects.put(key, data)
-    return True
+    known = objects.size(key) == len(data) and objects.get(key) == data
+    if not known or isinstance(outline, Results):
+        objects.put(key, data)
+    return not known
 
 
 def order(objects: Objects) -> StageOrder | None:

@@ -164,9 +164,12 @@ def dump(record: BaseModel) -> bytes:
     """The record as indented JSON with its digest, for programs and for people."""
     # File names may not be valid Unicode; a message about one must not prevent its own recording.
     text = json.dumps(record.model_dump(mode="json"), ensure_ascii=False).encode("utf-8", "replace")
-    fields = json.loads(text)
-    sealed = {**fields, _DIGEST: _digest(fields)}
-    return (json.dumps(sealed, indent=1, ensure_ascii=False) + "\n").encode()
+    return (json.dumps(sealed(json.loads(text)), indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def sealed(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a record with their digest."""
+    return {**fields, _DIGEST: _digest(fields)}
 
 
 def load(kind: type[_Model], data: bytes, location: str) -> _Model:

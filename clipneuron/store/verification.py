@@ -25,6 +25,7 @@ _SMALL = {
     "results/": Results,
     "failures/": FailedAttempt,
     "reviews/": None,
+    "answers/": None,
 }
 """Records beside the markers, by how their keys begin; None where only the digest tells whether one is intact."""
 

@@ -1,7 +1,11 @@
 """Every file that a store keeps, damaged in every way: it is named with what to do, and hides nothing else."""
 
+import os
+from pathlib import Path
+
 import pytest
 
+from clipneuron.attack.answers import Answers
 from clipneuron.attack.results import AttackResults
 from clipneuron.attack.review import decisions
 from clipneuron.cli import main
@@ -27,6 +31,7 @@ QUIET = (
     "results/attack/first.json",
     "failures/effects/00002/0001.json",
     "reviews/pictures/ada/p-1/000000.json",
+    "answers/5d41.json",
     "manifest/effects.parquet",
 )
 """What it does not rest on."""
@@ -74,6 +79,10 @@ def run(tmp_path) -> Run:
     run.objects.put("reviews/pictures/ada/p-1/000000.json", run.objects.get(key))
     run.objects.delete(key)
     assert decided.number == 0
+    Answers(run.objects).keep({"prompt": "Tell me."}, "No.")
+    (key,) = run.objects.list("answers/")
+    run.objects.put("answers/5d41.json", run.objects.get(key))
+    run.objects.delete(key)
     return fill(run)
 
 
@@ -104,7 +113,7 @@ def test_verify_names_every_damage_and_goes_on(run, capsys, key):
     good = run.objects.get(key)
     for kind, damage in KINDS.items():
         # Objects of an older version without a digest are taken as they are where only their reader knows them.
-        expected = 0 if (key.startswith("reviews") and kind == "another shape") else 1
+        expected = 0 if (key.startswith(("reviews", "answers")) and kind == "another shape") else 1
         run.objects.put(key, damage(good))
         assert command(run, "verify") == expected, kind
         out = capsys.readouterr().out
@@ -189,6 +198,17 @@ def test_damaged_results_do_not_hide_others(run):
     run.announce(results("second"))
     run.objects.put("results/attack/second.json", b"{")
     assert [found.name for found in run.results(AttackResults)] == ["first"]
+
+
+def test_results_that_were_asked_for_last_come_first_again(run):
+    first, second = results("first"), results("second")
+    path = Path(run.objects.location("results/attack/second.json"))
+    assert run.announce(second)
+    os.utime(path, (1.0, 1.0))
+    assert run.results(AttackResults) == [first, second]
+    assert not run.announce(second)
+    os.utime(Path(run.objects.location("results/attack/first.json")), (2.0, 2.0))
+    assert run.results(AttackResults) == [second, first]
 
 
 def test_a_damaged_decision_leaves_its_picture_undecided(run):
