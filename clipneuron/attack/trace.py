@@ -68,7 +68,9 @@ class Traced:
             "top words",
             "top pictures",
         )
-        return terminal("Neurons that gave them", headings, map(self._neuron, self.neurons))
+        spare = ("along c2 - c1", "weight", "top pictures")
+        rows = map(self._neuron, self.neurons)
+        return terminal("Neurons that gave them", headings, rows, spare=spare)
 
     def _neuron(self, row: Mapping[str, Any]) -> tuple[str, ...]:
         card = self.cards.get((row["layer"], row["neuron"]))

@@ -19,31 +19,33 @@ class FittingTable(Table):
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """The table within the options' width."""
         whole, gone = self.columns, []
+        for heading in self.spare:
+            if self._needed(console, options) <= options.max_width:
+                break
+            self.columns = [column for column in self.columns if str(column.header) != heading]
+            gone.append(heading)
+        fits = self._needed(console, options) <= options.max_width
+        for (
+            column
+        ) in whole:  # without it, the widest columns give way to each other in the middle of words
+            column.min_width = _least(console, options, column) if fits else None
         try:
-            for heading in self.spare:
-                if self._needed(console, options) <= options.max_width:
-                    break
-                self.columns = [column for column in self.columns if str(column.header) != heading]
-                gone.append(heading)
             yield from super().__rich_console__(console, options)
         finally:
             self.columns = whole
         if gone:
-            yield console.render_str(_missing(gone), style="table.caption", markup=False)
+            missing = f"not shown at this width: {', '.join(gone)}"
+            yield console.render_str(missing, style="table.caption", markup=False)
 
     def _needed(self, console: Console, options: ConsoleOptions) -> int:
         """The width in which no word is cut, and prose has lines to read."""
-        wide = options.update(max_width=10_000)
         padding = 3 * len(self.columns) + 1
-        return padding + sum(_width(console, wide, column) for column in self.columns)
+        return padding + sum(_least(console, options, column) for column in self.columns)
 
 
-def _width(console: Console, options: ConsoleOptions, column: Column) -> int:
+def _least(console: Console, options: ConsoleOptions, column: Column) -> int:
+    wide = options.update(max_width=10_000)
     cells = [column.header, *column.cells]
-    found = [Measurement.get(console, options, cell) for cell in cells]
+    found = [Measurement.get(console, wide, cell) for cell in cells]
     word, line = max(one.minimum for one in found), max(one.maximum for one in found)
     return max(word, min(line, _READABLE))
-
-
-def _missing(headings: Sequence[str]) -> str:
-    return f"not shown at this width: {', '.join(headings)}"

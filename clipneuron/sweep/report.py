@@ -65,7 +65,8 @@ def layers_table(figures: Iterable[LayerFigures]) -> "Table":
     about_words = ("words' AUC", "shuffled", "beats shuffled") if scored else ()
     headings = ("layer", "neurons", "PC 1 explains", "effective share", "threshold", *about_words)
     rows = (_layer_cells(row)[: len(headings)] for row in figures)
-    return terminal("Layers (medians over neurons)", headings, rows, right=headings)
+    spare = ("shuffled", "threshold", "words' AUC", "effective share")
+    return terminal("Layers (medians over neurons)", headings, rows, right=headings, spare=spare)
 
 
 def _layer_cells(row: LayerFigures) -> tuple[str, ...]:
@@ -97,7 +98,9 @@ def neurons_table(cards: Sequence[NeuronCard]) -> "Table":
     ]
     breaks = [n for n in range(1, len(cards)) if cards[n].layer != cards[n - 1].layer]
     headings = (*right, "top words (signed)")
-    return terminal("Most selective neurons", headings, rows, right=right, sections=breaks)
+    spare = ("above threshold", "effective share", "PC 1 explains")
+    title = "Most selective neurons"
+    return terminal(title, headings, rows, right=right, sections=breaks, spare=spare)
 
 
 def best_of(cards: Sequence[NeuronCard], count: int) -> list[NeuronCard]:
