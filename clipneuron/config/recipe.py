@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 from clipneuron.config.attack import Attack
 from clipneuron.config.base import Config
 from clipneuron.config.evaluation import Evaluation
+from clipneuron.config.layers import LayersOrAll
 from clipneuron.lens.options import Preparation, Split
 
 
@@ -26,8 +27,8 @@ class Recipe(Config):
     )
     every: int = Field(default=1, ge=1, description="use every n-th picture (the authors: 250)")
     limit: int = Field(default=0, ge=0, description="use at most this many pictures; 0 means all")
-    layers: tuple[int, ...] = Field(
-        default=(), description="MLP layers, 0-based; empty means all but the last"
+    layers: LayersOrAll = Field(
+        default=(), description="MLP layers, 0-based; 'all', the default, means all but the last"
     )
     split: Split = Field(
         default="equal", description="layer-norm split: equal (Eq. 8-11) or centered"
