@@ -12,13 +12,13 @@ from clipneuron.cli.parser import add_command
 from clipneuron.cli.units import show_table
 from clipneuron.cli.values import positive
 from clipneuron.reports.markup import terminal
-from clipneuron.reports.quantities import counted, duration, size
+from clipneuron.reports.quantities import counted, duration, per_second, rate, size
 
 if TYPE_CHECKING:  # torch takes seconds to import, which --help and the other commands are spared
     import pyarrow as pa
 
     from clipneuron.store.store import Store
-    from clipneuron.sweep.forecast import Expected, Sample
+    from clipneuron.sweep.forecast import Ahead, Expected, Sample
     from clipneuron.sweep.pipeline import Sweep
 
 EXAMPLES = """\
@@ -111,12 +111,14 @@ def _print_part(part: "pa.Table", sweep: "Sweep") -> None:
 def _print_forecast(sweep: "Sweep", part: "pa.Table", sample: "Sample | None") -> None:
     import pyarrow.compute as pc
 
-    from clipneuron.sweep.forecast import expected
+    from clipneuron.sweep.forecast import ahead, expected
 
     tables = expected(sweep, part.num_rows, pc.count_distinct(part["shard"]).as_py(), sample)
     show_table(_tables(tables))
     if sample:
-        print(_estimate(sample, part.num_rows, tables))
+        stages = ahead(sweep, part.num_rows, sample)
+        show_table(_stages(stages))
+        print(_estimate(sample, stages, tables))
 
 
 def _tables(tables: "list[Expected]") -> Any:
@@ -128,14 +130,27 @@ def _tables(tables: "list[Expected]") -> Any:
     return terminal("Tables to come", ("stage", "table", *right), rows, right=right)
 
 
-def _estimate(sample: "Sample", pictures: int, tables: "list[Expected]") -> str:
-    passes = ", ".join(f"{name} {1000 * sample.process(name):,.1f} ms" for name in sample.passes)
-    total = sum(item.size or 0.0 for item in tables)
+def _stages(stages: "list[Ahead]") -> Any:
+    rows = (
+        (
+            item.stage,
+            counted(item.rows, item.unit),
+            per_second(rate(item.rows, item.seconds)),
+            duration(item.seconds),
+        )
+        for item in stages
+    )
+    right = ("rows", "rate", "about")
+    return terminal("Stages to come, in one process here", ("stage", *right), rows, right=right)
+
+
+def _estimate(sample: "Sample", stages: "list[Ahead]", tables: "list[Expected]") -> str:
+    size_of_all = sum(item.size or 0.0 for item in tables)
+    time_of_all = sum(item.seconds for item in stages)
     return (
-        f"a picture takes {1000 * sample.load:,.1f} ms to read and decode, {passes} "
-        f"(measured on {sample.pictures} pictures, in one process here)\n"
-        f"both passes over {pictures:,} pictures take about {duration(sample.seconds(pictures))} that way, "
-        f"and all tables about {size(total)}\n"
-        "texts, directions and descriptions come on top; they do not grow with the pictures. Model actors share the\n"
-        "passes between them as long as decoding keeps up"
+        f"all of it takes about {duration(time_of_all)} that way, and all tables about {size(size_of_all)}\n"
+        f"measured on {counted(sample.pictures, 'pictures')}, of which one takes {1000 * sample.load:,.1f} ms to read "
+        "and decode, and on a few texts\n"
+        "and neurons; merging and scores of words come on top. On a cluster model actors share the passes and the "
+        "texts, and tasks the\nneurons, as long as decoding keeps up"
     )

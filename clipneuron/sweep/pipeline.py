@@ -117,6 +117,10 @@ class Sweep:
         """The stage that the others are cut by."""
         return PlanStage(self.collection, self.recipe.shard_size, self.retry)
 
+    def texts(self) -> TextsStage:
+        """The stage that encodes the pool, whatever the plan is."""
+        return TextsStage(self.loader, self.pool)
+
     def planned(self, runner: Runner) -> tuple[Run, Planned, StageReport]:
         """The run with its plan brought to completion, what is planned, and what the stage did; raises as `run`."""
         run = self.open()
@@ -167,7 +171,7 @@ class Sweep:
     def stages(self, planned: Planned) -> "SweepStages":
         """The stages of a planned run."""
         recipe, lenses, neurons = self.recipe, self.lenses, self.clip.neurons
-        plan, texts = self.plan(), TextsStage(self.loader, self.pool)
+        plan, texts = self.plan(), self.texts()
         passes = self.loader, self.pictures, lenses, recipe.batch_size
         calibrate = CalibrateStage(*passes, plan)
         effects = EffectsStage(*passes, recipe.top, plan, calibrate, planned.parts)

@@ -9,8 +9,9 @@ import tarfile
 import pytest
 
 from clipneuron.cli import main
+from clipneuron.readers.sweep import Planned
 from clipneuron.store.store import Store
-from clipneuron.sweep.forecast import expected, sample_of
+from clipneuron.sweep.forecast import ahead, expected, sample_of
 from tests.cli.test_status import row
 from tests.cli.user import recipe, run
 from tests.samples.world import finished, write_pictures
@@ -33,8 +34,14 @@ def test_without_a_store_nothing_is_written(place, capsys):
 def test_a_committed_plan_is_what_run_goes_on_from(place, capsys):
     assert plan(place, "--sample", "4", "--store", str(place / "planned")) == 0
     out = capsys.readouterr().out
-    assert re.search(r"a picture takes [\d,.]+ ms to read and decode", out)
-    assert "measured on 4 pictures" in out
+    assert re.search(r"measured on 4 pictures, of which one takes [\d,.]+ ms to read", out)
+    stages = out.split("Stages to come")[1]
+    rows = {name: row(stages, name)[1] for name in ("texts", "calibrate", "effects")}
+    assert rows == {"texts": "10 texts", "calibrate": "12 images", "effects": "12 images"}
+    for name in ("directions", "descriptions"):
+        stage, neurons, _, seconds = row(stages, name)
+        assert (stage, neurons) == (name, "128 neurons")
+        assert re.fullmatch(r"[\d.]+ s", seconds)
     planned = Store(place / "planned").find_run("run")
     assert planned.stages() == ["plan"]
     marker = planned.objects.get("commits/plan/part-0000.json")
@@ -54,7 +61,16 @@ def test_the_rows_it_foretells_are_those_that_come(tmp_path, split):
     pictures = write_pictures(tmp_path / "pictures", 70)
     shutil.copy(pictures / "000.png", pictures / "005.png")
     sweep, done = finished(tmp_path, split=split)
-    foretold = expected(sweep, pictures=70, shards=18, sample=sample_of(sweep, 16))
+    sample = sample_of(sweep, 16)
+    coming = {item.stage: item for item in ahead(sweep, 70, sample)}
+    assert "texts" not in coming, "they are encoded already"
+    for stage in sweep.stages(Planned.of(done)).all:
+        if item := coming.pop(stage.kind, None):
+            assert item.rows == sum(shard.rows for shard in stage.shards(done))
+            assert item.unit == stage.unit
+            assert 0 < item.seconds < 60
+    assert not coming
+    foretold = expected(sweep, pictures=70, shards=18, sample=sample)
     assert {item.stage for item in foretold} >= {"merge-1", "effects", "calibrate"}
     stages = {stage.partition("-")[0]: stage for stage in done.stages()} | {"merge-1": "merge-1"}
     for item in foretold:
