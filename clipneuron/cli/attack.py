@@ -116,12 +116,11 @@ def attack(chosen: argparse.Namespace) -> int:
 
     if chosen.extend:
         raise ValueError("--extend belongs to `clipneuron run`: extend the run first, then attack")
-    recipe, store = judged(chosen, check)
-
-    from clipneuron.attack.pipeline import AttackLine
-
     progress = Console(file=sys.stderr)
-    line = AttackLine.of(recipe, store)
+    with judged(chosen, check) as (recipe, store):
+        from clipneuron.attack.pipeline import AttackLine
+
+        line = AttackLine.of(recipe, store)
     progress.print(line.describe(), highlight=False)
     with engine(chosen, progress, pools=("clip", "gen")) as runner:
         run, reports = line.run(runner, until="words" if chosen.prompts else chosen.until)

@@ -82,12 +82,14 @@ def plan(chosen: argparse.Namespace) -> int:
 def _place(asked: str) -> "Iterator[Store]":
     """The store, or one for the time of the block, for the demo's pictures."""
     from clipneuron.store.objects.opening import probe
+    from clipneuron.store.objects.traces import no_trace_of_a_failure
     from clipneuron.store.store import Store
 
     if asked:
         store = Store(asked)
-        probe(store.objects)
-        yield store
+        with no_trace_of_a_failure(store.objects):
+            probe(store.objects)
+            yield store
         return
     with tempfile.TemporaryDirectory(prefix="clipneuron-") as folder:
         yield Store(folder)

@@ -71,12 +71,11 @@ def reproduce(chosen: argparse.Namespace) -> int:
         raise ValueError(
             "--extend belongs to `clipneuron run`: extend the run first, then reproduce"
         )
-    recipe, store = judged(chosen, check)
-
-    from clipneuron.evidence.pipeline import Reproduction
-
     progress = Console(file=sys.stderr)
-    reproduction = Reproduction.of(recipe, store)
+    with judged(chosen, check) as (recipe, store):
+        from clipneuron.evidence.pipeline import Reproduction
+
+        reproduction = Reproduction.of(recipe, store)
     progress.print(reproduction.describe(), highlight=False)
     with engine(chosen, progress) as runner:
         run, reports = reproduction.run(runner, until=chosen.until)

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import pyarrow as pa
 from pydantic import Field
@@ -61,14 +61,26 @@ Advance = Callable[[int], None]
 
 
 class Loader(Protocol):
-    """Fetches what a shard is made of. Small: it travels to the processes that read and decode.
-
-    One that says `decodes = True` is slow enough for processes of its own on a cluster, beside those that compute.
-    """
+    """Fetches what a shard is made of. Small: it travels to the processes that read and decode."""
 
     def load(self, shard: Shard) -> Any:
         """Whatever a worker's `process` needs of this shard; may run in another thread or process."""
         ...
+
+
+@runtime_checkable
+class DecodingLoader(Loader, Protocol):
+    """A loader that may be slow enough for processes of its own on a cluster, beside those that compute."""
+
+    @property
+    def decodes(self) -> bool:
+        """Whether it is."""
+        ...
+
+
+def decodes(loader: Loader) -> bool:
+    """Whether a loader asks for processes of its own; one that does not speak of it does not."""
+    return isinstance(loader, DecodingLoader) and loader.decodes
 
 
 class Worker(Protocol):

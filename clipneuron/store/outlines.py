@@ -93,13 +93,19 @@ AnyResults = TypeVar("AnyResults", bound=Results)
 def record(objects: Objects, outline: Outline) -> bool:
     """True if it is new, False if the store has the same already; raises StoreError.
 
-    Results are put again all the same: those that were asked for last count as the last ones.
+    Results that others came after are put again: those that were asked for last count as the last ones.
     """
     key, data = _key(outline), records.dump(outline)
     known = objects.size(key) == len(data) and objects.get(key) == data
-    if not known or isinstance(outline, Results):
+    if not known or (isinstance(outline, Results) and _is_older(objects, key)):
         objects.put(key, data)
     return not known
+
+
+def _is_older(objects: Objects, key: str) -> bool:
+    """Whether other results of the same line were recorded later."""
+    times = {entry.key: entry.modified for entry in objects.entries(f"{key.rpartition('/')[0]}/")}
+    return max(times.values()) > times[key]
 
 
 def order(objects: Objects) -> StageOrder | None:
