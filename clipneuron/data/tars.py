@@ -28,6 +28,7 @@ from clipneuron.data.files import Files, LocalFiles, is_text
 from clipneuron.data.folders import FileReader
 from clipneuron.data.labels import STATED, column_of_labels, in_blocks, stated, stated_in
 from clipneuron.data.listing import SUFFIXES
+from clipneuron.reports.quantities import counted
 from clipneuron.store.errors import StoreError
 from clipneuron.store.objects.concurrency import in_order
 
@@ -248,6 +249,6 @@ def _check_keys(keys: pa.ChunkedArray, place: str) -> None:
     twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
     if len(twice):
         raise ValueError(
-            f"{place} has {len(twice)} keys in two places (one is {twice[0].as_py()!r}): the members of a sample "
-            "stand together, under a key of their own; make the tar again"
+            f"{place} has {counted(len(twice), 'keys')} in two places (one is {twice[0].as_py()!r}): the members of "
+            "a sample stand together, under a key of their own; make the tar again"
         )

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from clipneuron.config.cluster import ClusterOptions
 from clipneuron.engine.stage import Resources
+from clipneuron.reports.quantities import counted
 
 _CORES_PER_ACTOR = 8
 
@@ -192,7 +193,7 @@ def _bytes(memory: float) -> dict[str, float]:
 
 def _inventory(nodes: Sequence[dict[str, float]], pool: str) -> str:
     names = ("CPU", "GPU", *filter(None, [pool]), "memory")
-    return f"{len(nodes)} nodes with " + "; ".join(
+    return f"{counted(len(nodes), 'nodes')} with " + "; ".join(
         ", ".join(_amount(node, name) for name in names if node.get(name)) or "nothing"
         for node in nodes[:8]
     )

@@ -11,6 +11,7 @@ from clipneuron.data.text_pools import Pool, open_pool, pool_of
 from clipneuron.demo.grammar import GrammarCaptioner
 from clipneuron.evidence.class_descriptions import descriptions
 from clipneuron.models.language.captioner import AnswersFile, Captioner
+from clipneuron.reports.quantities import counted
 from clipneuron.store.objects.protocol import Objects
 from clipneuron.sweep.inputs import (
     DEMO_PICTURES,
@@ -102,8 +103,9 @@ def _class_names(asked: Evaluation, pictures: Collection) -> tuple[str, ...]:
     names = class_names_in(asked.classes)
     if max(known) >= len(names) or (pictures.by_name and len(known) != len(names)):
         raise ValueError(
-            f"{asked.images} has {len(known)} classes with labels up to {max(known)}, but `evaluation.classes` "
-            f"{asked.classes} names {len(names)}: give a file with one name per line in the order of the labels"
+            f"{asked.images} has {counted(len(known), 'classes')} with labels up to {max(known)}, but "
+            f"`evaluation.classes` {asked.classes} names {len(names)}: give a file with one name per line in the order "
+            "of the labels"
         )
     return names
 

@@ -9,13 +9,20 @@ SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SINGULARS = ((r"ies$", "y"), (r"(ss|sh|ch|x)es$", r"\1"), (r"s$", ""))
 
 
-def counted(count: int, things: str) -> str:
-    """A count with its noun, which is given in the plural.
+_VERBS = {"are": "is", "have": "has", "were": "was"}
 
+
+def counted(count: int, things: str, verb: str = "") -> str:
+    """A count with its noun and, where there is one, its verb; both are given in the plural.
+
+    >>> counted(1, "pictures", "have"), counted(2, "pictures", "have")
+    ('1 picture has', '2 pictures have')
     >>> counted(1, "shards"), counted(2500, "failed pictures"), counted(1, "lists of words"), counted(1, "classes")
     ('1 shard', '2,500 failed pictures', '1 list of words', '1 class')
     """
-    return f"{count:,} {singular(things) if count == 1 else things}"
+    if count == 1:
+        return " ".join(filter(None, ["1", singular(things), _VERBS.get(verb, verb)]))
+    return " ".join(filter(None, [f"{count:,}", things, verb]))
 
 
 def singular(things: str) -> str:
@@ -24,10 +31,10 @@ def singular(things: str) -> str:
     >>> singular("failed attempts"), singular("entries of a list")
     ('failed attempt', 'entry of a list')
     """
-    head, of, rest = things.partition(" of ")
+    head, *rest = re.split(r"(?= of | to )", things, maxsplit=1)
     for ending, replacement in _SINGULARS:
         if re.search(ending, head):
-            return re.sub(ending, replacement, head) + of + rest
+            return "".join([re.sub(ending, replacement, head), *rest])
     return things
 
 
