@@ -202,7 +202,7 @@ def _export(run: "Run", stage: str, to: str) -> int:
     for each in decisions.agreements(decisions.standing(rows)):
         kappa = "" if each.kappa is None else f", Cohen's kappa {each.kappa:.2f}"
         print(f"{each.first} and {each.second} agree on {each.same} of {each.pictures}{kappa}")
-    return 0
+    return 1 if decisions.damaged(run, stage) else 0  # `history` has named them
 
 
 def _import(run: "Run", source: str) -> int:

@@ -145,5 +145,5 @@ def test_pictures_that_are_gone_are_named_and_nothing_is_changed(place, capsys):
     assert retry(place) == 1
     captured = capsys.readouterr()
     assert "missing: 007.png" in captured.out
-    assert "are gone ('007.png')" in captured.err
+    assert "is gone ('007.png')" in captured.err
     assert sorted(the_run(place).objects.entries("")) == objects

@@ -123,6 +123,13 @@ def history(run: Run, stage: str, reviewer: str | None = None) -> pa.Table:
     return _table(made for place, made in found if place not in lost)
 
 
+def damaged(run: Run, stage: str) -> list[str]:
+    """What is wrong with records of decisions on a stage's pictures, and what to do; raises StoreError."""
+    keys = list(run.objects.list(_folder(stage, None)))
+    found = markers.load_each(run.objects, Decision, keys)
+    return [str(read) for read in found if isinstance(read, DamagedError)]
+
+
 def decisions(run: Run, stage: str, reviewer: str | None = None) -> pa.Table:
     """What each reviewer thinks now of each picture: the latest decision, none where that is "undone".
 
