@@ -132,7 +132,7 @@ def vacuum(chosen: argparse.Namespace) -> int:
     else:
         more = ": --delete removes them" if found else ""
         print(f"{total}, older than {duration(chosen.older_than)}{more}", file=sys.stderr)
-    return _told(_damaged(run), "its shard keeps all that may belong to it")
+    return _told_damage(run, "its shard keeps all that may belong to it")
 
 
 def tables(chosen: argparse.Namespace) -> int:
@@ -142,7 +142,7 @@ def tables(chosen: argparse.Namespace) -> int:
         if chosen.schema:
             raise ValueError("--schema is asked of one table: name it, as in `tables norms`")
         show_table(_tables_table(run))
-        return _told(_damaged(run), "its shard is left out")
+        return _told_damage(run, "its shard is left out")
     stage, name = _one_table(run, chosen.table)
     if chosen.schema:
         print(_schema(run, stage, name))
@@ -161,17 +161,14 @@ def _schema(run: "Run", stage: str, name: str) -> str:
     return "\n".join(lines)
 
 
-def _damaged(run: "Run") -> list[str]:
-    """What is wrong with the run's markers and the order of its stages."""
+def _told_damage(run: "Run", consequence: str) -> int:
+    """The exit status, after what is wrong with the order of the stages and with markers was named."""
     order = _order(run)
-    own = [] if isinstance(order, tuple) else [str(order)]
-    return [*own, *(problem for stage in run.stages() for problem in run.look(stage)[1])]
-
-
-def _told(problems: list[str], consequence: str) -> int:
-    """The exit status, after these were named."""
+    problems = [] if isinstance(order, tuple) else [str(order)]
+    markers = (problem for stage in run.stages() for problem in run.look(stage)[1])
+    problems += [f"{problem} ({consequence})" for problem in markers]
     for problem in problems:
-        print(f"damaged: {problem} ({consequence})", file=sys.stderr)
+        print(f"damaged: {problem}", file=sys.stderr)
     return 1 if problems else 0
 
 
