@@ -11,7 +11,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from clipneuron.store.errors import ObjectMissingError, StoreError
+from clipneuron.store import records
+from clipneuron.store.errors import ObjectMissingError
 from clipneuron.store.identity import canonical
 from clipneuron.store.objects.protocol import Objects
 
@@ -43,7 +44,7 @@ class Answers:
     def keep(self, question: Question, answer: str) -> str:
         """The answer that is on record now: this one, or the one that came first; raises StoreError."""
         key = _key(question)
-        entry = {"question": dict(question), "answer": answer}
+        entry = records.sealed({"question": dict(question), "answer": answer})
         if self.objects.create(key, (json.dumps(entry, indent=1) + "\n").encode()):
             return answer
         return _answer(self.objects.get(key), self.objects.location(key))
@@ -54,12 +55,8 @@ def _key(question: Question) -> str:
 
 
 def _answer(data: bytes, location: str) -> str:
-    try:
-        answer = json.loads(data)["answer"]
-    except (ValueError, LookupError, TypeError) as error:
-        raise StoreError(
-            f"{location} is damaged ({error!r:.80}): delete it and run the same command again"
-        ) from error
+    records.has_digest(data, location)
+    answer = json.loads(data).get("answer")
     if not isinstance(answer, str):
-        raise StoreError(f"{location} holds no answer: delete it and run the same command again")
+        raise records.damaged(location, "it holds no answer")
     return answer

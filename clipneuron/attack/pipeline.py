@@ -36,6 +36,7 @@ from clipneuron.models.places import Placed
 from clipneuron.models.snapshots import snapshot_name
 from clipneuron.readers.lenses import ClipLoader
 from clipneuron.readers.sweep import Planned
+from clipneuron.reports.quantities import counted
 from clipneuron.store.store import Run, Store
 from clipneuron.sweep.inputs import about_classes
 from clipneuron.sweep.interventions import Interventions
@@ -110,13 +111,14 @@ class AttackLine:
         asked, shown = self.asked, ", ".join(":".join(pair) for pair in self.pairs[:6])
         more = f" and {len(self.pairs) - 6} more" if len(self.pairs) > 6 else ""
         pictures = len(self.pairs) * len(asked.methods) * asked.repeats * self.size
+        repeats, words = counted(asked.repeats, "repeats"), counted(asked.words, "words")
+        layers, captions = ", ".join(map(str, self.layers)), counted(asked.chosen, "captions")
         return "\n".join(
             [
                 self.sweep.describe(),
-                f"pairs     {shown}{more}; {', '.join(asked.methods)}; {asked.repeats} repeats",
-                f"neurons   {asked.neurons} of layers {', '.join(map(str, self.layers))}; {asked.words} words",
-                f"pictures  up to {pictures:,}: {asked.chosen} captions of {asked.captioner}, {asked.each} each by "
-                f"{asked.painter}",
+                f"pairs     {shown}{more}; {', '.join(asked.methods)}; {repeats}",
+                f"neurons   {asked.neurons} of layers {layers}; {words}",
+                f"pictures  up to {pictures:,}: {captions} of {asked.captioner}, {asked.each} each by {asked.painter}",
                 *(
                     f"note      {note}"
                     for note in about_classes(self.classes, BARE, self.sweep.clip)

@@ -185,7 +185,8 @@ class Table3:
 
     def _against_table(self) -> "Table":
         title = "Second order against the baselines"
-        return markup.terminal(title, _AGAINST, self._against())
+        spare = ("baseline's", OURS, "pairs")
+        return markup.terminal(title, _AGAINST, self._against(), spare=spare)
 
     def _against(self) -> Iterator[list[str]]:
         for measure in self.measures:

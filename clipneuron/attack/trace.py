@@ -1,6 +1,6 @@
 """The history of an adversarial picture: its caption, the words in it, the neurons that gave them, their pictures."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from clipneuron.store.store import Run
 from clipneuron.sweep.neurons import NeuronCard, neuron_cards
 from clipneuron.sweep.results import SweepResults
 from clipneuron.tables import registry as tables
-from clipneuron.tables.experiments import Experiment, experiments, pair_key
+from clipneuron.tables.experiments import METHODS, Experiment, pair_key
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -71,7 +71,9 @@ class Traced:
             "top words",
             "top pictures",
         )
-        return terminal("Neurons that gave them", headings, map(self._neuron, self.neurons))
+        spare = ("along c2 - c1", "weight", "top pictures")
+        rows = map(self._neuron, self.neurons)
+        return terminal("Neurons that gave them", headings, rows, spare=spare)
 
     def _neuron(self, row: Mapping[str, Any]) -> tuple[str, ...]:
         card = self.cards.get((row["layer"], row["neuron"]))
@@ -85,25 +87,22 @@ class Traced:
 
 
 def traced(run: Run, picture: str) -> Traced:
-    """The history of a picture of one of the run's attacks, the last one first; ValueError for one that is in none."""
+    """The history of a picture of any of the run's attacks, the last one first; ValueError for one that is in none.
+
+    Whatever pairs, methods and repeats the attacks were asked for last: what is committed is found.
+    """
     attacks = run.results(AttackResults)
     for results in attacks:
-        if one := _experiment(results, picture):
-            own = [("picture", "==", picture)]
-            rows = run.read(
-                results.pictures, "pictures", shards=[one.key], columns=_READ, filters=own
-            )
-            if rows.num_rows:
-                row = rows.to_pylist()[0] | _image(run, results.pictures, one.key, picture)
-                return _history(run, results, one, row)
-            raise ValueError(_absent(picture, run, results.pictures, one.key))
-    if not attacks:
-        raise ValueError(f"run {run.name} has no attack: make one with `clipneuron attack`")
-    (first, *_) = experiments(attacks[0].pairs, attacks[0].methods, attacks[0].repeats)
-    raise ValueError(
-        f"{picture!r} is no picture of the attacks of {run.name}: expected PAIR/METHOD/REPEAT/CAPTION-COPY such as "
-        f"{first.picture(0, 0)}"
-    )
+        for one in _experiments(picture):
+            if run.is_done(results.pictures, one.key):
+                own = [("picture", "==", picture)]
+                rows = run.read(
+                    results.pictures, "pictures", shards=[one.key], columns=_READ, filters=own
+                )
+                if rows.num_rows:
+                    row = rows.to_pylist()[0] | _image(run, results.pictures, one.key, picture)
+                    return _history(run, results, one, row)
+    raise ValueError(_absent(picture, run, attacks))
 
 
 def _image(run: Run, stage: str, shard: str, picture: str) -> dict[str, Any]:
@@ -117,12 +116,14 @@ def _image(run: Run, stage: str, shard: str, picture: str) -> dict[str, Any]:
     return {"image": rows["image"][0].as_py()}
 
 
-def _experiment(results: AttackResults, picture: str) -> Experiment | None:
-    """The experiment of the attack that a picture of this id would be of."""
-    found = experiments(results.pairs, results.methods, results.repeats)
-    return next(
-        (one for one in found if picture.startswith(one.picture(0, 0).removesuffix("0-0"))), None
-    )
+def _experiments(picture: str) -> Iterator[Experiment]:
+    """Every experiment that a picture of this id can be of; a class may have colons in its name."""
+    name, method, repeat, _ = [*picture.rsplit("/", 3), "", "", ""][:4]
+    if method in METHODS and repeat.isdecimal():
+        words = name.split(":")
+        for place in range(1, len(words)):
+            pair = ":".join(words[:place]), ":".join(words[place:])
+            yield Experiment(pair, method, int(repeat))
 
 
 def _history(
@@ -130,7 +131,9 @@ def _history(
 ) -> Traced:
     pair = [pair_key(one.pair)]
     own = [("picture", "==", picture["picture"])]
-    verdicts = run.read(results.verdicts, "verdicts", shards=[one.key], filters=own).to_pylist()
+    verdicts = []
+    if run.is_done(results.verdicts, one.key):
+        verdicts = run.read(results.verdicts, "verdicts", shards=[one.key], filters=own).to_pylist()
     number = [*one.filters, ("number", "==", picture["number"])]
     (caption,) = run.read(results.captions, "captions", shards=pair, filters=number).to_pylist()
     used = [*one.filters, ("text", "in", caption["words"])]
@@ -143,9 +146,18 @@ def _history(
     return Traced(picture, verdict, caption, tuple(words), neurons, cards)
 
 
-def _absent(picture: str, run: Run, stage: str, shard: str) -> str:
-    known = run.read(stage, "pictures", shards=[shard], columns=["picture"])["picture"].to_pylist()
-    return f"there is no picture {picture!r} in {run.name}; there are {', '.join(known[:4])} and others"
+def _absent(picture: str, run: Run, attacks: Sequence[AttackResults]) -> str:
+    if not attacks:
+        return f"run {run.name} has no attack: make one with `clipneuron attack`"
+    for stage in (results.pictures for results in attacks):
+        for shard in sorted(run.done(stage))[:1]:
+            known = run.read(stage, "pictures", shards=[shard], columns=["picture"])
+            shown = ", ".join(known["picture"].to_pylist()[:4])
+            return (
+                f"{picture!r} is no picture of the attacks of {run.name}; there are {shown} and others "
+                "(PAIR/METHOD/REPEAT/CAPTION-COPY)"
+            )
+    return f"the attacks of {run.name} have no picture yet: the same `clipneuron attack` goes on with them"
 
 
 def _strongest(text: str, given: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from clipneuron.cli.units import show_table
 from clipneuron.cli.values import whole
 from clipneuron.config import kinds
 from clipneuron.reports.printing import print
+from clipneuron.reports.quantities import counted
 
 if TYPE_CHECKING:  # torch takes seconds to import, which --help and the other commands are spared
     from clipneuron.attack.pipeline import AttackLine
@@ -115,12 +116,11 @@ def attack(chosen: argparse.Namespace) -> int:
 
     if chosen.extend:
         raise ValueError("--extend belongs to `clipneuron run`: extend the run first, then attack")
-    recipe, store = judged(chosen, check)
-
-    from clipneuron.attack.pipeline import AttackLine
-
     progress = Console(file=sys.stderr)
-    line = AttackLine.of(recipe, store)
+    with judged(chosen, check) as (recipe, store):
+        from clipneuron.attack.pipeline import AttackLine
+
+        line = AttackLine.of(recipe, store)
     progress.print(line.describe(), highlight=False)
     until = "words" if chosen.prompts else chosen.until
     if until not in kinds.SWEEP:
@@ -132,7 +132,7 @@ def attack(chosen: argparse.Namespace) -> int:
     if chosen.prompts:
         requests = line.prompts(run)
         write_prompts(chosen.prompts, requests)
-        print(f"{len(requests):,} requests: {chosen.prompts}")
+        print(f"{counted(len(requests), 'requests')}: {chosen.prompts}")
     elif chosen.until:
         print(f"tables: {run.url}")
     else:
@@ -167,19 +167,26 @@ def review(chosen: argparse.Namespace) -> int:
     from clipneuron.attack.review.server import serve
 
     with serve(run, review_keys(results), reviewer=chosen.reviewer, port=chosen.port) as page:
-        print(f"review at {page.url} (Ctrl-C ends it; every decision is on record at once)")
+        line = f"review at {page.url} (Ctrl-C ends it; every decision is on record at once)"
+        print(line, flush=True)  # who starts it from a program or a job reads it from a pipe
         page.wait()
     return 0
 
 
 def _last_attack(run: "Run", name: str) -> "AttackResults":
-    """The attack that the run was last asked for, or the last whose name begins so; raises ValueError."""
+    """The last attack with verdicts, or the last one whose name begins so; raises ValueError."""
     from clipneuron.attack.results import AttackResults
 
     there = run.results(AttackResults)
-    for results in there:
-        if results.name.startswith(name):
-            return results
+    asked = [results for results in there if results.name.startswith(name)]
+    ready = [results for results in asked if run.done(results.verdicts)]
+    if ready:
+        if ready[0] != asked[0]:
+            shown = f"{asked[0].name} has no verdicts yet; this is {ready[0].name}"
+            print(f"the last attack {shown}", file=sys.stderr)
+        return ready[0]
+    if asked:
+        return asked[0]
     names = (
         ", ".join(results.name for results in there) or "none: make one with `clipneuron attack`"
     )
@@ -195,11 +202,11 @@ def _export(run: "Run", stage: str, to: str) -> int:
     path = Path(to)
     export = decisions.as_csv if path.suffix == ".csv" else decisions.as_parquet
     path.write_bytes(export(rows))
-    print(f"{rows.num_rows:,} decisions: {path}")
+    print(f"{counted(rows.num_rows, 'decisions')}: {path}")
     for each in decisions.agreements(decisions.standing(rows)):
         kappa = "" if each.kappa is None else f", Cohen's kappa {each.kappa:.2f}"
         print(f"{each.first} and {each.second} agree on {each.same} of {each.pictures}{kappa}")
-    return 0
+    return 1 if decisions.damaged(run, stage) else 0  # `history` has named them
 
 
 def _import(run: "Run", source: str) -> int:
@@ -208,7 +215,9 @@ def _import(run: "Run", source: str) -> int:
     from clipneuron.attack.review import decisions
 
     rows = decisions.load(Path(source))
-    print(f"{decisions.adopt(run, rows):,} of {rows.num_rows:,} decisions are new to {run.name}")
+    print(
+        f"new to {run.name}: {decisions.adopt(run, rows):,} of {counted(rows.num_rows, 'decisions')}"
+    )
     return 0
 
 

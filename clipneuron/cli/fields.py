@@ -110,6 +110,8 @@ def _form(field: str, about: FieldInfo) -> dict[str, Any]:
 def _reading(field: str, kind: Any) -> dict[str, Any]:
     if kind is bool:
         return {"action": argparse.BooleanOptionalAction}
+    if field == "layers":
+        return {"type": values.layers_or_all, "metavar": "8,9,10|6-9|all"}
     if field.endswith("layers"):
         return {"type": values.layers, "metavar": "8,9,10|6-9"}
     if get_origin(kind) is tuple:

@@ -1,7 +1,7 @@
 """Options that several commands share, and what their texts mean."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -13,7 +13,7 @@ from clipneuron.config.named import RECIPES, named_recipe, over
 from clipneuron.config.recipe import Recipe
 
 if TYPE_CHECKING:  # Arrow comes with the store: --help is spared it
-    from clipneuron.store.store import Run
+    from clipneuron.store.store import DamagedRun, Run
 
 ENGINES = ("ray", "in-process")
 
@@ -59,19 +59,30 @@ def chosen_run(chosen: argparse.Namespace) -> "Run":
     store = Store(chosen.store)
     if chosen.run:
         return store.find_run(chosen.run)
-    runs = store.runs()
+    runs = runs_of(chosen)
     if len(runs) == 1:
-        return runs[0]
-    if not runs:
-        raise ValueError(f"there is no run in {store.objects.url} yet: check --store")
+        return store.find_run(runs[0].name)
     names = ", ".join(run.name for run in runs)
     raise ValueError(f"{store.objects.url} has {len(runs)} runs: give --run, one of {names}")
+
+
+def runs_of(chosen: argparse.Namespace) -> "Sequence[Run | DamagedRun]":
+    """The run that `--run` names or, without it, all that `--store` has; raises ValueError where there is none."""
+    from clipneuron.store.store import Store
+
+    store = Store(chosen.store)
+    if chosen.run:
+        return [store.find(chosen.run)]
+    runs = store.look()
+    if not runs:
+        raise ValueError(f"there is no run in {store.objects.url} yet: check --store")
+    return runs
 
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:
     """`--recipe`, `--extend` and the fields of a recipe."""
     parser.add_argument(
-        "--recipe", help=f"{', '.join(RECIPES)}, or a JSON file with a recipe's fields"
+        "--recipe", help=f"{', '.join(RECIPES)}, or a JSON or TOML file with a recipe's fields"
     )
     parser.add_argument(
         "--extend",

@@ -1,6 +1,7 @@
 """The parser of the command line: options in full only, and one line for a wrong word, with what it was meant to be."""
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -14,6 +15,8 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **settings: Any) -> None:
         layout = argparse.RawDescriptionHelpFormatter
         super().__init__(**{"formatter_class": layout, "allow_abbrev": False, **settings})
+        # `--layers -3:` is an option with its value, whatever the value is worth.
+        self._negative_number_matcher = re.compile(r"-\d")
         self.verbs: dict[str, Parser] = {}
 
     def error(self, message: str) -> NoReturn:

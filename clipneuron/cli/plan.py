@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Any
 from clipneuron.cli.fields import add_fields, as_options
 from clipneuron.cli.flags import add_recipe, recipe_of
 from clipneuron.cli.parser import add_command
-from clipneuron.cli.units import duration, show_table, size
+from clipneuron.cli.units import show_table
 from clipneuron.cli.values import positive
 from clipneuron.reports.markup import terminal
 from clipneuron.reports.printing import one_line, print
+from clipneuron.reports.quantities import counted, duration, per_second, rate, size
 
 if TYPE_CHECKING:  # torch takes seconds to import, which --help and the other commands are spared
     import pyarrow as pa
 
     from clipneuron.config.recipe import Recipe
     from clipneuron.store.store import Store
-    from clipneuron.sweep.forecast import Expected, Sample
+    from clipneuron.sweep.forecast import Ahead, Expected, Sample
     from clipneuron.sweep.pipeline import Sweep
 
 LABELLED = ("images", "image_column", "label_column", "name_column", "member", "classes")
@@ -84,7 +85,9 @@ def plan(chosen: argparse.Namespace) -> int:
             _print_forecast(sweep, part, sample_of(sweep, chosen.sample) if chosen.sample else None)
         if chosen.store:
             run, report = sweep.plan_only(Runner(console=Console(file=sys.stderr)))
-            print(f"planned: {run.url}, {report.shards} parts; `clipneuron run` goes on from there")
+            print(
+                f"planned: {run.url}, {counted(report.shards, 'parts')}; `clipneuron run` goes on from there"
+            )
     return 0
 
 
@@ -92,12 +95,14 @@ def plan(chosen: argparse.Namespace) -> int:
 def _place(asked: str) -> "Iterator[Store]":
     """The store, or one for the time of the block, for the demo's pictures."""
     from clipneuron.store.objects.opening import probe
+    from clipneuron.store.objects.traces import no_trace_of_a_failure
     from clipneuron.store.store import Store
 
     if asked:
         store = Store(asked)
-        probe(store.objects)
-        yield store
+        with no_trace_of_a_failure(store.objects):
+            probe(store.objects)
+            yield store
         return
     with tempfile.TemporaryDirectory(prefix="clipneuron-") as folder:
         yield Store(folder)
@@ -112,7 +117,8 @@ def _print_part(part: "pa.Table", sweep: "Sweep") -> None:
     known = pc.sum(part["size"]).as_py()
     classes = pc.count_distinct(part["label"]).as_py()  # of what is new alone
     shards = pc.count_distinct(part["shard"]).as_py()
-    print(f"to plan   {part.num_rows:,} images in {shards:,} shards of {sweep.recipe.shard_size:,}")
+    images, cut = counted(part.num_rows, "images"), counted(shards, "shards")
+    print(f"to plan   {images} in {cut} of up to {sweep.recipe.shard_size:,}")
     print(f"bytes     {size(known) if known else 'not known before Parquet files are read'}")
     why = sweep.collection.unlabelled
     none = f"none known ({why})" if why else "none known"
@@ -132,7 +138,7 @@ def _print_join(recipe: "Recipe", store: "Store") -> None:
 def _print_forecast(sweep: "Sweep", part: "pa.Table", sample: "Sample | None") -> None:
     import pyarrow.compute as pc
 
-    from clipneuron.sweep.forecast import expected
+    from clipneuron.sweep.forecast import ahead, expected
 
     measured = sample if sample and sample.is_measured else None
     tables = expected(sweep, part.num_rows, pc.count_distinct(part["shard"]).as_py(), measured)
@@ -141,7 +147,9 @@ def _print_forecast(sweep: "Sweep", part: "pa.Table", sample: "Sample | None") -
         for note in sample.notes:
             print(f"note      of {sample.pictures} pictures tried, {as_options(one_line(note))}")
     if measured:
-        print(_estimate(measured, part.num_rows, tables))
+        stages = ahead(sweep, part.num_rows, measured)
+        show_table(_stages(stages))
+        print(_estimate(measured, stages, tables))
     if sample and sample.failed:
         print(_unusable(sample))
 
@@ -172,14 +180,27 @@ def _tables(tables: "list[Expected]") -> Any:
     return terminal("Tables to come", ("stage", "table", *right), rows, right=right)
 
 
-def _estimate(sample: "Sample", pictures: int, tables: "list[Expected]") -> str:
-    passes = ", ".join(f"{name} {1000 * sample.process(name):,.1f} ms" for name in sample.passes)
-    total = sum(item.size or 0.0 for item in tables)
+def _stages(stages: "list[Ahead]") -> Any:
+    rows = (
+        (
+            item.stage,
+            counted(item.rows, item.unit),
+            per_second(rate(item.rows, item.seconds)),
+            duration(item.seconds),
+        )
+        for item in stages
+    )
+    right = ("rows", "rate", "about")
+    return terminal("Stages to come, in one process here", ("stage", *right), rows, right=right)
+
+
+def _estimate(sample: "Sample", stages: "list[Ahead]", tables: "list[Expected]") -> str:
+    size_of_all = sum(item.size or 0.0 for item in tables)
+    time_of_all = sum(item.seconds for item in stages)
     return (
-        f"a picture takes {1000 * sample.load:,.1f} ms to read and decode, {passes} "
-        f"(measured on {sample.pictures} pictures, in one process here)\n"
-        f"both passes over {pictures:,} pictures take about {duration(sample.seconds(pictures))} that way, "
-        f"and all tables about {size(total)}\n"
-        "texts, directions and descriptions come on top; they do not grow with the pictures. Model actors share the\n"
-        "passes between them as long as decoding keeps up"
+        f"all of it takes about {duration(time_of_all)} that way, and all tables about {size(size_of_all)}\n"
+        f"measured on {counted(sample.pictures, 'pictures')}, of which one takes {1000 * sample.load:,.1f} ms to read "
+        "and decode, and on a few texts\n"
+        "and neurons; merging and scores of words come on top. On a cluster model actors share the passes and the "
+        "texts, and tasks the\nneurons, as long as decoding keeps up"
     )

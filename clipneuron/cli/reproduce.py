@@ -12,6 +12,7 @@ from clipneuron.cli.run import engine, judged, show_notes
 from clipneuron.cli.units import show_table
 from clipneuron.config import kinds
 from clipneuron.reports.printing import print
+from clipneuron.reports.quantities import counted
 
 if TYPE_CHECKING:  # torch takes seconds to import, which --help and the other commands are spared
     from clipneuron.evidence.pipeline import Reproduction
@@ -70,12 +71,11 @@ def reproduce(chosen: argparse.Namespace) -> int:
         raise ValueError(
             "--extend belongs to `clipneuron run`: extend the run first, then reproduce"
         )
-    recipe, store = judged(chosen, check)
-
-    from clipneuron.evidence.pipeline import Reproduction
-
     progress = Console(file=sys.stderr)
-    reproduction = Reproduction.of(recipe, store)
+    with judged(chosen, check) as (recipe, store):
+        from clipneuron.evidence.pipeline import Reproduction
+
+        reproduction = Reproduction.of(recipe, store)
     progress.print(reproduction.describe(), highlight=False)
     with engine(chosen, progress) as runner:
         run, reports = reproduction.run(runner, until=chosen.until)
@@ -106,5 +106,5 @@ def class_prompts(chosen: argparse.Namespace) -> int:
 
     classes = tuple(dict.fromkeys(class_names_in(chosen.classes)))
     write_prompts(chosen.to, prompts_of(classes))
-    print(f"{len(classes):,} requests: {chosen.to}")
+    print(f"{counted(len(classes), 'requests')}: {chosen.to}")
     return 0

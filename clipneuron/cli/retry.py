@@ -17,6 +17,7 @@ from clipneuron.cli.parser import add_command
 from clipneuron.cli.run import conclude, engine
 from clipneuron.cli.units import show_table
 from clipneuron.reports.printing import one_line, print
+from clipneuron.reports.quantities import counted
 
 if TYPE_CHECKING:  # torch takes seconds to import, which --help and the other commands are spared
     from clipneuron.sweep.retry import Retry
@@ -85,10 +86,12 @@ def retry_failed(chosen: argparse.Namespace) -> int:
 
 def _show(retry: "Retry") -> None:
     """How much can be tried again, and why not the rest."""
-    print(f"{len(retry.quarantined)} shards are in quarantine")
-    print(f"{len(retry.usable)} of {len(retry.failed)} failed pictures can be used now")
+    print(f"in quarantine: {counted(len(retry.quarantined), 'shards')}")
+    print(
+        f"can be used now: {len(retry.usable):,} of {counted(len(retry.failed), 'failed pictures')}"
+    )
     lost = sorted(image for image, reason in retry.reasons.items() if reason)
     for image in lost[:SHOWN]:
         print(f"  still not usable, {one_line(retry.reasons[image])}")
     if len(lost) > SHOWN:
-        print(f"  and {len(lost) - SHOWN} others")
+        print(f"  and {counted(len(lost) - SHOWN, 'others')}")

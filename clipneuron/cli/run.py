@@ -67,13 +67,12 @@ def run(chosen: argparse.Namespace) -> int:
     from clipneuron.reports.consoles import Console
     from clipneuron.sweep.inputs import check
 
-    recipe, store = judged(chosen, check)
-
-    from clipneuron.readers.sweep import unusable
-    from clipneuron.sweep.pipeline import Sweep
-
     progress = Console(file=sys.stderr)
-    sweep = Sweep.of(recipe, store, extends=chosen.extend)
+    with judged(chosen, check) as (recipe, store):
+        from clipneuron.readers.sweep import unusable
+        from clipneuron.sweep.pipeline import Sweep
+
+        sweep = Sweep.of(recipe, store, extends=chosen.extend)
     progress.print(sweep.describe(), highlight=False)
     with engine(chosen, progress) as runner:
         done, reports = sweep.run(runner, until=chosen.until)
@@ -105,12 +104,17 @@ def conclude(sweep: "Sweep", done: "Run", per_layer: int) -> None:
         print(f"{name}: {path}")
 
 
-def judged(chosen: argparse.Namespace, check: "Callable[[Recipe], None]") -> "tuple[Recipe, Store]":
+@contextmanager
+def judged(
+    chosen: argparse.Namespace, check: "Callable[[Recipe], None]"
+) -> "Iterator[tuple[Recipe, Store]]":
     """The recipe and the store that the options name, judged as far as that takes no model, by `check` among others.
 
+    In the block they are judged further, with the model: no folder of the store is left behind where that fails.
     Raises ValueError, and StoreError for a store that cannot be written.
     """
     from clipneuron.store.objects.opening import probe
+    from clipneuron.store.objects.traces import no_trace_of_a_failure
     from clipneuron.store.store import Store
     from clipneuron.sweep.inputs import check_device
 
@@ -120,8 +124,9 @@ def judged(chosen: argparse.Namespace, check: "Callable[[Recipe], None]") -> "tu
     if chosen.engine == "in-process":  # the devices of a cluster are those of its nodes
         check_device(recipe.device)
     store = Store(chosen.store)
-    probe(store.objects)
-    return recipe, store
+    with no_trace_of_a_failure(store.objects):
+        probe(store.objects)
+        yield recipe, store
 
 
 @contextmanager

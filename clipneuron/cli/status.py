@@ -5,12 +5,13 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from clipneuron.cli.flags import add_run_name, chosen_run
+from clipneuron.cli.flags import add_run_name, runs_of
 from clipneuron.cli.parser import add_command
-from clipneuron.cli.units import duration, show_table
+from clipneuron.cli.units import show_table
 from clipneuron.cli.values import number
 from clipneuron.reports.markup import terminal
 from clipneuron.reports.printing import print
+from clipneuron.reports.quantities import counted, duration, per_second
 
 if TYPE_CHECKING:  # Arrow and rich take half a second to import, which --help is spared
     from rich.table import Table
@@ -18,7 +19,7 @@ if TYPE_CHECKING:  # Arrow and rich take half a second to import, which --help i
     from clipneuron.engine.status import RunStatus, StageStatus
 
 EXAMPLES = """\
-exit status: 0 complete, 3 not complete yet, 1 error
+exit status: 0 complete, 3 not complete yet, 1 error or something damaged (which is named; the rest is shown)
 
 examples:
   clipneuron status --store demo-run
@@ -29,7 +30,7 @@ examples:
       wait in a script (an error, status 1, is waited for as well)
 """
 WATCH_SECONDS = 10.0
-INCOMPLETE = 3
+DAMAGED, INCOMPLETE = 1, 3
 
 
 def add_commands(commands: Any) -> None:
@@ -48,7 +49,7 @@ def add_commands(commands: Any) -> None:
 
 
 def status(chosen: argparse.Namespace) -> int:
-    """`clipneuron status`: 0 when all that was asked for is complete, 3 when it is not."""
+    """`clipneuron status`: 0 when all that was asked for is complete, 3 when it is not, 1 when a record is damaged."""
     found = _look(chosen)
     try:
         while chosen.watch and not all(item.complete for item in found):
@@ -56,74 +57,88 @@ def status(chosen: argparse.Namespace) -> int:
             found = _look(chosen)
     except KeyboardInterrupt:
         pass
+    if any(item.damaged for item in found):
+        return DAMAGED
     return 0 if all(item.complete for item in found) else INCOMPLETE
 
 
 def _look(chosen: argparse.Namespace) -> "list[RunStatus]":
     from clipneuron.engine.status import status_of
-    from clipneuron.store.store import Store
 
-    runs = [] if chosen.run else Store(chosen.store).runs()
-    if len(runs) > 1:
-        found = [status_of(run) for run in runs]
+    found = [status_of(run) for run in runs_of(chosen)]
+    if len(found) > 1:
         show_table(_runs_table(found))
-        return found
-    one = status_of(chosen_run(chosen))
-    show_table(_stages_table(one))
-    print(_summary(one))
-    return [one]
+    else:
+        show_table(_stages_table(found[0]))
+        print(_summary(found[0]))
+    for problem in (problem for run in found for problem in run.damaged):
+        print(f"damaged: {problem}")
+    return found
 
 
 def _stages_table(found: "RunStatus") -> "Table":
     from clipneuron.engine.status import now
 
-    present = now()
+    present, names = now(), _short(found)
     right = ("shards", "in flight", "quarantined", "rows", "failed rows", "rate", "left")
-    rows = (_stage_cells(stage, present) for stage in found.stages)
-    return terminal(found.name, ("stage", "state", *right), rows, right=right)
+    rows = ((names[stage.name], *_stage_cells(stage, present)) for stage in found.stages)
+    spare = ("failed rows", "in flight", "rows", "rate", "quarantined")
+    return terminal(found.name, ("stage", "state", *right), rows, right=right, spare=spare)
 
 
 def _stage_cells(stage: "StageStatus", present: float) -> tuple[str, ...]:
     return (
-        stage.name,
         stage.state,
         "-" if stage.shards is None else f"{stage.done:,}/{stage.shards:,}",
         _count(stage.in_flight),
         _count(stage.quarantined),
-        _count(stage.rows, f" {stage.unit}"),
+        counted(stage.rows, stage.unit) if stage.rows else "-",
         f"{'at least ' if stage.unseen else ''}{stage.failed_rows:,}",
-        f"{stage.rate:,.1f}/s" if stage.rate else "-",
+        per_second(stage.rate),
         duration(stage.remaining(present)),
     )
 
 
 def _runs_table(found: "Iterable[RunStatus]") -> "Table":
-    return terminal("Runs", ("run", "state", "at", "last commit"), map(_run_cells, found))
+    headings = ("run", "state", "at", "last commit")
+    return terminal("Runs", headings, map(_run_cells, found), spare=("last commit", "at"))
 
 
 def _run_cells(run: "RunStatus") -> tuple[str, ...]:
-    stage = run.next
-    state = "complete" if run.complete else stage.state if stage else "begun"
-    return run.name, state, _place(stage), _age(run)
+    state = "damaged" if run.damaged else "complete" if run.complete else _state(run.next)
+    return run.name, state, _place(run), _age(run)
 
 
 def _summary(found: "RunStatus") -> str:
     if found.complete:
         return f"complete; last commit {_age(found)}"
     stage = found.next
-    line = f"not complete; {_place(stage) or 'no stage is known yet'}; last commit {_age(found)}"
+    line = f"not complete; {_place(found) or 'no stage is known yet'}; last commit {_age(found)}"
     if stage and stage.quarantined:
+        shards = f"{counted(stage.quarantined, 'shards')} of {_short(found)[stage.name]}"
         line += (
-            f"\n{stage.quarantined:,} shards of {stage.name} are in quarantine after too many failed attempts: "
-            "`clipneuron retry-failed` lets them be tried again"
+            f"\nin quarantine after too many failed attempts: {shards}; "
+            "`clipneuron retry-failed` has them tried again"
         )
     return line
 
 
-def _place(stage: "StageStatus | None") -> str:
-    if stage is None:
+def _state(stage: "StageStatus | None") -> str:
+    return stage.state if stage else "begun"
+
+
+def _place(found: "RunStatus") -> str:
+    """The stage that it is at."""
+    if found.next is None:
         return ""
-    return f"{'now' if stage.state == 'running' else 'next'}: {stage.name}"
+    when = "now" if found.next.state == "running" else "next"
+    return f"{when}: {_short(found)[found.next.name]}"
+
+
+def _short(found: "RunStatus") -> dict[str, str]:
+    from clipneuron.engine.stage import short_names
+
+    return short_names(stage.name for stage in found.stages)
 
 
 def _age(found: "RunStatus") -> str:
@@ -132,5 +147,5 @@ def _age(found: "RunStatus") -> str:
     return "none yet" if found.last is None else f"{duration(max(0.0, now() - found.last))} ago"
 
 
-def _count(number: int, unit: str = "") -> str:
-    return f"{number:,}{unit}" if number else "-"
+def _count(number: int) -> str:
+    return f"{number:,}" if number else "-"

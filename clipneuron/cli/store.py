@@ -4,25 +4,31 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from clipneuron.cli.flags import add_run_name, chosen_run
+from clipneuron.cli.flags import add_run_name, chosen_run, runs_of
 from clipneuron.cli.parser import add_command
-from clipneuron.cli.units import duration, show_table, size
+from clipneuron.cli.units import show_table
 from clipneuron.cli.values import seconds
 from clipneuron.reports.markup import terminal
 from clipneuron.reports.printing import print
+from clipneuron.reports.quantities import counted, duration, size
 
 if TYPE_CHECKING:  # Arrow and rich take half a second to import, which --help is spared
+    import pyarrow as pa
     from rich.table import Table
 
+    from clipneuron.store.errors import DamagedError
     from clipneuron.store.garbage import Garbage
-    from clipneuron.store.store import Run
+    from clipneuron.store.store import DamagedRun, Run
+    from clipneuron.store.verification import Verification
 
 VERIFY_EXAMPLES = """\
 exit status: 0 all is well, 1 something is wrong
 
 examples:
   clipneuron verify --store demo-run
-      read every committed byte again and compare it with what the markers say
+      read every committed byte of every run again and compare it with what the markers say
+  clipneuron verify --store s3://runs --run vit_b_32
+      of one run only
 """
 VACUUM_EXAMPLES = """\
 examples:
@@ -43,10 +49,11 @@ examples:
 """
 REPAIR = """
 What to do:
-  1. Delete the marker of each shard above (commits/{stage}/{shard}.json in the run, by rm or `aws s3 rm`).
-     The damaged object itself may stay: nothing names it then, and `clipneuron vacuum` removes it.
+  1. Of a damaged object, delete the marker that names it (commits/{stage}/{shard}.json in the run, by rm or
+     `aws s3 rm`); a damaged marker, or another damaged record (.json), itself. Objects may stay: nothing names them
+     then, and `clipneuron vacuum` removes them.
   2. Give the run's own command again (with --extend where the run was extended): only these shards are computed
-     again, from the same pictures and weights.
+     again, from the same pictures and weights, and the other records are written again.
 Stages that had read a damaged object keep their commits, rightly: what a stage reads is compared with its digest or
 page checksums, so they saw it before it was damaged. On another device the new numbers differ by roundings.
 Only the plan is made from the collection as it is now: if that has changed since, restore the old files or start
@@ -57,7 +64,8 @@ another run.
 def add_commands(commands: Any) -> None:
     """verify, vacuum, tables."""
     does = "read everything that is committed again and print what is damaged, and its repair"
-    add_run_name(add_command(commands, "verify", does, verify, epilog=VERIFY_EXAMPLES))
+    parser = add_command(commands, "verify", does, verify, epilog=VERIFY_EXAMPLES)
+    add_run_name(parser, otherwise="all of them")
     does = "list or remove what no commit names: what is left of attempts that died or came second"
     parser = add_command(commands, "vacuum", does, vacuum, epilog=VACUUM_EXAMPLES)
     add_run_name(parser)
@@ -78,20 +86,38 @@ def add_commands(commands: Any) -> None:
 
 def verify(chosen: argparse.Namespace) -> int:
     """`clipneuron verify`: 1 when something is wrong."""
+    wrong = [problem for run in runs_of(chosen) for problem in _verified(run)]
+    if wrong:
+        print(REPAIR)
+    return 1 if wrong else 0
+
+
+def _verified(run: "Run | DamagedRun") -> list[str]:
+    """What is wrong with the run, after saying so."""
     from clipneuron.engine.meters import meter
     from clipneuron.reports.consoles import Console
+    from clipneuron.store import markers, verification
 
-    run = chosen_run(chosen)
-    total = sum(len(run.done(stage)) for stage in run.stages())
-    with meter(Console(file=sys.stderr), "verify", total, 0, "shards") as bar:
-        problems = run.verify(advance=lambda objects: bar.advance(1))
-    for problem in problems:
+    stages = run.objects.folders(markers.FOLDER)
+    total = sum(len(markers.done(run.objects, stage)) for stage in stages)
+    with meter(Console(file=sys.stderr), f"verify {run.name}", total, 0, "shards") as bar:
+        found = verification.of_run(run.objects, advance=lambda objects: bar.advance(1))
+    for problem in found.problems:
         print(problem)
-    if problems:
-        print(REPAIR)
-        return 1
-    print(f"{run.name}: all objects of {total:,} commits are as they were committed")
-    return 0
+    print(f"{run.name}: {_outcome(found)}")
+    return found.problems
+
+
+def _outcome(found: "Verification") -> str:
+    commits = counted(found.commits, "commits")
+    if found.problems:
+        return f"{counted(len(found.problems), 'problems')} in {commits}"
+    if not found.without_digest:
+        return f"all objects of {commits} are as they were committed"
+    return (
+        f"all objects of {commits} are as they were committed; {counted(found.without_digest, 'markers')} without a "
+        "digest (an older version's: rows and failed rows agree with the objects, the rest cannot be checked)"
+    )
 
 
 def vacuum(chosen: argparse.Namespace) -> int:
@@ -100,32 +126,50 @@ def vacuum(chosen: argparse.Namespace) -> int:
     found = run.garbage(chosen.older_than)
     for item in found:
         print(_garbage_line(run, item))
-    total = f"{len(found):,} objects, {size(sum(item.size for item in found))}"
-    if not chosen.delete:
+    total = f"{counted(len(found), 'objects')}, {size(sum(item.size for item in found))}"
+    if chosen.delete:
+        print(f"{run.remove(found):,} of {total} removed", file=sys.stderr)
+    else:
         more = ": --delete removes them" if found else ""
         print(f"{total}, older than {duration(chosen.older_than)}{more}", file=sys.stderr)
-        return 0
-    print(f"{run.remove(found):,} of {total} removed", file=sys.stderr)
-    return 0
+    return _told_damage(run, "its shard keeps all that may belong to it")
 
 
 def tables(chosen: argparse.Namespace) -> int:
-    """`clipneuron tables`."""
+    """`clipneuron tables`: 1 when a marker is damaged, whose shard is left out."""
     run = chosen_run(chosen)
     if chosen.table is None:
         if chosen.schema:
             raise ValueError("--schema is asked of one table: name it, as in `tables norms`")
         show_table(_tables_table(run))
-        return 0
+        return _told_damage(run, "its shard is left out")
     stage, name = _one_table(run, chosen.table)
     if chosen.schema:
-        for field in run.dataset(stage, name).schema:
-            about = (field.metadata or {}).get(b"description", b"").decode()
-            print(f"{field.name:20} {field.type!s:24} {about}")
+        print(_schema(run, stage, name))
         return 0
     for address in run.files(stage, name):
         print(address)
     return 0
+
+
+def _schema(run: "Run", stage: str, name: str) -> str:
+    """The columns of a table, a line each."""
+    lines = []
+    for field in _columns(run, stage, name):
+        about = (field.metadata or {}).get(b"description", b"").decode()
+        lines.append(f"{field.name:20} {field.type!s:24} {about}")
+    return "\n".join(lines)
+
+
+def _told_damage(run: "Run", consequence: str) -> int:
+    """The exit status, after what is wrong with the order of the stages and with markers was named."""
+    order = _order(run)
+    problems = [] if isinstance(order, tuple) else [str(order)]
+    markers = (problem for stage in run.stages() for problem in run.look(stage)[1])
+    problems += [f"{problem} ({consequence})" for problem in markers]
+    for problem in problems:
+        print(f"damaged: {problem}", file=sys.stderr)
+    return 1 if problems else 0
 
 
 def _garbage_line(run: "Run", item: "Garbage") -> str:
@@ -134,29 +178,58 @@ def _garbage_line(run: "Run", item: "Garbage") -> str:
 
 
 def _tables_table(run: "Run") -> "Table":
+    from clipneuron.engine.stage import short_names
+
     right = ("rows", "files", "size", "columns")
+    found = _tables_of(run)
+    names = short_names(stage for stage, *_ in found)
     rows = (
-        (stage, name, f"{rows:,}", f"{files:,}", size(total), _width(run, stage, name))
-        for stage, name, rows, files, total in _tables_of(run)
+        (names[stage], name, f"{rows:,}", f"{files:,}", size(total), _width(run, stage, name))
+        for stage, name, rows, files, total in found
     )
     title = f"{run.name}: {run.url}"
-    return terminal(title, ("stage", "table", *right), rows, right=right)
+    return terminal(
+        title, ("stage", "table", *right), rows, right=right, spare=("columns", "files")
+    )
 
 
 def _width(run: "Run", stage: str, name: str) -> str:
-    return f"{len(run.dataset(stage, name).schema)}"
+    from clipneuron.store.errors import DamagedError
+
+    try:
+        return f"{len(_columns(run, stage, name))}"
+    except DamagedError:  # `clipneuron verify` says of which files that is true
+        return "damaged"
+
+
+def _columns(run: "Run", stage: str, name: str) -> "pa.Schema":
+    """The columns of a table, by the first of its files that can be read; raises DamagedError where none can."""
+    commits, _ = run.look(stage)
+    files = [commit.stored(name) for commit in commits.values()]
+    return run.schema_of(files[0])
+
+
+def _order(run: "Run") -> "tuple[str, ...] | DamagedError":
+    """The stages in their order, none where no driver has recorded it."""
+    from clipneuron.store.errors import DamagedError
+
+    try:
+        order = run.announced()
+    except DamagedError as error:
+        return error
+    return order.stages if order else ()
 
 
 def _tables_of(run: "Run") -> list[tuple[str, str, int, int, int]]:
-    """Stage, table, rows, files and bytes, in the order of the stages."""
-    order = run.announced()
-    known = order.stages if order else ()
+    """Stage, table, rows, files and bytes, in the order of the stages; of the markers that can be read."""
+    order = _order(run)
+    known = order if isinstance(order, tuple) else ()
     # Stages that were superseded when the collection grew come last.
     names = sorted(run.stages(), key=lambda stage: [*known, stage].index(stage))
     found = []
     for stage in names:
         sums: dict[str, tuple[int, int, int]] = {}
-        for commit in run.committed(stage).values():
+        for commit in run.look(stage)[0].values():
             for stored in commit.objects:
                 rows, files, total = sums.get(stored.table, (0, 0, 0))
                 sums[stored.table] = (rows + stored.rows, files + 1, total + stored.size)
@@ -165,13 +238,18 @@ def _tables_of(run: "Run") -> list[tuple[str, str, int, int, int]]:
 
 
 def _one_table(run: "Run", asked: str) -> tuple[str, str]:
+    """Stage and name of the table that was asked for, with its stage or alone; stages as the tables show them."""
+    from clipneuron.engine.stage import short_names
+
     stage, slash, name = asked.rpartition("/")
-    found = [(place, table) for place, table, *_ in _tables_of(run) if table == name]
-    chosen = [pair for pair in found if pair[0] == stage] if slash else found
+    everything = [(place, table) for place, table, *_ in _tables_of(run)]
+    short = short_names(place for place, _ in everything)
+    found = [(place, table) for place, table in everything if table == name]
+    chosen = [pair for pair in found if stage in (pair[0], short[pair[0]])] if slash else found
     if len(chosen) == 1:
         return chosen[0]
     if chosen:
-        places = ", ".join("/".join(pair) for pair in chosen)
+        places = ", ".join(f"{short[place]}/{table}" for place, table in chosen)
         raise ValueError(f"the table {name!r} is in {len(chosen)} stages: name one of {places}")
-    there = ", ".join(f"{place}/{table}" for place, table, *_ in _tables_of(run))
+    there = ", ".join(f"{short[place]}/{table}" for place, table in everything)
     raise ValueError(f"run {run.name} has no table {asked!r}; it has {there or 'none yet'}")

@@ -3,10 +3,13 @@
 import argparse
 import re
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
+from clipneuron.config.layers import layers_in, layers_or_all_in
 from clipneuron.config.suggestions import suggestion
+from clipneuron.reports.quantities import SECONDS
 
-SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_Value = TypeVar("_Value")
 
 
 def whole(text: str) -> int:
@@ -43,19 +46,12 @@ def share(text: str) -> float:
 
 def layers(text: str) -> tuple[int, ...]:
     """`8,9,10`, `6-9` or a mixture."""
-    found: list[int] = []
-    try:
-        for part in text.split(","):
-            first, dash, last = part.partition("-")
-            asked = range(int(first), int(last if dash else first) + 1)
-            if not asked:
-                raise ValueError(part)
-            found += asked
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no list of layers: expected 8,9,10 or 6-9"
-        ) from None
-    return tuple(found)
+    return _said(layers_in, text)
+
+
+def layers_or_all(text: str) -> tuple[int, ...]:
+    """As `layers`, or `all`."""
+    return _said(layers_or_all_in, text)
 
 
 def neuron(text: str) -> tuple[int, int]:
@@ -87,3 +83,11 @@ def one_of(words: Sequence[str], what: str = "choice") -> Callable[[str], str]:
         return text
 
     return checked
+
+
+def _said(read: Callable[[str], _Value], text: str) -> _Value:
+    """What a configuration reads in the text; its error is the parser's."""
+    try:
+        return read(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from clipneuron.config.base import Config
+from clipneuron.config.layers import LayersOrAll
 from clipneuron.tables.experiments import METHODS, Method
 
 PAIRS: dict[str, tuple[str, ...]] = {
@@ -42,8 +43,8 @@ class Attack(Config):
         description="how words are found: by the neurons for c2 - c1, or by one of Table 3's baselines",
     )
     repeats: int = Field(default=3, ge=1, description="repetitions of the whole experiment")
-    layers: tuple[int, ...] = Field(
-        default=(), description="layers of the neurons; empty means all of the run"
+    layers: LayersOrAll = Field(
+        default=(), description="layers of the neurons; 'all', the default, means all of the run"
     )
     neurons: int = Field(default=100, ge=1, description="neurons that words are taken from")
     words: int = Field(default=25, ge=1, description="words that the captions are asked for")

@@ -4,6 +4,7 @@ from pydantic import Field
 
 from clipneuron.config.base import Config
 from clipneuron.config.columns import ImageColumn, LabelColumn, Member, NameColumn
+from clipneuron.config.layers import Layers
 from clipneuron.lens.options import Rule
 
 
@@ -29,9 +30,9 @@ class Evaluation(Config):
         default="imagenet",
         description="'imagenet' (OpenAI's 80), 'demo', or a file with {} in each line",
     )
-    detail_layers: tuple[int, ...] = Field(
+    detail_layers: Layers = Field(
         default=(),
-        description="layers of Fig. 4 and Table 1; empty means the third from last (9 of ViT-B-32)",
+        description="layers of Fig. 4 and Table 1; by default the third from last (9 of ViT-B-32)",
     )
     pools: tuple[str, ...] = Field(
         default=("words-10k", "words-30k"),

@@ -1,6 +1,7 @@
 """The recipes that have a name, and recipes read from files."""
 
 import json
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -60,21 +61,20 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 """The named recipes; those for downloaded weights leave `images` to the caller."""
 
+_ENDINGS = (".json", ".toml")
+
 
 def named_recipe(name: str | None, options: Mapping[str, Any]) -> Recipe:
-    """The recipe of this name or JSON file with some fields replaced; without a name, from the fields alone.
+    """The recipe of this name or JSON or TOML file with some fields replaced; without a name, from the fields alone.
 
     Raises ValueError for an unknown name, a file that is no recipe, and fields that are missing or misspelt.
     """
     if name is None:
         return Recipe(**{"name": "run", **options})
-    if name.endswith(".json"):
+    if name.endswith(_ENDINGS):
         return Recipe(**over({"name": Path(name).stem, **_from_file(Path(name))}, options))
     if name not in RECIPES:
-        raise ValueError(
-            f"there is no recipe {name!r}: expected {', '.join(RECIPES)} or a file ending in .json"
-            + suggestion(name, RECIPES)
-        )
+        raise ValueError(_no_recipe(name))
     return Recipe(**over(RECIPES[name], options))
 
 
@@ -87,12 +87,26 @@ def over(fields: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any
 
 
 def _from_file(path: Path) -> dict[str, Any]:
+    read, form = (tomllib.loads, "TOML") if path.suffix == ".toml" else (json.loads, "JSON")
     try:
-        fields = json.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"the recipe {path} cannot be read as JSON: {error}") from error
+        fields = read(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"the recipe {path} cannot be read as {form}: {error}") from error
     if not isinstance(fields, dict):
         raise ValueError(
             f"the recipe {path} holds no object: expected fields such as model and images"
         )
     return fields
+
+
+def _no_recipe(name: str) -> str:
+    """Why a name is neither that of a recipe nor of a file that can be one."""
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        return (
+            f"the recipe {name} is YAML, which is not read: write it as TOML in {path.stem}.toml, a field a line such "
+            'as model = "ViT-B-16" or layers = [8, 9, 10] and those of [attack] and [evaluation] below these headings, '
+            "or as JSON"
+        )
+    known = f"{', '.join(RECIPES)} or a file ending in .json or .toml"
+    return f"there is no recipe {name!r}: expected {known}" + suggestion(name, RECIPES)

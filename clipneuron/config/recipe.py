@@ -9,6 +9,7 @@ from clipneuron.config.attack import Attack
 from clipneuron.config.base import Config
 from clipneuron.config.columns import ImageColumn, LabelColumn, Member, NameColumn
 from clipneuron.config.evaluation import Evaluation
+from clipneuron.config.layers import LayersOrAll
 from clipneuron.lens.options import HighDepth, Preparation, Split
 
 
@@ -36,8 +37,8 @@ class Recipe(Config):
         description="grey pictures of 16 bits, 32 bits or floats: clip values to 0-255 as open_clip does, scale each "
         "from its least to its greatest value, or refuse what clipping would change",
     )
-    layers: tuple[int, ...] = Field(
-        default=(), description="MLP layers, 0-based; empty means all but the last"
+    layers: LayersOrAll = Field(
+        default=(), description="MLP layers, 0-based; 'all', the default, means all but the last"
     )
     split: Split = Field(
         default="equal", description="layer-norm split: equal (Eq. 8-11) or centered"

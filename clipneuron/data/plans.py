@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from clipneuron.data.collections import Collection
 from clipneuron.data.labels import label_names
+from clipneuron.reports.quantities import counted
 from clipneuron.tables import registry as tables
 
 _SHARD_DIGITS = 8
@@ -122,8 +123,8 @@ def _beside(known: pa.Table, listing: pa.Table) -> pa.Table:
     if places.null_count:
         gone = known["image"].filter(places.is_null())
         raise ValueError(
-            f"{len(gone)} pictures of the previous plan are gone ({_some(gone)}): a collection may grow but "
-            "not shrink; put them back, or start without the previous plan"
+            f"{counted(len(gone), 'pictures of the previous plan', 'are')} gone ({_some(gone)}): a collection may grow "
+            "but not shrink; put them back, or start without the previous plan"
         )
     return listing.take(places)
 
@@ -136,7 +137,7 @@ def _check_unchanged(known: pa.Table, there: pa.Table, again: pa.ChunkedArray) -
     if changed.any():
         names = known["image"].filter(pa.array(changed))
         raise ValueError(
-            f"{len(names)} pictures have changed since they were planned ({_some(names)}): their numbers would "
+            f"{counted(len(names), 'pictures', 'have')} changed since the plan ({_some(names)}): their numbers would "
             "be those of other pictures; put the old files back, try them again if they had failed, or start "
             "another run"
         )
@@ -148,8 +149,8 @@ def _check_classes(known: pa.Table, there: pa.Table, column: str) -> None:
     if moved.any():
         names = known["image"].filter(pa.array(moved))
         raise ValueError(
-            f"{len(names)} pictures have another class than planned ({_some(names)}): put them back where they "
-            "were, or start another run"
+            f"{counted(len(names), 'pictures', 'have')} another class than planned ({_some(names)}): put them back "
+            "where they were, or start another run"
         )
 
 
@@ -184,7 +185,7 @@ def _with(table: pa.Table, name: str, values: Any) -> pa.Table:
 def _check_known(retry: Set[str], unknown: Set[str], why: str) -> None:
     if retry and unknown:
         raise ValueError(
-            f"{len(unknown)} pictures to try again are {why} ({_some(pa.array(sorted(unknown)))}): name "
+            f"{counted(len(unknown), 'pictures to try again', 'are')} {why} ({_some(pa.array(sorted(unknown)))}): name "
             "pictures of this plan"
         )
 

@@ -15,6 +15,7 @@ from clipneuron.config.cluster import ClusterOptions
 from clipneuron.engine.addresses import check_address, named_address, unanswered
 from clipneuron.engine.stage import Resources
 from clipneuron.reports.consoles import Console
+from clipneuron.reports.quantities import counted
 
 _CORES_PER_ACTOR = 8
 
@@ -194,7 +195,7 @@ def _bytes(memory: float) -> dict[str, float]:
 
 def _inventory(nodes: Sequence[dict[str, float]], pool: str) -> str:
     names = ("CPU", "GPU", *filter(None, [pool]), "memory")
-    return f"{len(nodes)} nodes with " + "; ".join(
+    return f"{counted(len(nodes), 'nodes')} with " + "; ".join(
         ", ".join(_amount(node, name) for name in names if node.get(name)) or "nothing"
         for node in nodes[:8]
     )

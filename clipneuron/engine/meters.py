@@ -19,6 +19,7 @@ from rich.progress import (
 from rich.text import Text
 
 from clipneuron.reports.consoles import Console
+from clipneuron.reports.quantities import counted, duration, per_second, rate
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -36,7 +37,7 @@ class _Rate(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         unit = task.fields.get("unit", "rows")
-        return Text(f"{task.speed:,.0f} {unit}/s" if task.speed else "", style="cyan")
+        return Text(f"{unit} {per_second(task.speed)}" if task.speed else "", style="cyan")
 
 
 class _Bar:
@@ -63,18 +64,16 @@ class _Lines:
 
     def finish(self) -> None:
         seconds = time.monotonic() - self._start
-        self._console.print(
-            f"{self._name}: {self._done - self._first:,} {self._unit} in {seconds:,.1f} s",
-            highlight=False,
-        )
+        done = counted(self._done - self._first, self._unit)
+        self._console.print(f"{self._name}: {done} in {duration(seconds)}", highlight=False)
 
     def line(self, seconds: float) -> str:
-        rate = (self._done - self._first) / max(seconds, 1e-9)
-        left = (self._total - self._done) / rate if rate else float("inf")
-        return (
-            f"{self._name}: {self._done:,}/{self._total:,} {self._unit}, "
-            f"{rate:,.1f} {self._unit}/s, {left:,.0f} s left"
-        )
+        speed = rate(self._done - self._first, seconds)
+        line = f"{self._name}: {self._done:,}/{counted(self._total, self._unit)}"
+        if speed is None:
+            return line
+        left = max(0, self._total - self._done) / speed
+        return f"{line}, {per_second(speed)}, {duration(left)} left"
 
 
 @contextmanager

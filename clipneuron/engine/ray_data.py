@@ -18,7 +18,7 @@ from clipneuron.engine.cluster import placed
 from clipneuron.engine.crew import Crew, Crews
 from clipneuron.engine.dispatch import CrewLostError, Decoded, Dispatch, Supply, Unloaded
 from clipneuron.engine.packing import Packer
-from clipneuron.engine.stage import Advance, Shard, Stage
+from clipneuron.engine.stage import Advance, Shard, Stage, decodes
 from clipneuron.reports.consoles import Console
 from clipneuron.store.store import Run
 
@@ -78,7 +78,7 @@ class RayData:
         loader = stage.loader(run)
         context = steps.TaskContext.of(stage, loader, run, self._packer)
         supply: Supply = Unloaded(steps.rows_of(todo))
-        if getattr(loader, "decodes", False):
+        if decodes(loader):
             supply = Decoded(self._stream(context, todo), ahead=len(crew.members))
         yield from Dispatch(crew, context, self.options.retries).endings(supply)
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from clipneuron.engine.attempts import Ending, Executor, WorkerLostError
 from clipneuron.engine.in_process import InProcess
 from clipneuron.engine.meters import default_console, meter
-from clipneuron.engine.stage import Advance, Shard, Stage
+from clipneuron.engine.stage import Advance, Shard, Stage, short_names
 from clipneuron.reports.consoles import Console
 from clipneuron.reports.markup import terminal
+from clipneuron.reports.quantities import counted, duration, per_second, rate
 from clipneuron.store.causes import causes, told
 from clipneuron.store.errors import PlaceError
 from clipneuron.store.outlines import Cut
@@ -48,19 +49,20 @@ class StageReport:
 
 def stages_table(reports: Iterable[StageReport]) -> "Table":
     """A row per stage: what was done in this call, at what rate, and what could not be used."""
-    right = ("shards", "done now", "rows", "seconds", "rate", "failed rows")
-    return terminal("Stages", ("stage", *right), map(_cells, reports), right=right)
+    right = ("shards", "done now", "rows", "time", "rate", "failed rows")
+    reports = list(reports)
+    names = short_names(report.name for report in reports)
+    rows = ((names[report.name], *_cells(report)) for report in reports)
+    return terminal("Stages", ("stage", *right), rows, right=right, spare=("rate", "shards"))
 
 
 def _cells(report: StageReport) -> tuple[str, ...]:
-    rate = report.rows_now / report.seconds if report.rows_now else 0.0
     return (
-        report.name,
         f"{report.shards:,}",
         f"{report.done_now:,}" if report.done_now else "complete",
-        f"{report.rows_now:,} {report.unit}" if report.rows_now else "-",
-        f"{report.seconds:.1f}",
-        f"{rate:,.0f}/s" if rate else "-",
+        counted(report.rows_now, report.unit) if report.rows_now else "-",
+        duration(report.seconds),
+        per_second(rate(report.rows_now, report.seconds)),
         f"{report.failed_rows:,}",
     )
 
@@ -115,7 +117,8 @@ class Runner:
         console = self.console or default_console()
         executor = InProcess() if stage.resources.local else self.executor
         trouble, left = None, self.attempts
-        with meter(console, stage.name, total, finished, stage.unit) as bar:
+        name = short_names([stage.name])[stage.name]
+        with meter(console, name, total, finished, stage.unit) as bar:
             while left and (tried := self._fit(stage, run, todo)):
                 trouble = self._attempt(executor, stage, run, tried, bar.advance)
                 done = run.done(stage.name)
@@ -219,15 +222,16 @@ def _lost_worker() -> WorkerLostError:
 
 def _lost_message(stage: Stage, run: Run, lost: Sequence[str]) -> str:
     shown = ", ".join(lost[:5]) + (" ..." if len(lost) > 5 else "")
+    many = counted(len(lost), "shards")
     failures = run.failures(stage.name)
     last = next((failures[name][-1].error for name in reversed(lost) if name in failures), None)
     if last is None:
         return (
-            f"{stage.name}: {len(lost)} shards were not begun ({shown}), because the processes that should have worked "
+            f"{stage.name}: {many} not begun ({shown}), because the processes that should have worked "
             "on them were lost. Everything else is committed, and the same command goes on with them"
         )
     return (
-        f"{stage.name}: {len(lost)} shards could not be done ({shown}): {last}. Everything else is committed. More is "
+        f"{stage.name}: {many} could not be done ({shown}): {last}. Everything else is committed. More is "
         f"in failures/{stage.name}/ of {run.url}; when the cause is fixed, `clipneuron retry-failed` lets them be "
         "tried again"
     )

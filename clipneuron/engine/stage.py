@@ -8,10 +8,11 @@ one process or in many. Both must be safe to repeat: the only effect of a shard 
 import hashlib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import pyarrow as pa
 from pydantic import Field
@@ -60,14 +61,26 @@ Advance = Callable[[int], None]
 
 
 class Loader(Protocol):
-    """Fetches what a shard is made of. Small: it travels to the processes that read and decode.
-
-    One that says `decodes = True` is slow enough for processes of its own on a cluster, beside those that compute.
-    """
+    """Fetches what a shard is made of. Small: it travels to the processes that read and decode."""
 
     def load(self, shard: Shard) -> Any:
         """Whatever a worker's `process` needs of this shard; may run in another thread or process."""
         ...
+
+
+@runtime_checkable
+class DecodingLoader(Loader, Protocol):
+    """A loader that may be slow enough for processes of its own on a cluster, beside those that compute."""
+
+    @property
+    def decodes(self) -> bool:
+        """Whether it is."""
+        ...
+
+
+def decodes(loader: Loader) -> bool:
+    """Whether a loader asks for processes of its own; one that does not speak of it does not."""
+    return isinstance(loader, DecodingLoader) and loader.decodes
 
 
 class Worker(Protocol):
@@ -184,6 +197,19 @@ def name_of(
 
 
 _SET_APART = re.compile(r"-[0-9a-f]{8}$")
+
+
+def short_names(names: Iterable[str]) -> dict[str, str]:
+    """Each stage's name without its digest, for people; with it where two of them would be called alike.
+
+    >>> short_names(["plan", "texts-words-10k-25b14f4b"])
+    {'plan': 'plan', 'texts-words-10k-25b14f4b': 'texts-words-10k'}
+    >>> short_names(["directions", "directions-25b14f4b"])
+    {'directions': 'directions', 'directions-25b14f4b': 'directions-25b14f4b'}
+    """
+    short = {name: _SET_APART.sub("", name) for name in names}
+    times = Counter(short.values())
+    return {name: word if times[word] == 1 else name for name, word in short.items()}
 
 
 def _by_name(value: Any) -> Any:

@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from clipneuron.reports.quantities import rate
+from clipneuron.store import markers, outlines, progress
 from clipneuron.store.objects.concurrency import in_order
 from clipneuron.store.progress import Progress
-from clipneuron.store.store import Run
+from clipneuron.store.store import DamagedError, DamagedRun, Run
 
 ALIVE = 1800.0
 """Seconds for which an attempt that has begun counts as being worked on."""
@@ -38,6 +40,8 @@ class StageStatus:
     """Rows per second over the last minutes of activity, None where too few commits tell."""
     last: float | None
     """Time of the last commit, in seconds since 1970."""
+    damaged: tuple[str, ...] = ()
+    """What is wrong with its records, and what to do; of those that were read."""
 
     @classmethod
     def of(cls, seen: Progress) -> "StageStatus":
@@ -57,16 +61,19 @@ class StageStatus:
             unseen=seen.unseen,
             rate=_rate(seen),
             last=max(seen.done.values(), default=None),
+            damaged=seen.damaged,
         )
 
     @property
     def complete(self) -> bool:
-        """Whether every shard is committed."""
-        return self.shards is not None and self.done >= self.shards
+        """Whether every shard is committed and none is known to be damaged."""
+        return self.shards is not None and self.done >= self.shards and not self.damaged
 
     @property
     def state(self) -> str:
-        """One word: complete, running, stuck (what is left is in quarantine), stopped or waiting."""
+        """One word: damaged, complete, running, stuck (what is left is in quarantine), stopped or waiting."""
+        if self.damaged:
+            return "damaged"
         if self.complete:
             return "complete"
         if self.in_flight:
@@ -79,7 +86,7 @@ class StageStatus:
         """Seconds until the stage is complete at its rate, None where nothing tells or nothing has come lately."""
         if self.complete or not self.rate or self.last is None or now - self.last > ALIVE:
             return None
-        return (self.total_rows - self.rows) / self.rate
+        return max(0, self.total_rows - self.rows) / self.rate
 
 
 @dataclass(frozen=True)
@@ -90,11 +97,18 @@ class RunStatus:
     stages: tuple[StageStatus, ...]
     known: bool
     """Whether a driver has said which stages there are; none does before the plan is there."""
+    problems: tuple[str, ...] = ()
+    """What is wrong with the run's own records, and what to do."""
 
     @property
     def complete(self) -> bool:
         """Whether everything that was asked for is committed."""
         return self.known and all(stage.complete for stage in self.stages)
+
+    @property
+    def damaged(self) -> tuple[str, ...]:
+        """What is wrong with any record that was read, and what to do."""
+        return (*self.problems, *(problem for stage in self.stages for problem in stage.damaged))
 
     @property
     def next(self) -> StageStatus | None:
@@ -107,12 +121,22 @@ class RunStatus:
         return max((stage.last for stage in self.stages if stage.last is not None), default=None)
 
 
-def status_of(run: Run, alive: float = ALIVE) -> RunStatus:
-    """The status of a run, by listings, manifests and few markers; raises StoreError."""
-    order = run.announced()
-    names = order.stages if order else ("plan", *(set(run.stages()) - {"plan"}))
-    seen = in_order(partial(run.progress, within=alive), names, concurrency=8)
-    return RunStatus(run.name, tuple(map(StageStatus.of, seen)), order is not None)
+def status_of(run: Run | DamagedRun, alive: float = ALIVE) -> RunStatus:
+    """The status of a run, by listings, manifests and few markers; raises StoreError.
+
+    A damaged record is part of the status, and what it would have told is missing.
+    """
+    problems = [run.problem] if isinstance(run, DamagedRun) else []
+    order, look = None, partial(progress.look, run.objects, within=alive)
+    try:
+        order = outlines.order(run.objects)
+    except DamagedError as error:
+        problems.append(str(error))
+    committed = set(run.objects.folders(markers.FOLDER))
+    names = order.stages if order else ("plan", *sorted(committed - {"plan"}))
+    seen = in_order(look, names, concurrency=8)
+    stages = tuple(map(StageStatus.of, seen))
+    return RunStatus(run.name, stages, order is not None, tuple(problems))
 
 
 def now() -> float:
@@ -128,7 +152,7 @@ def _rate(seen: Progress) -> float | None:
     first = min(lately, key=lambda shard: (lately[shard], shard))
     seconds = max(lately.values()) - lately[first]
     rows = seen.cut.rows_of(lately) - seen.cut.rows_of([first])
-    return rows / seconds if seconds > 0 and rows else None
+    return rate(rows, seconds)
 
 
 def _lately(done: Mapping[str, float]) -> dict[str, float]:

@@ -28,6 +28,7 @@ from clipneuron.evidence.stages.reconstructions import ReconstructionsStage
 from clipneuron.models.clip.model import Clip
 from clipneuron.readers.pictures import PictureFeed
 from clipneuron.readers.sweep import Planned
+from clipneuron.reports.quantities import counted
 from clipneuron.store.store import Run, Store
 from clipneuron.sweep.inputs import about_classes, readable, unread
 from clipneuron.sweep.interventions import Interventions
@@ -116,7 +117,8 @@ class Reproduction:
         return "\n".join(
             [
                 self.sweep.describe(),
-                f"evidence  {len(self.collection):,} labelled pictures of {len(self.classes):,} classes; closely: "
+                f"evidence  {counted(len(self.collection), 'labelled pictures')} of "
+                f"{counted(len(self.classes), 'classes')}; closely: "
                 f"layers {', '.join(map(str, self.detail_layers))}; pools "
                 + ", ".join(map(_counted, self.pools)),
                 f"classes   {self.labelled.join.describe(self.labelled.whole)}",

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 TOP_TEXTS = 4
 NAMED_FAILURES = 10
 CLAIM = ("where", "claim", "paper", "ours", "difference", "verdict")
+SPARE = ("difference", "paper", "ours")
+"""What a narrow terminal leaves to the report."""
 SHORT = {"all": "w/o all", "large": "w/o large", "small": "w/o small", "pc": "from PC 1"}
 
 
@@ -134,7 +136,8 @@ class EvidenceReport:
         return {name: table for name, table in found.items() if table.num_rows}
 
     def _claims_table(self) -> "Table":
-        return markup.terminal("The paper's claims", CLAIM, map(_cells, self.claims), lines=True)
+        rows, title = map(_cells, self.claims), "The paper's claims"
+        return markup.terminal(title, CLAIM, rows, lines=True, spare=SPARE)
 
     def _layers_table(self) -> "Table":
         found, headings = self.evidence.accuracies, ("layer", *SHORT.values())
@@ -143,7 +146,8 @@ class EvidenceReport:
             for layer in found.layers("all")
         ]
         title = "Accuracy with a layer's effects replaced"
-        return markup.terminal(title, headings, rows, right=headings)
+        spare = (SHORT["pc"], SHORT["small"], SHORT["large"])
+        return markup.terminal(title, headings, rows, right=headings, spare=spare)
 
 
 def _cells(claim: Claim) -> tuple[str, ...]:

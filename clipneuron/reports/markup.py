@@ -79,18 +79,22 @@ def terminal(
     sections: Collection[int] = (),
     lines: bool = False,
     caption: str = "",
+    spare: Sequence[str] = (),
 ) -> "Table":
     """A table for a terminal.
 
     right: headings of columns flush right. sections: rows that a line is drawn above; lines: above every row.
+    spare: headings of columns that are left out, the first one first, where the terminal is too narrow for all.
     """
-    from rich.table import Table
     from rich.text import Text
+
+    from clipneuron.reports.fitting import FittingTable
 
     def plain(cell: str, style: str = "") -> Text:  # a string is searched for [markup] and :emoji:
         return Text(visible(cell), style)
 
-    found = Table(title=plain(title, "table.title"), title_justify="left", show_lines=lines)
+    found = FittingTable(title=plain(title, "table.title"), title_justify="left", show_lines=lines)
+    found.spare = spare
     found.caption = plain(caption, "table.caption") if caption else None
     for heading in headings:
         found.add_column(

@@ -45,7 +45,7 @@ def print(*values: object, file: TextIO | None = None, flush: bool = False) -> N
 
 
 def pass_on(text: str) -> None:
-    """Writes a table as it is for the program that reads it; on a terminal, where a person does, as `visible` shows it."""
+    """Writes a table as it is, for another program; on a terminal, for a person, as `visible` shows it."""
     sys.stdout.write(visible(text.replace("\r\n", "\n")) if sys.stdout.isatty() else text)
 
 

@@ -3,6 +3,7 @@
 from collections import Counter
 
 from clipneuron.store import markers, records
+from clipneuron.store.errors import DamagedError
 from clipneuron.store.objects.protocol import Entry, Objects
 from clipneuron.store.records import Attempt, FailedAttempt
 
@@ -32,11 +33,12 @@ def fail(objects: Objects, stage: str, shard: str, error: BaseException) -> int:
 
 
 def failed(objects: Objects, stage: str) -> dict[str, list[FailedAttempt]]:
-    """The failed attempts at each shard, oldest first."""
+    """The failed attempts at each shard, oldest first; one whose record is damaged counts all the same."""
     by_shard: dict[str, list[FailedAttempt]] = {}
     keys = list(objects.list(_folder("failures", stage)))
-    for attempt in markers.load_many(objects, FailedAttempt, keys):
-        by_shard.setdefault(attempt.shard, []).append(attempt)
+    for key, found in zip(keys, markers.load_each(objects, FailedAttempt, keys), strict=True):
+        attempt = _unreadable(key, found) if isinstance(found, DamagedError) else found
+        by_shard.setdefault(key.split("/")[2], []).append(attempt)
     return by_shard
 
 
@@ -86,6 +88,20 @@ def _last(entries: list[Entry]) -> dict[str, tuple[float, int]]:
         shard = entry.key.split("/")[2]
         times[shard] = max(times[shard], entry.modified)
     return {shard: (time, counts[shard]) for shard, time in times.items()}
+
+
+def _unreadable(key: str, error: DamagedError) -> FailedAttempt:
+    _, stage, shard, number = key.removesuffix(".json").split("/")
+    return FailedAttempt(
+        stage=stage,
+        shard=shard,
+        attempt=int(number),
+        error=f"unknown, since {error}",
+        traceback="",
+        host="",
+        pid=0,
+        failed_at="",
+    )
 
 
 def _folder(kind: str, stage: str, shard: str | None = None) -> str:

@@ -4,6 +4,7 @@
     +-- StoreError            the store can't be written, or its contents are invalid
     |   +-- PlaceError           a place (disk, bucket, network) is in trouble: says nothing about what is there
     |   +-- ObjectMissingError   a requested object does not exist
+    |   +-- DamagedError         what an object says is not what was written
     |   +-- RunMismatchError     a run exists, but under another configuration
     +-- ReadError             one picture can't be read: becomes a row with a status and a reason
 
@@ -33,6 +34,10 @@ class ObjectMissingError(StoreError):
 
     def __str__(self) -> str:
         return f"there is no object {self.location}"
+
+
+class DamagedError(StoreError):
+    """What an object says is not what was written; the message says which object, and how to repair it."""
 
 
 class RunMismatchError(StoreError):

@@ -25,7 +25,8 @@ class Garbage:
 def find(objects: Objects, stages: Sequence[str], older_than: float) -> list[Garbage]:
     """Everything older than so many seconds, by the store's clock, that no marker needs, sorted by key.
 
-    Raises StoreError, also for a marker that can't be read, since it is then unknown what it names.
+    What belongs to a shard whose marker is damaged is needed, since it is unknown what the marker names. Raises
+    StoreError.
     """
     # Listed before the markers are read, so that objects committed in between are found to be named.
     found = [
@@ -62,20 +63,24 @@ class _Needed:
 
     keys: frozenset[str]
     shards: frozenset[tuple[str, str]]
+    unknown: frozenset[tuple[str, str]]
+    """Shards whose markers are damaged."""
 
     @classmethod
     def by(cls, objects: Objects, stages: Sequence[str]) -> "_Needed":
-        found = [
-            commit for stage in stages for _, commit in manifests.committed(objects, stage).values()
-        ]
+        seen = {stage: manifests.look(objects, stage) for stage in stages}
+        found = [commit for each in seen.values() for _, commit in each.commits.values()]
         return cls(
             frozenset(stored.key for commit in found for stored in commit.objects),
             frozenset((commit.stage, commit.shard) for commit in found),
+            frozenset((stage, shard) for stage, each in seen.items() for shard in each.damaged),
         )
 
     def has(self, item: Garbage) -> bool:
         if item.unfinished:
             return False
+        if tuple(item.key.split("/")[1:3]) in self.unknown:
+            return True
         if item.key.startswith("attempts/"):
             _, stage, shard, _ = item.key.split("/")
             return (stage, shard) not in self.shards

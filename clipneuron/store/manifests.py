@@ -8,13 +8,14 @@ damaged one, the markers themselves are read.
 import gc
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import ValidationError
 
 from clipneuron.store import markers, parquet
-from clipneuron.store.errors import ObjectMissingError
+from clipneuron.store.errors import DamagedError, ObjectMissingError
 from clipneuron.store.objects.protocol import Objects
 from clipneuron.store.records import Commit
 from clipneuron.tables import registry as tables
@@ -22,28 +23,62 @@ from clipneuron.tables import registry as tables
 _Stamped = tuple[str, Commit]
 
 
+class Seen(NamedTuple):
+    """What a stage's markers say, as far as they can be read."""
+
+    commits: dict[str, _Stamped]
+    """Stamp and commit, by shard in the order of their names."""
+    damaged: dict[str, DamagedError]
+    """What is wrong with each of the others, by shard."""
+
+
+def look(objects: Objects, stage: str) -> Seen:
+    """Every marker of a stage; raises StoreError."""
+    return _look(objects, stage, _stamps(objects, stage))
+
+
 def committed(objects: Objects, stage: str) -> dict[str, _Stamped]:
     """Stamp and commit of every marker of a stage, by shard in the order of their names.
 
-    Raises StoreError for a marker that can't be read.
+    Raises DamagedError for a marker that can't be read, StoreError.
     """
-    return _committed(objects, stage, _stamps(objects, stage))
+    return _whole(look(objects, stage))
 
 
 def write(objects: Objects, stage: str) -> bool:
     """True if the stage's manifest was written, False if it already agreed with the markers."""
     stamps = _stamps(objects, stage)
-    if stamps == {key: stamp for key, stamp, _ in _recorded(objects, stage)}:
+    if stamps == {marker: stamp for marker, stamp, _ in _recorded(objects, stage)}:
         return False
-    objects.put(_key(stage), parquet.encode(table(_committed(objects, stage, stamps).values())))
+    objects.put(key(stage), parquet.encode(table(_whole(_look(objects, stage, stamps)).values())))
     return True
+
+
+def problem(objects: Objects, stage: str, commits: Iterable[Commit]) -> str:
+    """What is wrong with the stage's manifest, where it has one, beside the commits that its markers hold; or ""."""
+    repair = "delete it: it is made again from the markers"
+    if objects.size(key(stage)) is None:
+        return ""
+    recorded, stamps = _parsed(objects, stage), _stamps(objects, stage)
+    if not recorded:
+        return f"{objects.location(key(stage))} is no manifest: {repair}" if stamps else ""
+    known = {markers.key(stage, commit.shard): commit for commit in commits}
+    wrong = [
+        commit.shard
+        for marker, stamp, commit in recorded
+        if stamps.get(marker) == stamp and known.get(marker, commit) != commit
+    ]
+    if not wrong:
+        return ""
+    said = f"says something else of {', '.join(wrong[:3])} than the markers"
+    return f"{objects.location(key(stage))} {said}: {repair}"
 
 
 def failed_rows(objects: Objects, stage: str) -> dict[str, tuple[str, int]]:
     """Stamp and failed rows of each shard, according to the manifest alone."""
     try:
-        rows = parquet.decode(objects.get(_key(stage)), ["shard", "stamp", "failed"])
-    except (ObjectMissingError, pa.ArrowException, OSError):
+        rows = parquet.decode(objects.get(key(stage)), ["shard", "stamp", "failed"])
+    except (ObjectMissingError, pa.ArrowException, OSError, ValueError):
         return {}
     rows = rows.filter(pc.is_valid(rows["stamp"]))
     shards, stamps, failed = (rows[name].to_pylist() for name in ("shard", "stamp", "failed"))
@@ -69,17 +104,41 @@ def _rows(stamp: str, commit: Commit) -> Iterator[dict[str, Any]]:
         marker = {}
 
 
-def _committed(objects: Objects, stage: str, stamps: dict[str, str]) -> dict[str, _Stamped]:
+def _whole(seen: Seen) -> dict[str, _Stamped]:
+    for error in seen.damaged.values():
+        raise error
+    return seen.commits
+
+
+def _look(objects: Objects, stage: str, stamps: dict[str, str]) -> Seen:
+    found = {
+        marker: (stamp, commit)
+        for marker, stamp, commit in (_parsed(objects, stage) if stamps else ())
+        if stamps.get(marker) == stamp
+    }
+    damaged = {}
+    others = [marker for marker in stamps if marker not in found]
+    for marker, read in zip(others, markers.load_each(objects, Commit, others), strict=True):
+        if isinstance(read, DamagedError):
+            damaged[_shard_of(stage, marker)] = read
+        else:
+            found[marker] = (stamps[marker], read)
+    commits = {
+        commit.shard: (stamp, commit) for stamp, commit in sorted(found.values(), key=_shard)
+    }
+    return Seen(commits, damaged)
+
+
+def _parsed(objects: Objects, stage: str) -> list[tuple[str, str, Commit]]:
+    """As `_recorded`, with the commits in place of their texts; none where one of them is no commit."""
     with _collector_paused():
-        found = {
-            key: (stamp, Commit.model_validate_json(marker))
-            for key, stamp, marker in (_recorded(objects, stage) if stamps else ())
-            if stamps.get(key) == stamp
-        }
-    others = [key for key in stamps if key not in found]
-    for key, commit in zip(others, markers.load_many(objects, Commit, others), strict=True):
-        found[key] = (stamps[key], commit)
-    return {commit.shard: (stamp, commit) for stamp, commit in sorted(found.values(), key=_shard)}
+        try:
+            return [
+                (marker, stamp, Commit.model_validate_json(content))
+                for marker, stamp, content in _recorded(objects, stage)
+            ]
+        except ValidationError:
+            return []
 
 
 def _stamps(objects: Objects, stage: str) -> dict[str, str]:
@@ -90,7 +149,7 @@ def _stamps(objects: Objects, stage: str) -> dict[str, str]:
 def _recorded(objects: Objects, stage: str) -> list[tuple[str, str, str]]:
     """Key, stamp and content of the markers that the manifest covers; none where it can't be read."""
     try:
-        rows = parquet.decode(objects.get(_key(stage)))  # whole, so that every page is checked
+        rows = parquet.decode(objects.get(key(stage)))  # whole, so that every page is checked
         rows = rows.filter(pc.is_valid(rows["marker"]))
         shards, stamps, contents = (rows[name].to_pylist() for name in ("shard", "stamp", "marker"))
     except (ObjectMissingError, pa.ArrowException, OSError, KeyError):
@@ -112,9 +171,14 @@ def _collector_paused() -> Iterator[None]:
             gc.enable()
 
 
+def _shard_of(stage: str, marker: str) -> str:
+    return marker.removeprefix(markers.folder(stage)).removesuffix(".json")
+
+
 def _shard(stamped: _Stamped) -> str:
     return stamped[1].shard
 
 
-def _key(stage: str) -> str:
+def key(stage: str) -> str:
+    """The key of a stage's manifest; raises ValueError."""
     return f"manifest/{markers.checked_name('stage', stage)}.parquet"

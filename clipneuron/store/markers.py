@@ -7,7 +7,7 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from clipneuron.store import records
-from clipneuron.store.errors import ObjectMissingError
+from clipneuron.store.errors import DamagedError, ObjectMissingError
 from clipneuron.store.objects.protocol import Objects
 from clipneuron.store.records import Commit
 
@@ -50,12 +50,33 @@ def find(objects: Objects, stage: str, shard: str) -> Commit | None:
         return None
 
 
-def load(objects: Objects, kind: type[_Record], name: str) -> _Record:
-    """The record under this key; raises ObjectMissingError, StoreError."""
-    return records.load(kind, objects.get(name), objects.location(name))
+def load(objects: Objects, kind: type[_Record], name: str, data: bytes | None = None) -> _Record:
+    """The record under this key, whose bytes may be at hand; raises ObjectMissingError, DamagedError, StoreError."""
+    return _read(objects, kind, name, objects.get(name) if data is None else data)
 
 
 def load_many(objects: Objects, kind: type[_Record], names: list[str]) -> Iterator[_Record]:
     """The records under these keys, in their order, fetched several at a time; raises as `load`."""
+    for found in load_each(objects, kind, names):
+        if isinstance(found, DamagedError):
+            raise found
+        yield found
+
+
+def load_each(
+    objects: Objects, kind: type[_Record], names: list[str]
+) -> Iterator[_Record | DamagedError]:
+    """As `load_many`, with an error in place of each record that is damaged."""
     for name, data in zip(names, objects.get_many(names), strict=True):
-        yield records.load(kind, data, objects.location(name))
+        try:
+            yield _read(objects, kind, name, data)
+        except DamagedError as error:
+            yield error
+
+
+def _read(objects: Objects, kind: type[_Record], name: str, data: bytes) -> _Record:
+    found = records.load(kind, data, objects.location(name))
+    if isinstance(found, Commit) and name != key(found.stage, found.shard):
+        other = f"it is the marker of {found.stage}/{found.shard}"
+        raise records.damaged(objects.location(name), other)
+    return found

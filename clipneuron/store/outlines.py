@@ -4,6 +4,7 @@ Derived and put again at will: nothing is decided by them. They let others see h
 results, without its model, its pictures or its cluster.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, TypeVar
@@ -11,12 +12,13 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from clipneuron.store import records
-from clipneuron.store.errors import ObjectMissingError
+from clipneuron.store.errors import DamagedError, ObjectMissingError
 from clipneuron.store.markers import checked_name
 from clipneuron.store.objects.protocol import Objects
 
 _Outline = TypeVar("_Outline", bound="_Derived")
 _ORDER = "stages.json"
+logger = logging.getLogger(__name__)
 
 
 class _Derived(BaseModel):
@@ -89,12 +91,21 @@ AnyResults = TypeVar("AnyResults", bound=Results)
 
 
 def record(objects: Objects, outline: Outline) -> bool:
-    """True if it was put, False if the store has the same already; raises StoreError."""
+    """True if it is new, False if the store has the same already; raises StoreError.
+
+    Results that others came after are put again: those that were asked for last count as the last ones.
+    """
     key, data = _key(outline), records.dump(outline)
-    if objects.size(key) == len(data) and objects.get(key) == data:
-        return False
-    objects.put(key, data)
-    return True
+    known = objects.size(key) == len(data) and objects.get(key) == data
+    if not known or (isinstance(outline, Results) and _is_older(objects, key)):
+        objects.put(key, data)
+    return not known
+
+
+def _is_older(objects: Objects, key: str) -> bool:
+    """Whether other results of the same line were recorded later."""
+    times = {entry.key: entry.modified for entry in objects.entries(f"{key.rpartition('/')[0]}/")}
+    return max(times.values()) > times[key]
 
 
 def order(objects: Objects) -> StageOrder | None:
@@ -108,10 +119,19 @@ def cut(objects: Objects, stage: str) -> Cut | None:
 
 
 def results(objects: Objects, kind: type[AnyResults]) -> list[AnyResults]:
-    """All results of a line of work, the last recorded first; raises StoreError."""
+    """All results of a line of work that can be read, the last recorded first; raises StoreError."""
     entries = sorted(objects.entries(f"results/{kind.line}/"), key=lambda entry: -entry.modified)
-    found = (_find(objects, kind, entry.key) for entry in entries)
+    found = (_readable(objects, kind, entry.key) for entry in entries)
     return [item for item in found if item]
+
+
+def _readable(objects: Objects, kind: type[AnyResults], key: str) -> AnyResults | None:
+    """One set of results that is damaged does not hide the others."""
+    try:
+        return _find(objects, kind, key)
+    except DamagedError as error:
+        logger.warning("%s", error)
+        return None
 
 
 def _find(objects: Objects, kind: type[_Outline], key: str) -> _Outline | None:

@@ -36,12 +36,36 @@ def decode(
 ) -> pa.Table:
     """The table in a Parquet file (bytes or an Arrow file); raises pyarrow's errors when it is damaged."""
     source = pa.BufferReader(source) if isinstance(source, bytes) else source
+    if filters is None:  # `read_table` brings pandas along
+        return _columns(pq.ParquetFile(source, page_checksum_verification=True), columns)
     return pq.read_table(
         source,
         columns=None if columns is None else list(columns),
         filters=filters,
         page_checksum_verification=True,
     )
+
+
+def schema(source: object) -> pa.Schema:
+    """The columns of a Parquet file (an Arrow file), by its footer; raises pyarrow's errors where there is none."""
+    return pq.ParquetFile(source).schema_arrow
+
+
+def rows(data: bytes) -> int:
+    """How many rows a Parquet file has, by its footer; raises pyarrow's errors where there is none."""
+    count: int = pq.ParquetFile(pa.BufferReader(data)).metadata.num_rows
+    return count
+
+
+def _columns(file: pq.ParquetFile, columns: Sequence[str] | None) -> pa.Table:
+    if columns is None:
+        return file.read()
+    unknown = [name for name in columns if name not in file.schema_arrow.names]
+    if unknown:
+        raise pa.ArrowInvalid(
+            f"there is no column {', '.join(unknown)}; there are {', '.join(file.schema_arrow.names)}"
+        )
+    return file.read(columns=list(columns)).select(list(columns))
 
 
 def footer(data: bytes) -> bytes:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from clipneuron.store import attempts, manifests, markers, outlines
-from clipneuron.store.errors import ObjectMissingError
+from clipneuron.store.errors import DamagedError, ObjectMissingError
 from clipneuron.store.objects.concurrency import in_order
 from clipneuron.store.objects.protocol import Objects
 from clipneuron.store.outlines import Cut
@@ -33,12 +33,14 @@ class Progress:
     """Failed rows of the commits that were read."""
     unseen: int
     """Commits that were not read."""
+    damaged: tuple[str, ...] = ()
+    """What is wrong with the stage's records, and what to do; of those that were read."""
 
 
 def look(objects: Objects, stage: str, within: float) -> Progress:
     """How far the stage is; attempts count as alive for `within` seconds. Raises StoreError."""
     questions: list[Callable[[], Any]] = [
-        partial(outlines.cut, objects, stage),
+        partial(_cut, objects, stage),
         partial(_markers, objects, stage),
         partial(attempts.in_flight, objects, stage, within),
         partial(attempts.failed_counts, objects, stage),
@@ -47,16 +49,26 @@ def look(objects: Objects, stage: str, within: float) -> Progress:
     cut, found, begun, failed, known = in_order(lambda ask: ask(), questions, len(questions))
     stamps = {shard: stamp for shard, (stamp, _) in found.items()}
     seen = {shard: rows for shard, (stamp, rows) in known.items() if stamps.get(shard) == stamp}
-    seen |= _read(objects, stage, [shard for shard in found if shard not in seen])
+    read = _read(objects, stage, [shard for shard in found if shard not in seen])
+    seen |= {shard: rows for shard, rows in read.items() if isinstance(rows, int)}
+    broken = (cut, *read.values())
     return Progress(
         stage,
-        cut,
+        cut if isinstance(cut, Cut) else None,
         {shard: time for shard, (_, time) in found.items()},
         tuple(begun),
         {shard: count for shard, count in failed.items() if shard not in found},
         sum(seen.values()),
         len(found) - len(seen),
+        tuple(str(error) for error in broken if isinstance(error, DamagedError)),
     )
+
+
+def _cut(objects: Objects, stage: str) -> Cut | DamagedError | None:
+    try:
+        return outlines.cut(objects, stage)
+    except DamagedError as error:
+        return error
 
 
 def _markers(objects: Objects, stage: str) -> dict[str, tuple[str, float]]:
@@ -68,12 +80,15 @@ def _markers(objects: Objects, stage: str) -> dict[str, tuple[str, float]]:
     }
 
 
-def _read(objects: Objects, stage: str, shards: list[str]) -> dict[str, int]:
+def _read(objects: Objects, stage: str, shards: list[str]) -> dict[str, int | DamagedError]:
     """Failed rows of these shards or, where they are many, of some that are spread over them."""
     some = shards[:: -(-len(shards) // _MOST_READ) or 1]
     keys = [markers.key(stage, shard) for shard in some]
     try:
-        found = list(markers.load_many(objects, Commit, keys))
+        found = list(markers.load_each(objects, Commit, keys))
     except ObjectMissingError:  # deleted since it was listed: the next call will see that
         return {}
-    return {commit.shard: len(commit.failures) for commit in found}
+    return {
+        shard: read if isinstance(read, DamagedError) else len(read.failures)
+        for shard, read in zip(some, found, strict=True)
+    }

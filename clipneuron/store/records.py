@@ -1,5 +1,9 @@
-"""What a run writes about itself as JSON: the run's record, commit markers and failed attempts."""
+"""What a run writes about itself as JSON: the run's record, commit markers and failed attempts.
 
+Every record carries a digest of its other fields, so that one that was changed is told apart from one that was written.
+"""
+
+import hashlib
 import json
 import os
 import platform
@@ -15,9 +19,13 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 
-from clipneuron.store.errors import StoreError
+from clipneuron.store.errors import DamagedError
 
 _Model = TypeVar("_Model", bound=BaseModel)
+
+RUN = "run.json"
+"""The key of a run's own record."""
+_DIGEST = "digest"
 
 
 class _Record(BaseModel):
@@ -153,18 +161,58 @@ def failed_attempt(stage: str, shard: str, attempt: int, error: BaseException) -
 
 
 def dump(record: BaseModel) -> bytes:
-    """The record as indented JSON, for programs and for people."""
-    text = json.dumps(record.model_dump(mode="json"), indent=1, ensure_ascii=False)
+    """The record as indented JSON with its digest, for programs and for people."""
     # File names may not be valid Unicode; a message about one must not prevent its own recording.
-    return (text + "\n").encode("utf-8", "replace")
+    text = json.dumps(record.model_dump(mode="json"), ensure_ascii=False).encode("utf-8", "replace")
+    return (json.dumps(sealed(json.loads(text)), indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def sealed(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a record with their digest."""
+    return {**fields, _DIGEST: _digest(fields)}
 
 
 def load(kind: type[_Model], data: bytes, location: str) -> _Model:
-    """The record in these bytes; raises StoreError that names the object and how to repair it."""
+    """The record in these bytes; raises DamagedError that names the object and how to repair it."""
     try:
-        return kind.model_validate_json(data)
+        found = kind.model_validate_json(data)
     except ValidationError as error:
-        raise StoreError(
-            f"{location} is damaged ({error.error_count()} problems, first: {error.errors()[0]['msg']}): "
-            "delete it and run the same command again"
-        ) from error
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise damaged(location, f"{place}: {first['msg']}" if place else first["msg"]) from error
+    has_digest(data, location)
+    return found
+
+
+def has_digest(data: bytes, location: str) -> bool:
+    """Whether the record carries a digest, which those of older versions do not.
+
+    Raises DamagedError for what is no record, or not the one that was written.
+    """
+    try:
+        fields = json.loads(data)
+    except ValueError as error:
+        raise damaged(location, f"it is no JSON: {error}") from error
+    if not isinstance(fields, dict):
+        raise damaged(location, "it is no JSON object")
+    if _DIGEST not in fields:
+        return False
+    if fields.pop(_DIGEST) != _digest(fields):
+        raise damaged(location, "it was changed after it was written: its digest is another one")
+    return True
+
+
+def damaged(location: str, why: str) -> DamagedError:
+    """The error about a record that cannot be trusted."""
+    return DamagedError(f"{location} is damaged ({why}): delete it and run the same command again")
+
+
+def no_run_record(location: str) -> str:
+    """What to say of a folder with commits that has no record of its run."""
+    return f"{location} is missing: give the run's own command again, which writes it"
+
+
+def _digest(fields: dict[str, Any]) -> str:
+    """The sha256 of the fields as JSON with sorted keys and no space, all but ASCII escaped."""
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

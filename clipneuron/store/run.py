@@ -113,6 +113,12 @@ class Run:
         found = manifests.committed(self.objects, stage)
         return {shard: commit for shard, (_, commit) in found.items()}
 
+    def look(self, stage: str) -> tuple[dict[str, Commit], list[str]]:
+        """The commits of a stage that can be read, as `committed` gives them, and what is wrong with the others."""
+        seen = manifests.look(self.objects, stage)
+        commits = {shard: commit for shard, (_, commit) in seen.commits.items()}
+        return commits, [str(error) for error in seen.damaged.values()]
+
     def done(self, stage: str) -> set[str]:
         """The names of the committed shards, by a listing alone; raises StoreError."""
         return markers.done(self.objects, stage)
@@ -163,6 +169,10 @@ class Run:
         filesystem = self.objects.filesystem()
         return ds.dataset(keys, filesystem=filesystem, format=parquet.checked_format())
 
+    def schema_of(self, entry: Stored) -> pa.Schema:
+        """The columns of one committed object; raises DamagedError, StoreError."""
+        return stored.schema(self.objects, entry)
+
     def files(self, stage: str, table: str) -> list[str]:
         """The addresses of a table's committed Parquet files, for DuckDB, Polars or pandas."""
         entries = self._objects_of(stage, table).values()
@@ -179,17 +189,14 @@ class Run:
     def verify(
         self, stage: str | None = None, advance: Callable[[int], None] | None = None
     ) -> list[str]:
-        """What is wrong with what a stage (by default each) has committed, in words; [] if nothing is.
+        """What is wrong with what a stage has committed, or with all of the run, in words; [] if nothing is.
 
-        Reads every committed object whole and compares its size and sha256; `advance` is called with how many
-        more have been looked at.
+        Reads every committed object whole and compares its size, sha256, rows and failed rows with its marker, and
+        every record with its digest; `advance` is called with how many more objects have been looked at.
         """
-        stages = self.stages() if stage is None else [stage]
-        return [
-            problem
-            for name in stages
-            for problem in verification.problems(self.objects, name, advance)
-        ]
+        if stage is None:
+            return verification.of_run(self.objects, advance).problems
+        return verification.of_stage(self.objects, stage, advance).problems
 
     def garbage(self, older_than: float) -> list[Garbage]:
         """What no commit needs and is older than so many seconds by the store's clock; raises StoreError."""

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from clipneuron.store import records
-from clipneuron.store.errors import ObjectMissingError, RunMismatchError, StoreError
+from clipneuron.store import markers, records
+from clipneuron.store.errors import DamagedError, ObjectMissingError, RunMismatchError, StoreError
 from clipneuron.store.garbage import Garbage
 from clipneuron.store.identity import canonical, differences, fingerprint
 from clipneuron.store.markers import checked_name
@@ -18,6 +18,8 @@ from clipneuron.store.run import Run
 
 __all__ = [
     "Commit",
+    "DamagedError",
+    "DamagedRun",
     "FailedAttempt",
     "Failure",
     "Garbage",
@@ -31,7 +33,6 @@ __all__ = [
     "fingerprint",
 ]
 
-_RECORD = "run.json"
 _FULL_NAME = re.compile(r".+-[0-9a-f]{16}")
 
 
@@ -60,23 +61,31 @@ class Store:
             raise RunMismatchError(full, differences(record.identity, identity))
         return Run(self.objects.under(full), record)
 
-    def runs(self) -> list[Run]:
-        """Every run of the store, by name; raises StoreError."""
-        found = {name: self._record(name) for name in self.objects.folders("")}
-        return [Run(self.objects.under(name), record) for name, record in found.items() if record]
+    def look(self, prefix: str = "") -> "list[Run | DamagedRun]":
+        """Every run whose name starts so, by name, those with a damaged record too; raises StoreError."""
+        names = [name for name in self.objects.folders("") if name.startswith(prefix)]
+        return [run for run in map(self._look, names) if run]
 
-    def find_run(self, name_or_prefix: str) -> Run:
+    def runs(self) -> list[Run]:
+        """Every run of the store, by name; raises DamagedError where the record of one is, StoreError."""
+        return [_intact(run) for run in self.look()]
+
+    def find(self, name_or_prefix: str) -> "Run | DamagedRun":
         """The one run of this name, or whose name starts with it; raises ValueError unless there is exactly one."""
-        runs = {run.name: run for run in self.runs()}
-        found = [name for name in runs if name.startswith(name_or_prefix)]
-        if name_or_prefix in runs or len(found) == 1:
-            return runs[name_or_prefix if name_or_prefix in runs else found[0]]
+        found = {run.name: run for run in self.look(name_or_prefix)}
+        if name_or_prefix in found or len(found) == 1:
+            return found[name_or_prefix if name_or_prefix in found else next(iter(found))]
         if found:
             raise ValueError(
                 f"{name_or_prefix!r} may be any of {', '.join(found)}: give more of its name"
             )
+        runs = [run.name for run in self.look()]
         there = f"there are {', '.join(runs)}" if runs else "there is none yet"
         raise ValueError(f"no run in {self.objects.url} starts with {name_or_prefix!r}; {there}")
+
+    def find_run(self, name_or_prefix: str) -> Run:
+        """As `find`; raises DamagedError as well where the run's record is damaged or missing."""
+        return _intact(self.find(name_or_prefix))
 
     def _full_name(self, name: str, identity: Mapping[str, object]) -> str:
         if self._record(name):
@@ -88,13 +97,24 @@ class Store:
             )
         return f"{name}-{fingerprint(identity)}"
 
-    def _record(self, name: str) -> RunRecord | None:
+    def _look(self, name: str) -> "Run | DamagedRun | None":
+        """None for a folder that is no run."""
         objects = self.objects.under(name)
         try:
-            data = objects.get(_RECORD)
+            record = self._record(name)
+        except DamagedError as error:
+            return DamagedRun(name, objects, str(error))
+        if record:
+            return Run(objects, record)
+        if next(iter(objects.folders(markers.FOLDER)), None) is None:
+            return None
+        return DamagedRun(name, objects, records.no_run_record(objects.location(records.RUN)))
+
+    def _record(self, name: str) -> RunRecord | None:
+        try:
+            return markers.load(self.objects.under(name), RunRecord, records.RUN)
         except ObjectMissingError:
             return None
-        return records.load(RunRecord, data, objects.location(_RECORD))
 
     def _create(
         self, name: str, identity: Mapping[str, object], details: Mapping[str, Any]
@@ -109,5 +129,23 @@ class Store:
         objects = self.objects.under(name)
         probe(objects)
         # Another process may have created the same run in the meantime: the stored record counts.
-        objects.create(_RECORD, records.dump(record))
-        return records.load(RunRecord, objects.get(_RECORD), objects.location(_RECORD))
+        objects.create(records.RUN, records.dump(record))
+        return markers.load(objects, RunRecord, records.RUN)
+
+
+@dataclass(frozen=True)
+class DamagedRun:
+    """A run whose record cannot be read; what it has committed is as it was."""
+
+    name: str
+    """Of its folder."""
+    objects: Objects
+    """The run's own objects."""
+    problem: str
+    """What is wrong, and what to do."""
+
+
+def _intact(run: Run | DamagedRun) -> Run:
+    if isinstance(run, DamagedRun):
+        raise DamagedError(run.problem)
+    return run

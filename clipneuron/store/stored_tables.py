@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from clipneuron.store import parquet
-from clipneuron.store.errors import ObjectMissingError, StoreError
+from clipneuron.store.errors import DamagedError, ObjectMissingError
 from clipneuron.store.objects.protocol import Objects
 from clipneuron.store.records import Stored
 
@@ -34,8 +34,8 @@ def read(
     """The rows of a stored table, or the requested columns and rows.
 
     When the object is read whole, its digest is compared; when a part is read, the digest of the footer and
-    the checksums of the pages are. Raises StoreError when the object is missing, damaged or can't be read,
-    ValueError for an unknown column.
+    the checksums of the pages are. Raises DamagedError when the object is missing or damaged, StoreError
+    when it can't be read, ValueError for an unknown column.
     """
     if columns is None and filters is None:
         return parquet.decode(_intact(objects, stored))
@@ -55,23 +55,27 @@ def read(
         raise ValueError(f"can't read table {stored.table!r} as asked: {error}") from error
 
 
-def wrong_bytes(objects: Objects, stored: Stored) -> str:
-    """What is wrong with the object, after reading every byte; "" if nothing is."""
-    return _read(objects, stored)[1]
-
-
 def _intact(objects: Objects, stored: Stored) -> bytes:
-    data, problem = _read(objects, stored)
+    data, problem = contents(objects, stored)
     if problem:
-        raise StoreError(
+        raise DamagedError(
             f"{objects.location(stored.key)} {problem}: delete the marker of its shard under commits/ and "
             "run the same command again; only this shard is computed again"
         )
     return data
 
 
-def _read(objects: Objects, stored: Stored) -> tuple[bytes, str]:
-    """The object's bytes and what is wrong with them; read twice before being reported as damaged."""
+def schema(objects: Objects, stored: Stored) -> pa.Schema:
+    """The columns of a stored table, by its footer alone; raises DamagedError, StoreError."""
+    try:
+        with objects.filesystem().open_input_file(stored.key) as source:
+            return parquet.schema(source)
+    except (pa.ArrowException, OSError):
+        return parquet.schema(pa.BufferReader(_intact(objects, stored)))
+
+
+def contents(objects: Objects, stored: Stored) -> tuple[bytes, str]:
+    """The object's bytes and what is wrong with them, "" if nothing is; read twice before it is called damaged."""
     data, problem = b"", ""
     for _ in range(2):
         try:

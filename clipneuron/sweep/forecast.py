@@ -2,27 +2,41 @@
 
 import io
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from math import ceil
 
+import pyarrow as pa
+import torch
+from torch.nn import functional
+
 from clipneuron.engine.measure import Measured, measure
 from clipneuron.engine.runner import Runner
+from clipneuron.readers.arrow import list_column
+from clipneuron.readers.sweep import NeuronBlock, PreparedTexts
 from clipneuron.reports.consoles import Console
-from clipneuron.store.store import Failure, Store
+from clipneuron.store.store import Failure, Run, Store
 from clipneuron.sweep.inputs import thinned
 from clipneuron.sweep.notes import picture_notes
 from clipneuron.sweep.pipeline import FAN_IN, Sweep
+from clipneuron.sweep.stages.descriptions import DescriptionsStage
+from clipneuron.sweep.stages.texts import TextsStage
 
-_PASSES = ("calibrate", "effects")
+_TEXTS, _NEURONS = 64, 8
+"""Texts that are encoded, and neurons that are described at first, to learn how long one takes."""
+_SECONDS = 3.0
+"""How long the descriptions may be tried."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What a shard of a few pictures cost in this process."""
+    """What a shard of a few pictures cost in this process, and a few texts and neurons after it."""
 
     pictures: int
     passes: dict[str, Measured]
+    words: dict[str, Measured]
+    """By kind, the stages whose work does not grow with the pictures."""
     failed: tuple[Failure, ...] = ()
     """The pictures that could not be used."""
     notes: tuple[str, ...] = ()
@@ -30,8 +44,8 @@ class Sample:
 
     @property
     def is_measured(self) -> bool:
-        """Whether any picture could be used, so that both passes were run."""
-        return len(self.passes) == len(_PASSES)
+        """Whether any picture could be used, so that all stages were tried."""
+        return "effects" in self.passes
 
     @property
     def failed_share(self) -> float:
@@ -43,14 +57,21 @@ class Sample:
         """Seconds to read and decode a picture."""
         return sum(item.load / item.rows for item in self.passes.values()) / len(self.passes)
 
-    def process(self, stage: str) -> float:
-        """Seconds of a stage's work per picture."""
-        return self.passes[stage].process / self.passes[stage].rows
+    def seconds(self, kind: str) -> float:
+        """Seconds of a stage per row here, the next shard being read while one is worked on."""
+        measured = (self.passes | self.words)[kind]
+        return max(measured.load, measured.process) / measured.rows
 
-    def seconds(self, pictures: int) -> float:
-        """Seconds of both passes over so many pictures here, the next shard being read while one is worked on."""
-        each = (max(item.load, item.process) / item.rows for item in self.passes.values())
-        return pictures * sum(each)
+
+@dataclass(frozen=True)
+class Ahead:
+    """A stage that is still to be done, or some of its rows."""
+
+    stage: str
+    rows: int
+    unit: str
+    seconds: float
+    """In one process here."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +86,10 @@ class Expected:
 
 
 def sample_of(sweep: Sweep, pictures: int) -> Sample:
-    """Both passes over some pictures that are spread over the collection, in a store of its own.
+    """Both passes over some pictures that are spread over the collection, and some texts and neurons.
 
-    Half of them only warm everything up. Pictures that cannot be used are in it with their reasons; where none can,
-    the second pass is left out. Raises what the stages raise.
+    All in a store of its own; half of it only warms everything up. Pictures that cannot be used are in it with their
+    reasons; where none can, only the first pass is tried. Raises what the stages raise.
     """
     count = min(pictures, len(sweep.collection))
     some = thinned(sweep.collection, len(sweep.collection) // count, count)
@@ -76,15 +97,76 @@ def sample_of(sweep: Sweep, pictures: int) -> Sample:
     with tempfile.TemporaryDirectory(prefix="clipneuron-") as folder:
         small = replace(sweep, recipe=recipe, collection=some, store=Store(folder), extends="")
         run, planned, _ = small.planned(Runner(console=Console(file=io.StringIO())))
-        stages = {stage.kind: stage for stage in small.stages(planned).all}
-        passes: dict[str, Measured] = {}
-        failed: tuple[Failure, ...] = ()
-        for name in _PASSES:
-            if len(failed) < count:
-                passes[name] = measure(stages[name], run, stages[name].shards(run))
-                failed = passes[name].failures
+        stages = small.stages(planned)
+        passes = {"calibrate": measure(stages.calibrate, run, stages.calibrate.shards(run))}
+        failed = passes["calibrate"].failures
+        words: dict[str, Measured] = {}
+        if len(failed) < count:
+            passes["effects"] = measure(stages.effects, run, stages.effects.shards(run))
+            failed = passes["effects"].failures
+        if len(failed) < count:
+            words = {
+                "texts": _texts(stages.texts, run),
+                "directions": measure(stages.directions, run, stages.directions.shards(run)[:2]),
+                "descriptions": _descriptions(stages.descriptions, sweep),
+            }
         notes = tuple(picture_notes(run))
-    return Sample(count, passes, failed, notes)
+    return Sample(count, passes, words, failed, notes)
+
+
+def ahead(sweep: Sweep, pictures: int, sample: Sample) -> list[Ahead]:
+    """The stages of a run over so many new pictures, with the time that each takes by the sample."""
+    run, texts = sweep.open(), sweep.texts()
+    encoded = run.done(texts.name)
+    new = sum(shard.rows for shard in texts.shards(run) if shard.name not in encoded)
+    neurons = len(sweep.layers) * sweep.clip.neurons
+    first = 0 if run.done("calibrate") and sweep.extends else pictures
+    rows = [
+        ("texts", new, "texts"),
+        ("calibrate", first, "images"),
+        ("effects", pictures, "images"),
+        ("directions", neurons, "neurons"),
+        ("descriptions", neurons, "neurons"),
+    ]
+    return [
+        Ahead(stage, count, unit, count * sample.seconds(stage))
+        for stage, count, unit in rows
+        if count
+    ]
+
+
+def _texts(stage: TextsStage, run: Run) -> Measured:
+    """Two shards of texts that are spread over the pool."""
+    each = max(1, min(_TEXTS, len(stage.pool) // 2))
+    texts = stage.pool.texts[:: max(1, len(stage.pool) // (2 * each))][: 2 * each]
+    small = replace(stage, pool=replace(stage.pool, texts=texts), shard_size=each)
+    return measure(small, run, small.shards(run))
+
+
+def _descriptions(stage: DescriptionsStage, sweep: Sweep) -> Measured:
+    """Random directions described with random texts, as many as the pool has: they take as long as real ones."""
+    texts, random = sweep.pool.texts, torch.Generator().manual_seed(0)
+    matrix = torch.randn(len(texts), sweep.clip.embed, generator=random)
+    worker = stage.build(PreparedTexts(tuple(texts), functional.normalize(matrix, dim=1).numpy()))
+
+    def seconds(neurons: int) -> float:
+        directions = torch.randn(neurons, sweep.clip.embed, generator=random)
+        block = NeuronBlock(stage.layers[0], 0, neurons)
+        rows = pa.table(
+            {
+                "neuron": pa.array(range(neurons), pa.int32()),
+                "direction": list_column(directions, pa.list_(pa.float32())),
+            }
+        )
+        start = time.perf_counter()
+        worker.process((block, rows), lambda rows: None)
+        return time.perf_counter() - start
+
+    few = min(_NEURONS, stage.block, stage.neurons)
+    seconds(few)
+    # A pass over the texts serves all neurons of a block, so as many are tried as there is time for.
+    many = min(stage.block, stage.neurons, max(few, int(few * _SECONDS / seconds(few))))
+    return Measured(many, 0.0, seconds(many), {})
 
 
 def expected(

@@ -18,6 +18,7 @@ from clipneuron.models.clip.preprocess import Preprocess
 from clipneuron.readers.lenses import ClipLoader, Lenses, placed
 from clipneuron.readers.pictures import PictureFeed
 from clipneuron.readers.sweep import Planned
+from clipneuron.reports.quantities import counted
 from clipneuron.store.errors import RunMismatchError
 from clipneuron.store.identity import differences
 from clipneuron.store.outlines import Results
@@ -119,6 +120,10 @@ class Sweep:
         """The stage that the others are cut by."""
         return PlanStage(self.collection, self.recipe.shard_size, self.retry)
 
+    def texts(self) -> TextsStage:
+        """The stage that encodes the pool, whatever the plan is."""
+        return TextsStage(self.loader, self.pool)
+
     def planned(self, runner: Runner) -> tuple[Run, Planned, StageReport]:
         """The run with its plan brought to completion, what is planned, and what the stage did; raises as `run`."""
         run = self.open()
@@ -169,7 +174,7 @@ class Sweep:
     def stages(self, planned: Planned) -> "SweepStages":
         """The stages of a planned run."""
         recipe, lenses, neurons = self.recipe, self.lenses, self.clip.neurons
-        plan, texts = self.plan(), TextsStage(self.loader, self.pool)
+        plan, texts = self.plan(), self.texts()
         passes = self.loader, self.pictures, lenses, recipe.batch_size
         calibrate = CalibrateStage(*passes, plan)
         effects = EffectsStage(*passes, recipe.top, plan, calibrate, planned.parts)
@@ -209,11 +214,11 @@ class Sweep:
         clip, recipe = self.clip, self.recipe
         layers = ", ".join(map(str, self.layers))
         few = len(self.collection) <= recipe.top
-        cut = unread(self.pool)
-        warning = f"note      top {recipe.top} of {len(self.collection)} pictures: all of them count as significant"
+        cut, pictures = unread(self.pool), counted(len(self.collection), "pictures")
+        warning = f"note      top {recipe.top} of {pictures}: all of them count as significant"
         return "\n".join(
             [
-                f"model     {clip.name}: {clip.layers} layers of {clip.neurons:,} neurons",
+                f"model     {clip.name}: {counted(clip.layers, 'layers')} of {clip.neurons:,} neurons",
                 f"pictures  {len(self.collection):,}, {self.collection.classes}"
                 + _aside("skipped", self.collection.skipped),
                 f"texts     {len(self.pool):,} of {self.pool.name}{_dropped(self.pool)}",
@@ -230,7 +235,7 @@ class Sweep:
     def write_report(self, run: Run, findings: Findings) -> dict[str, str]:
         """Store the findings as JSON and as a contact sheet; where they are, by name."""
         planned = Planned.of(run)
-        title = f"{self.clip.name}, {len(self.collection):,} pictures, texts: {self.pool.name}"
+        title = f"{self.clip.name}, {counted(len(self.collection), 'pictures')}, texts: {self.pool.name}"
         sheet = findings.sheet(lambda index: self.collection.read(planned.pictures[index]), title)
         data = json.dumps(findings.as_json(), indent=1, allow_nan=False).encode()
         folder = self.stages(planned).results.name

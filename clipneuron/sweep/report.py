@@ -74,7 +74,8 @@ def layers_table(figures: Iterable[LayerFigures]) -> "Table":
     rows = (_layer_cells(row)[: len(headings)] for row in figures)
     caption = "\n".join(filter(None, map(_silence, figures)))
     title = "Layers (medians over neurons)"
-    return terminal(title, headings, rows, right=headings, caption=caption)
+    spare = ("shuffled", "threshold", "words' AUC", "effective share")
+    return terminal(title, headings, rows, right=headings, caption=caption, spare=spare)
 
 
 def _silence(row: LayerFigures) -> str:
@@ -113,7 +114,9 @@ def neurons_table(cards: Sequence[NeuronCard]) -> "Table":
     ]
     breaks = [n for n in range(1, len(cards)) if cards[n].layer != cards[n - 1].layer]
     headings = (*right, "top words (signed)")
-    return terminal("Most selective neurons", headings, rows, right=right, sections=breaks)
+    spare = ("above threshold", "effective share", "PC 1 explains")
+    title = "Most selective neurons"
+    return terminal(title, headings, rows, right=right, sections=breaks, spare=spare)
 
 
 def best_of(cards: Sequence[NeuronCard], count: int) -> list[NeuronCard]:

@@ -76,6 +76,10 @@ TABLES: dict[str, Callable[..., pa.Schema]] = {
 }
 
 
+ACCOUNTED = ("norms", "predictions", "pictures", "verdicts")
+"""Tables that have a row, with its status, for everything that failed in their shard."""
+
+
 def _shape(name: str, found: pa.Schema) -> dict[str, object]:
     if name != "norms":
         return {}

@@ -11,7 +11,6 @@ import pytest
 
 from clipneuron.attack.review import decisions as reviews
 from clipneuron.attack.review.decisions import Agreement, Choice, decide, decisions, history
-from clipneuron.store.errors import StoreError
 from clipneuron.store.store import Run
 from tests.samples.tables import new_run
 
@@ -128,12 +127,14 @@ def test_what_is_no_decision_is_refused(run: Run) -> None:
     assert history(run, STAGE).num_rows == 0
 
 
-def test_a_damaged_decision_is_named(run: Run) -> None:
+def test_a_damaged_decision_is_named_and_does_not_count(run: Run) -> None:
     decide(run, STAGE, "ada", PICTURE, "keep")
-    [key] = run.objects.list("reviews/")
+    decide(run, STAGE, "alan", PICTURE, "keep")
+    [key] = run.objects.list(f"reviews/{STAGE}/ada/")
     run.objects.put(key, b"{}")
-    with pytest.raises(StoreError, match=r"000000\.json is damaged"):
-        decisions(run, STAGE)
+    [problem] = reviews.damaged(run, STAGE)
+    assert f"{key} is damaged" in problem
+    assert decisions(run, STAGE)["reviewer"].to_pylist() == ["alan"]
 
 
 def test_a_run_without_a_review_has_none(run: Run) -> None:

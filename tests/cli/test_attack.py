@@ -79,14 +79,14 @@ def test_decisions_are_exported(store, capsys, tmp_path):
     to = tmp_path / "decisions.csv"
     words = ["review", "--store", str(store)]
     assert main([*words, "--export", str(to)]) == 0
-    assert "1 decisions" in capsys.readouterr().out
+    assert "1 decision" in capsys.readouterr().out
     assert pyarrow.csv.read_csv(to).to_pylist()[0]["picture"] == first
     copy = shutil.copytree(store, tmp_path / "copy")
     shutil.rmtree(copy / run.name / "reviews")
     reviews.decide(Store(copy).runs()[0], stage, "alan", first, "keep")
     words[-1] = str(copy)
     assert main([*words, "--import", str(to)]) == 0
-    assert "1 of 1 decisions are new to demo-" in capsys.readouterr().out
+    assert ": 1 of 1 decision\n" in capsys.readouterr().out
     assert main([*words, "--export", str(tmp_path / "both.parquet")]) == 0
     assert "ada and alan agree on 1 of 1\n" in capsys.readouterr().out
     assert main(words) == 1
@@ -116,6 +116,37 @@ def test_review_and_trace_need_the_store_alone(store, tmp_path):
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_a_picture_of_an_earlier_attack_is_found_without_its_options(store, capsys):
+    """The last one asked for other pairs, methods and repeats, and has not painted anything yet."""
+    (run,) = Store(store).runs()
+    earlier = run.results(AttackResults)[0]
+    picture = run.read(earlier.pictures, "pictures", columns=["picture"])["picture"][0].as_py()
+    few = ["--pairs", "dog:deer", "--methods", "second-order", "--repeats", "1"]
+    assert attack(store, *few, "--until", "words") == 0
+    last = run.results(AttackResults)[0]
+    assert last != earlier
+    capsys.readouterr()
+    assert main(["trace", picture, "--store", str(store)]) == 0
+    assert picture in capsys.readouterr().out
+    assert main(["trace", picture.replace("dog:", "dog:cat:"), "--store", str(store)]) == 1
+    error = capsys.readouterr().err
+    assert "is no picture of the attacks" in error
+    assert "there are dog:deer/" in error
+    to = store.parent / "all.csv"
+    assert main(["review", "--store", str(store), "--export", str(to)]) == 0
+    assert f"{last.name} has no verdicts yet; this is {earlier.name}" in capsys.readouterr().err
+
+
+def test_the_reviews_address_is_written_at_once_though_nobody_looks(store, monkeypatch):
+    written, seen = io.BytesIO(), []
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BufferedWriter(written)))
+    page = "clipneuron.attack.review.server.Review.wait"
+    monkeypatch.setattr(page, lambda self: seen.append((self.url, written.getvalue().decode())))
+    assert main(["review", "--store", str(store), "--reviewer", "ada"]) == 0
+    [(url, printed)] = seen
+    assert f"review at {url}" in printed
+
+
 def test_another_clip_may_be_the_witness(store):
     few = ["--pairs", "dog:deer", "--methods", "similar", "--repeats", "1"]
     placed = ["--captioner-memory", "0.1", "--painter-memory", "0.2"]
@@ -134,7 +165,7 @@ def test_captions_may_be_written_elsewhere(store, capsys, tmp_path):
     requests, answers = tmp_path / "prompts.jsonl", tmp_path / "answers.jsonl"
     few = ["--pairs", "dog:deer", "--methods", "similar", "--repeats", "1"]
     assert attack(store, *few, "--prompts", str(requests)) == 0
-    assert "1 requests" in capsys.readouterr().out
+    assert "1 request" in capsys.readouterr().out
     (line,) = map(json.loads, requests.read_text().splitlines())
     line["answer"] = "1. a dog on grass\n2. a dog and a tree\n3. a deer and a dog"
     answers.write_text(json.dumps(line))

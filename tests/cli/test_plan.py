@@ -9,8 +9,9 @@ import tarfile
 import pytest
 
 from clipneuron.cli import main
+from clipneuron.readers.sweep import Planned
 from clipneuron.store.store import Store
-from clipneuron.sweep.forecast import expected, sample_of
+from clipneuron.sweep.forecast import ahead, expected, sample_of
 from tests.cli.test_status import row
 from tests.cli.user import recipe, run
 from tests.samples.world import finished, write_pictures
@@ -26,15 +27,21 @@ def test_without_a_store_nothing_is_written(place, capsys):
     before = sorted(path for path in place.rglob("*"))
     assert plan(place, "--no-sample") == 0
     out = capsys.readouterr().out
-    assert "12 images in 3 shards of 4" in out
+    assert "12 images in 3 shards of up to 4" in out
     assert sorted(path for path in place.rglob("*")) == before
 
 
 def test_a_committed_plan_is_what_run_goes_on_from(place, capsys):
     assert plan(place, "--sample", "4", "--store", str(place / "planned")) == 0
     out = capsys.readouterr().out
-    assert re.search(r"a picture takes [\d,.]+ ms to read and decode", out)
-    assert "measured on 4 pictures" in out
+    assert re.search(r"measured on 4 pictures, of which one takes [\d,.]+ ms to read", out)
+    stages = out.split("Stages to come")[1]
+    rows = {name: row(stages, name)[1] for name in ("texts", "calibrate", "effects")}
+    assert rows == {"texts": "10 texts", "calibrate": "12 images", "effects": "12 images"}
+    for name in ("directions", "descriptions"):
+        stage, neurons, _, seconds = row(stages, name)
+        assert (stage, neurons) == (name, "128 neurons")
+        assert re.fullmatch(r"[\d.]+ s", seconds)
     planned = Store(place / "planned").find_run("run")
     assert planned.stages() == ["plan"]
     marker = planned.objects.get("commits/plan/part-0000.json")
@@ -73,7 +80,16 @@ def test_the_rows_it_foretells_are_those_that_come(tmp_path, split):
     pictures = write_pictures(tmp_path / "pictures", 70)
     shutil.copy(pictures / "000.png", pictures / "005.png")
     sweep, done = finished(tmp_path, split=split)
-    foretold = expected(sweep, pictures=70, shards=18, sample=sample_of(sweep, 16))
+    sample = sample_of(sweep, 16)
+    coming = {item.stage: item for item in ahead(sweep, 70, sample)}
+    assert "texts" not in coming, "they are encoded already"
+    for stage in sweep.stages(Planned.of(done)).all:
+        if item := coming.pop(stage.kind, None):
+            assert item.rows == sum(shard.rows for shard in stage.shards(done))
+            assert item.unit == stage.unit
+            assert 0 < item.seconds < 60
+    assert not coming
+    foretold = expected(sweep, pictures=70, shards=18, sample=sample)
     assert {item.stage for item in foretold} >= {"merge-1", "effects", "calibrate"}
     stages = {stage.partition("-")[0]: stage for stage in done.stages()} | {"merge-1": "merge-1"}
     for item in foretold:
@@ -93,7 +109,7 @@ def test_a_collection_that_grew_gets_a_part_and_run_sweeps_it(place, capsys):
     capsys.readouterr()
     assert plan(place, "--no-sample", "--extend", name, *store) == 0
     out = capsys.readouterr().out
-    assert "2 images in 1 shards of 4" in out
+    assert "2 images in 1 shard of up to 4" in out
     assert "2 parts" in out
     grown = Store(place / "grown").find_run(name)
     assert list(grown.committed("plan")) == ["part-0000", "part-0001"]
@@ -121,7 +137,7 @@ def test_tars_are_planned_with_their_classes(place, capsys):
                 tar.addfile(entry, io.BytesIO(data))
     assert plan(place, "--images", str(place / "pictures.tar"), "--no-sample") == 0
     out = capsys.readouterr().out
-    assert "4 images in 1 shards" in out
+    assert "4 images in 1 shard" in out
     assert "classes   2" in out
 
 
@@ -154,7 +170,7 @@ def test_the_demos_pictures_leave_no_trace_without_a_store(tmp_path, capsys, mon
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     words = ["plan", "--recipe", "demo", "--limit", "6", "--sample", "4", "--layers", "4"]
     assert main(words) == 0
-    assert "6 images in 1 shards" in capsys.readouterr().out
+    assert "6 images in 1 shard" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
 
 
@@ -179,4 +195,4 @@ def test_json_recipes_are_planned_alike(place, capsys):
     numbers = {name: int(value) for name, value in texts.items() if value.isdigit()}
     (place / "mine.json").write_text(json.dumps({**texts, **numbers}))
     assert main(["plan", "--recipe", str(place / "mine.json"), "--no-sample"]) == 0
-    assert "12 images in 3 shards of 4" in capsys.readouterr().out
+    assert "12 images in 3 shards of up to 4" in capsys.readouterr().out

@@ -50,7 +50,7 @@ def test_the_evidence_ends_with_a_report_and_a_second_run_does_nothing(place, la
 def test_until_stops_after_the_ablations(place, labelled, capsys):
     assert reproduce(place, "--until", "ablations", store="until") == 0
     out = capsys.readouterr().out
-    assert "ablations-" in out
+    assert "│ ablations " in out
     assert "first-order" not in out
     assert "tables: " in out
 

@@ -57,7 +57,7 @@ def test_a_mended_picture_becomes_a_row_of_a_new_part(place, capsys):
     capsys.readouterr()
     assert retry(place) == 0
     out = capsys.readouterr().out
-    assert "1 of 2 failed pictures can be used now" in out
+    assert "can be used now: 1 of 2 failed pictures" in out
     assert "still not usable, not_an_image: 007.png" in out
     run = the_run(place)
     assert list(run.committed("plan")) == ["part-0000", "part-0001"]
@@ -80,7 +80,7 @@ def test_what_was_retried_is_not_counted_twice(place, capsys):
     capsys.readouterr()
     assert retry(place) == 0
     out = capsys.readouterr().out
-    assert "0 of 1 failed pictures can be used now" in out
+    assert "can be used now: 0 of 1 failed picture\n" in out
     assert "nothing was changed" in out
 
 
@@ -88,8 +88,8 @@ def test_nothing_to_do_changes_nothing(place, capsys):
     objects = sorted(the_run(place).objects.entries(""))
     assert retry(place) == 0
     out = capsys.readouterr().out
-    assert "0 shards are in quarantine" in out
-    assert "0 of 2 failed pictures can be used now" in out
+    assert "in quarantine: 0 shards" in out
+    assert "can be used now: 0 of 2 failed pictures" in out
     assert sorted(the_run(place).objects.entries("")) == objects
 
 
@@ -97,7 +97,7 @@ def test_a_dry_run_changes_nothing(place, capsys):
     repair(place)
     objects = sorted(the_run(place).objects.entries(""))
     assert retry(place, "--dry-run") == 0
-    assert "1 of 2 failed pictures can be used now" in capsys.readouterr().out
+    assert "can be used now: 1 of 2 failed pictures" in capsys.readouterr().out
     assert sorted(the_run(place).objects.entries("")) == objects
 
 
@@ -126,7 +126,7 @@ def test_a_shard_in_quarantine_is_tried_again(place, capsys):
     assert run(place, "--max-failed-share", "0.2") == 1
     assert "retry-failed" in capsys.readouterr().err
     assert retry(place, "--max-failed-share", "0.2") == 0
-    assert "1 shards are in quarantine" in capsys.readouterr().out
+    assert "in quarantine: 1 shard" in capsys.readouterr().out
     assert found.is_done("effects", "00000001")
     assert found.failures("effects") == {}
 
@@ -145,5 +145,5 @@ def test_pictures_that_are_gone_are_named_and_nothing_is_changed(place, capsys):
     assert retry(place) == 1
     captured = capsys.readouterr()
     assert "missing: 007.png" in captured.out
-    assert "are gone ('007.png')" in captured.err
+    assert "is gone ('007.png')" in captured.err
     assert sorted(the_run(place).objects.entries("")) == objects

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from clipneuron.cli import main
-from tests.cli.user import run
+from tests.cli.user import recipe, run
 from tests.samples.world import write_pictures
 
 pytestmark = pytest.mark.slow
@@ -157,3 +157,17 @@ def test_the_jobs_are_modules_that_run(tmp_path):
     command = [sys.executable, "-m", "jobs.sweep", "--help"]
     result = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
     assert "--store" in result.stdout
+
+
+@pytest.mark.parametrize("verb", ["run", "plan", "reproduce", "attack"])
+def test_a_model_that_does_not_exist_leaves_no_folder_behind(place, capsys, verb):
+    there = place / f"kept-{verb}"
+    there.mkdir()
+    engine = [] if verb == "plan" else ["--engine", "in-process"]
+    more = ["--evaluation-images", "demo"] if verb == "reproduce" else []
+    for store in (place / f"new-{verb}" / "deeper", there):
+        words = [*recipe(place), "--model", "ViT-B-23", "--store", str(store), *engine, *more]
+        assert main([verb, *words]) == 1
+        assert "ViT-B-32" in capsys.readouterr().err
+    assert not (place / f"new-{verb}").exists()
+    assert list(there.iterdir()) == []

@@ -3,6 +3,7 @@
 import pytest
 
 from clipneuron.cli import main
+from clipneuron.engine.stage import short_names
 from clipneuron.store.store import Run, Store
 from tests.cli.user import run
 from tests.samples.world import quiet_runner, sweep_of
@@ -36,7 +37,7 @@ def test_a_planned_run_waits_for_its_first_stage(tmp_path, capsys):
     out = capsys.readouterr().out
     assert row(out, "plan")[1:6] == ["complete", "1/1", "-", "-", "12 images"]
     assert row(out, "directions")[1:3] == ["waiting", "-"]
-    assert "not complete; next: texts-texts-" in out
+    assert "not complete; next: texts-texts;" in out
 
 
 def test_a_run_that_was_stopped_says_what_is_next(place, capsys):
@@ -61,7 +62,7 @@ def test_shards_that_are_lost_while_others_work_are_told_apart(tmp_path, capsys)
     out = capsys.readouterr().out
     assert row(out, "effects")[1:6] == ["running", "1/3", "1", "1", "4 images"]
     assert "now: effects" in out
-    assert "1 shards of effects are in quarantine" in out
+    assert "in quarantine after too many failed attempts: 1 shard of effects" in out
     assert "retry-failed" in out
 
 
@@ -108,7 +109,7 @@ def test_a_run_that_grew_is_not_complete_until_it_is_described_anew(tmp_path, ca
     capsys.readouterr()
     assert status(tmp_path) == 3
     out = capsys.readouterr().out
-    assert row(out, done.stage("directions"))[1] == "waiting"
+    assert row(out, short_names(done.announced().stages)[done.stage("directions")])[1] == "waiting"
     grown.run(quiet_runner())
     assert status(tmp_path) == 0
 
@@ -132,4 +133,4 @@ def test_watching_ends_when_the_run_is_complete(tmp_path, capsys, monkeypatch):
     assert status(tmp_path, "--watch", "7") == 0
     assert slept == [7.0]
     out = capsys.readouterr().out
-    assert out.index("not complete; next: texts-texts-") < out.index("complete; last commit")
+    assert out.index("not complete; next: texts-texts;") < out.index("complete; last commit")

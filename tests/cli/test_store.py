@@ -48,7 +48,7 @@ def test_an_intact_run_is_verified_object_by_object(run, capsys):
     captured = capsys.readouterr()
     commits = sum(len(run.done(stage)) for stage in run.stages())
     assert f"all objects of {commits} commits" in captured.out
-    assert f"verify: {commits} shards" in captured.err
+    assert f"{commits} shards in" in captured.err
 
 
 def test_a_flipped_byte_is_found_and_the_repair_works(run, capsys, tmp_path):
@@ -58,7 +58,7 @@ def test_a_flipped_byte_is_found_and_the_repair_works(run, capsys, tmp_path):
     out = capsys.readouterr().out
     assert f"{run.objects.location(damaged)} is damaged" in out
     assert "commits/effects/00000001.json names it" in out
-    assert "Delete the marker" in out
+    assert "delete the marker that names it" in out
     before = run.read("directions", "directions")
     run.objects.delete("commits/effects/00000001.json")
     _, again = finished(tmp_path)
@@ -151,7 +151,7 @@ def test_a_wrong_name_is_one_clear_sentence(run, capsys, words, says):
     assert says in error
 
 
-@pytest.mark.parametrize("name", ["verify", "vacuum", "tables"])
+@pytest.mark.parametrize("name", ["vacuum", "tables"])
 def test_of_several_runs_one_has_to_be_named(place, capsys, name):
     if not Store(place / "two").runs():
         assert run_command(place, "--until", "plan", store="two") == 0

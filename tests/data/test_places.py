@@ -130,7 +130,7 @@ def test_a_grown_place_is_planned_in_parts(folder: Place) -> None:
         {"index": 2, "image": "cat/1.png", "label": 1, "part": 1}
     ]
     folder.put("dog/1.png", png(0) + b"more")
-    with pytest.raises(ValueError, match=r"1 pictures have changed .* \('dog/1.png'\)"):
+    with pytest.raises(ValueError, match=r"1 picture has changed .* \('dog/1.png'\)"):
         plan(open_collection(folder.url), 2, first)
 
 
@@ -140,7 +140,7 @@ def test_a_changed_object_of_the_same_length_is_noticed_on_s3(s3_url: str) -> No
     put(f"{bucket}/1.png", b"one")
     first = plan(open_collection(s3_url), 2)
     put(f"{bucket}/1.png", b"two")
-    with pytest.raises(ValueError, match="1 pictures have changed"):
+    with pytest.raises(ValueError, match="1 picture has changed"):
         plan(open_collection(s3_url), 2, first)
 
 

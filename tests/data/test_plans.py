@@ -87,14 +87,14 @@ def test_a_shrunken_collection_is_refused() -> None:
 )
 def test_pictures_that_have_changed_are_refused_by_name(now: Collection) -> None:
     before = plan(of("a", "b", etags=["x", "y"]), 2)
-    with pytest.raises(ValueError, match=r"pictures have changed since .*'b'.*start another run"):
+    with pytest.raises(ValueError, match=r"changed since the plan .*'b'.*start another run"):
         plan(now, 2, before)
 
 
 def test_failed_pictures_are_planned_again_when_asked_for() -> None:
     first = plan(of("a", "b", "c"), 2)
     fixed = of("a", "b", "c", "d", etags=["x", None, None, None])
-    with pytest.raises(ValueError, match="1 pictures have changed"):
+    with pytest.raises(ValueError, match="1 picture has changed"):
         plan(fixed, 2, first)
     part = plan(fixed, 2, first, retry={"a", "c"})
     assert part.select(["index", "image", "shard", "part", "etag"]).to_pylist() == [
@@ -109,7 +109,7 @@ def test_failed_pictures_are_planned_again_when_asked_for() -> None:
 
 
 def test_pictures_to_try_again_are_in_the_plan() -> None:
-    with pytest.raises(ValueError, match=r"1 pictures to try again are not in the plan \('x'\)"):
+    with pytest.raises(ValueError, match=r"1 picture to try again is not in the plan \('x'\)"):
         plan(of("a"), 2, plan(of("a"), 2), retry={"x", "a"})
     with pytest.raises(ValueError, match="not planned yet"):
         plan(of("a"), 2, retry={"a"})

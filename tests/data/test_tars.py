@@ -101,7 +101,7 @@ def test_samples_that_make_no_sense(tmp_path: Path, name: str, data: bytes, mess
 
 
 def test_a_key_in_two_places_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"has 1 keys in two places \(one is 'a/1'\)"):
+    with pytest.raises(ValueError, match=r"has 1 key in two places \(one is 'a/1'\)"):
         made(tmp_path, ("a/1.png", png()), ("2.png", png()), ("a/1.png", png()))
 
 

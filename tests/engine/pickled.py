@@ -18,7 +18,7 @@ import ray.cloudpickle as cloudpickle
 from clipneuron.engine import ray_steps
 from clipneuron.engine.attempts import Ending
 from clipneuron.engine.packing import Packer
-from clipneuron.engine.stage import Advance, Shard, Stage
+from clipneuron.engine.stage import Advance, Shard, Stage, decodes
 from clipneuron.store.store import Run
 
 
@@ -78,7 +78,7 @@ class Pickled:
         with patch.multiple(ray_steps.ray, put=store.put, get=store.get):
             loader = stage.loader(run)
             context = Packed.of(ray_steps.TaskContext.of(stage, loader, run, Packer()))
-            steps = _steps(context, getattr(loader, "decodes", False))
+            steps = _steps(context, decodes(loader))
             for shard, row in zip(todo, ray_steps.rows_of(todo), strict=True):
                 made: Any = row
                 for step in steps:

@@ -95,7 +95,7 @@ def test_a_shard_that_kills_its_process_is_set_aside_and_the_others_are_done(tmp
     run = Store(tmp_path / "store").open_run("fake", {})
     once_more = OPTIONS.model_copy(update={"retries": 1})
     stage = DeadlyFake(resources=POOLS[pool], folder=tmp_path)
-    with pytest.raises(RunIncompleteError, match=r"fake: 1 shards could not be done \(b\)"):
+    with pytest.raises(RunIncompleteError, match=r"fake: 1 shard could not be done \(b\)"):
         runner(once_more, attempts=2).run_stage(stage, run)
     assert list(run.committed("fake")) == ["a", "c"]
     failures = run.failures("fake")

@@ -189,3 +189,22 @@ def test_stages_that_differ_undisturbed_are_mentioned(report: EvidenceReport):
     accuracies = replace(report.evidence.accuracies, disagreements=3)
     evidence = replace(report.evidence, accuracies=accuracies)
     assert "differ on 3 pictures" in replace(report, evidence=evidence).markdown()
+
+
+@pytest.mark.parametrize(
+    ("width", "columns"),
+    [
+        (80, ["where", "claim", "verdict"]),
+        (120, ["where", "claim", "paper", "ours", "verdict"]),
+        (160, ["where", "claim", "paper", "ours", "difference", "verdict"]),
+    ],
+)
+def test_claims_can_be_read_at_every_width(report: EvidenceReport, width: int, columns: list[str]):
+    console = Console(width=width, file=io.StringIO(), force_terminal=False)
+    console.print(report.tables()[0])
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert [cell.strip() for cell in lines[2].strip("┃").split("┃")] == columns
+    words = {word for line in lines for word in line.replace("│", " ").split()}
+    statements = {word for claim in report.claims for word in claim.statement.split()}
+    assert statements <= words, "no word is cut"
+    assert len(lines) < 7 * len(report.claims)

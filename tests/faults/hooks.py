@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from clipneuron.engine.stage import Loader, Output, Shard, Stage, Worker
+from clipneuron.engine.stage import Loader, Output, Shard, Stage, Worker, decodes
 from clipneuron.store.objects.local import LocalObjects
 from clipneuron.store.store import Run
 
@@ -50,7 +50,7 @@ class HookedLoader:
 
     @property
     def decodes(self) -> bool:
-        return getattr(self.loader, "decodes", False)
+        return decodes(self.loader)
 
     def load(self, shard: Shard) -> tuple[str, Any]:
         self.hook("load", shard.name)

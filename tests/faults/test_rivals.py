@@ -141,7 +141,7 @@ def test_a_shard_that_kills_its_process_is_set_aside_and_harms_no_other(
         )
         assert main(words) == 1
         error = capsys.readouterr().err
-        assert "effects: 1 shards could not be done (00000001)" in error
+        assert "effects: 1 shard could not be done (00000001)" in error
         assert "Traceback (most recent" not in error
         (run,) = Store(tmp_path / "store").runs()
         assert sorted(run.done("effects")) == [f"{n:08d}" for n in range(6) if n != 1]

@@ -31,13 +31,18 @@ def means(value: float, rows: int = 3, path: int = 4) -> pa.Table:
     return pa.table(columns, schema=tables.schema("means"))
 
 
-def norms(images: Sequence[str], layers: Sequence[int] = (8, 9), neurons: int = 3) -> pa.Table:
+def norms(
+    images: Sequence[str],
+    layers: Sequence[int] = (8, 9),
+    neurons: int = 3,
+    statuses: Sequence[str] = (),
+) -> pa.Table:
     count = len(images)
     columns = {
         "index": range(count),
         "image": list(images),
         "label": [None] * count,
-        "status": ["ok"] * count,
+        "status": list(statuses) or ["ok"] * count,
         "reason": [None] * count,
         "note": [None] * count,
     } | {f"layer_{layer}": [[float(layer)] * neurons] * count for layer in layers}

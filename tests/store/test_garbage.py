@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from clipneuron.store.errors import StoreError
 from clipneuron.store.objects.local import LocalObjects
 from clipneuron.store.objects.s3 import S3Objects
 from clipneuron.store.objects.s3_client import s3_filesystem
@@ -60,10 +59,14 @@ def test_the_loser_of_a_race_is_garbage_and_the_winner_is_not(run: Run) -> None:
     assert values(run) == {1.0}
 
 
-def test_a_marker_that_cannot_be_read_stops_the_cleaning(run: Run) -> None:
+def test_what_a_damaged_marker_may_name_is_no_garbage_and_the_rest_is(run: Run) -> None:
     run.objects.put("commits/calibrate/00000.json", b"{")
-    with pytest.raises(StoreError, match="is damaged"):
-        run.garbage(0)
+    run.objects.put("data/calibrate/00009/means-lost.parquet", b"12345")
+    found = [item.key for item in run.garbage(0)]
+    assert "data/calibrate/00009/means-lost.parquet" in found
+    assert not [key for key in found if "/00000/" in key]
+    run.remove(run.garbage(0))
+    assert [key for key in data_keys(run) if "/00000/" in key]
 
 
 def test_records_of_attempts_at_shards_that_are_done_go_and_others_stay(run: Run) -> None:

@@ -18,7 +18,7 @@ KEY = "manifest/calibrate.parquet"
 def run(place: str) -> Run:
     run = new_run(place)
     for shard in ("00000", "00001", "00002"):
-        tables = {"means": means(1.0), "norms": norms([shard])}
+        tables = {"means": means(1.0), "norms": norms([shard], statuses=["missing"])}
         failures = [Failure(f"{shard}.jpg", "missing", 'no "file"')]
         run.commit("calibrate", shard, tables, failures=failures, timings={"a": 0.1, "b": 1 / 3})
     return run

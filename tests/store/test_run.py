@@ -7,8 +7,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from clipneuron.store import records
 from clipneuron.store.errors import StoreError
-from clipneuron.store.store import Failure, Run
+from clipneuron.store.store import Commit, Failure, Run
 from tests.samples.tables import data_keys, means, new_run, norms, values
 
 
@@ -53,9 +54,14 @@ def test_the_marker_is_plain_json(run: Run) -> None:
 
 def test_markers_of_a_later_version_are_read(run: Run) -> None:
     run.commit("effects", "00000", {"norms": norms(["a"])})
-    marker = json.loads(run.objects.get("commits/effects/00000.json"))
-    run.objects.put("commits/effects/00000.json", json.dumps(marker | {"new": 1}).encode())
+    committed = run.committed("effects")["00000"]
+
+    class Later(Commit):
+        new: int
+
+    run.objects.put("commits/effects/00000.json", records.dump(Later(**vars(committed), new=1)))
     assert run.read("effects", "norms").num_rows == 1
+    assert run.verify() == []
 
 
 def test_the_second_commit_of_a_shard_gets_the_first(run: Run) -> None:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from clipneuron.store.errors import StoreError
+from clipneuron.store import records
+from clipneuron.store.errors import DamagedError, StoreError
 from clipneuron.store.objects.local import LocalObjects
 from clipneuron.store.store import RunMismatchError, Store, fingerprint
 from tests.samples.processes import barrier, run_together
@@ -66,8 +67,18 @@ def test_a_tampered_record_is_refused(store: Store) -> None:
     run = store.open_run("demo", IDENTITY)
     key = f"{run.name}/run.json"
     store.objects.put(key, store.objects.get(key).replace(b'"equal"', b'"other"'))
+    with pytest.raises(DamagedError, match="changed after it was written"):
+        store.open_run("demo", IDENTITY)
+
+
+def test_a_run_under_the_fingerprint_of_another_configuration_is_refused(store: Store) -> None:
+    run = store.open_run("demo", IDENTITY)
+    other = run.record.model_copy(update={"identity": {**IDENTITY, "split": "other"}})
+    store.objects.put(f"{run.name}/run.json", records.dump(other))
     with pytest.raises(RunMismatchError, match='split: stored "other", asked "equal"'):
         store.open_run("demo", IDENTITY)
+    [problem] = run.verify()
+    assert "its identity has another fingerprint" in problem
 
 
 def test_a_full_name_that_is_not_there_is_no_new_run(store: Store) -> None:

@@ -74,7 +74,7 @@ def test_the_first_to_commit_a_part_decides_what_is_in_it(tmp_path: Path, run: R
     assert [image for _, image, _, part in rows(run) if part] == ["003.png", "004.png"]
     (pictures / "004.png").unlink()
     shrunken = stage_of(pictures)
-    with pytest.raises(ValueError, match=r"1 pictures of the previous plan are gone .'004.png'"):
+    with pytest.raises(ValueError, match=r"1 picture of the previous plan is gone .'004.png'"):
         shrunken.shards(run)
 
 
@@ -85,7 +85,7 @@ def test_failed_pictures_are_planned_again_once_per_failure(tmp_path: Path, run:
     again = to_retry(run.read("plan", "plan"), failed)
     assert again == {("005.png", "00000002")}
     (pictures / "005.png").write_bytes((pictures / "000.png").read_bytes())
-    with pytest.raises(ValueError, match=r"1 pictures have changed .*'005.png'"):
+    with pytest.raises(ValueError, match=r"1 picture has changed .*'005.png'"):
         stage_of(pictures).shards(run)
     stage = stage_of(pictures, *again)
     assert bring_up(stage, run) == ["part-0001"]

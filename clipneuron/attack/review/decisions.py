@@ -10,6 +10,7 @@ a row as well ("undone"), so the history is whole.
 import csv
 import hashlib
 import io
+import logging
 import re
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -22,6 +23,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from clipneuron.reports.markup import guarded, unguarded
 from clipneuron.store import markers, parquet, records
+from clipneuron.store.errors import DamagedError
 from clipneuron.store.run import Run
 from clipneuron.tables import registry as tables
 from clipneuron.tables.columns import described
@@ -30,6 +32,7 @@ Choice = Literal["keep", "shows-c2", "lacks-c1", "undone"]
 CHOICES: tuple[Choice, ...] = get_args(Choice)
 UNDONE = "undone"
 _FOLDER = "reviews/"
+logger = logging.getLogger(__name__)
 
 
 class Decision(BaseModel):
@@ -104,10 +107,28 @@ def decide(
 def history(run: Run, stage: str, reviewer: str | None = None) -> pa.Table:
     """Every decision (of one reviewer) on a stage's pictures, undone ones too: by reviewer, picture and number.
 
-    Raises ValueError for a name that cannot be part of a key, StoreError.
+    Where the record of a reviewer's latest decision on a picture is damaged, what came before it does not stand
+    either: the picture is undecided, and a warning is logged. Raises ValueError for a name that cannot be part of a
+    key, StoreError.
     """
     keys = list(run.objects.list(_folder(stage, reviewer)))
-    return _table(markers.load_many(run.objects, Decision, keys))
+    found, lost = [], set()
+    for key, read in zip(keys, markers.load_each(run.objects, Decision, keys), strict=True):
+        place = key.rpartition("/")[0]
+        if isinstance(read, DamagedError):
+            logger.warning("%s", read)
+            lost.add(place)
+        else:
+            lost.discard(place)
+            found.append((place, read))
+    return _table(made for place, made in found if place not in lost)
+
+
+def damaged(run: Run, stage: str) -> list[str]:
+    """What is wrong with records of decisions on a stage's pictures, and what to do; raises StoreError."""
+    keys = list(run.objects.list(_folder(stage, None)))
+    found = markers.load_each(run.objects, Decision, keys)
+    return [str(read) for read in found if isinstance(read, DamagedError)]
 
 
 def decisions(run: Run, stage: str, reviewer: str | None = None) -> pa.Table:

@@ -7,6 +7,7 @@ import numpy as np
 
 from clipneuron.evidence.accuracies import Accuracies
 from clipneuron.evidence.distributions import Distributions
+from clipneuron.reports.quantities import counted
 from clipneuron.reports.verdicts import Claim, Figure, Judgement, percent
 from clipneuron.tables.ablations import Ablation
 
@@ -59,12 +60,15 @@ class Setting:
         scale = "divided by |M_image(I)|" if self.normalize else "not normalised"
         return [
             ("recipe", self.recipe),
-            ("model", f"{self.model}, {self.depth} layers"),
-            ("D (means, directions, thresholds)", f"{self.images_count:,} pictures: {self.images}"),
-            ("evaluation", f"{self.evaluation_count:,} pictures: {self.evaluation}"),
+            ("model", f"{self.model}, {counted(self.depth, 'layers')}"),
+            (
+                "D (means, directions, thresholds)",
+                f"{counted(self.images_count, 'pictures')}: {self.images}",
+            ),
+            ("evaluation", f"{counted(self.evaluation_count, 'pictures')}: {self.evaluation}"),
             (
                 "classifier",
-                f"{self.classes} classes, zero-shot; chance {percent(1 / self.classes)}",
+                f"{counted(self.classes, 'classes')}, zero-shot; chance {percent(1 / self.classes)}",
             ),
             ("layers swept", layers),
             ("layers of Fig. 4 and Table 1", details),
@@ -73,7 +77,8 @@ class Setting:
             ("text reconstruction", f"{self.reconstruction}, m of {sizes}"),
             (
                 "indirect effects",
-                f"{self.neurons_drawn} neurons per layer, drawn at random, {self.indirect_images} pictures",
+                f"{counted(self.neurons_drawn, 'neurons')} per layer, drawn at random, "
+                f"{counted(self.indirect_images, 'pictures')}",
             ),
             *self.more.items(),
         ]
@@ -112,7 +117,7 @@ class Evidence:
         of: str = "",
     ) -> Claim:
         """A claim of this run; `of` says which layer or pool it is about."""
-        setting = f"{self.setting.model}, {self.accuracies.pictures:,} labelled pictures"
+        setting = f"{self.setting.model}, {counted(self.accuracies.pictures, 'labelled pictures')}"
         return Claim(
             where=where,
             statement=f"{statement} ({of})" if of else statement,

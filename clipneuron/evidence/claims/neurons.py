@@ -8,6 +8,7 @@ from clipneuron.evidence.claims import paper
 from clipneuron.evidence.claims.grounds import Evidence
 from clipneuron.evidence.distributions import PerNeuron, Variances, finite
 from clipneuron.reports.estimates import Estimate, estimate
+from clipneuron.reports.quantities import counted
 from clipneuron.reports.verdicts import (
     Claim,
     Figure,
@@ -43,7 +44,7 @@ def significant_share(evidence: Evidence) -> Claim:
         Figure(
             "mean share of pictures", estimate(shares) if len(shares) else None, paper.SIGNIFICANT
         ),
-        of=f"{len(shares):,} neurons",
+        of=counted(len(shares), "neurons"),
     )
 
 
@@ -75,7 +76,7 @@ def effective_share(evidence: Evidence) -> Claim:
         "elsewhere would have 2 %",
         at_most(mean, SELECTIVE, NORMAL, "mean") if mean else missing("norms of effects"),
         Figure("mean effective share", mean),
-        of=f"{len(shares):,} neurons",
+        of=counted(len(shares), "neurons"),
     )
 
 
@@ -110,7 +111,7 @@ def indirect_variance(evidence: Evidence, layer: int) -> Claim:
         _less_variance(pairs),
         Figure("indirect", indirect, paper.EXPLAINED_INDIRECT),
         Figure("second order", second, paper.EXPLAINED),
-        of=_of(layer, len(pairs)) + (f", {found.pictures:,} pictures" if found else ""),
+        of=_of(layer, len(pairs)) + (f", {counted(found.pictures, 'pictures')}" if found else ""),
     )
 
 
@@ -163,4 +164,4 @@ def _pooled(by_layer: Mapping[int, PerNeuron]) -> PerNeuron:
 
 
 def _of(layer: int, neurons: int) -> str:
-    return f"layer {layer}, {neurons:,} neurons"
+    return f"layer {layer}, {counted(neurons, 'neurons')}"
