@@ -16,9 +16,16 @@ from torch.nn import functional
 
 from clipneuron.lens.trace import TowerWeights, Trace
 from clipneuron.models.clip.capture import capture
-from clipneuron.models.clip.checkpoints import LoadedNetwork, Tokenizer, open_network
+from clipneuron.models.clip.checkpoints import (
+    LoadedNetwork,
+    Tokenizer,
+    from_transformers,
+    open_network,
+)
+from clipneuron.models.clip.hugging_face import is_transformers
 from clipneuron.models.clip.identity import Fact, describe, digest
 from clipneuron.models.clip.preprocess import Preprocess
+from clipneuron.models.clip.soundness import check_finite
 from clipneuron.models.clip.tokens import (
     IMAGENET_CLASSES,
     IMAGENET_TEMPLATES,
@@ -47,15 +54,17 @@ def load_clip(
       * an open_clip architecture, with a tag or a checkpoint file as `pretrained`:
         load_clip("ViT-B-32", "openai"), load_clip("ViT-L-14", "/path/to/weights.safetensors");
       * a folder with open_clip_config.json, its weights and optionally bpe_vocab.txt.gz, or "hf-hub:...";
+      * a folder that `save_pretrained` of Hugging Face's CLIPModel wrote, or "hf-hub:..." of such a one;
       * "demo", the small model shipped with this package;
       * a model in memory: open_clip's CLIP or CustomTextCLIP, or anything whose `.visual` is an
-        open_clip VisionTransformer. It is used as it is, not copied, and put in eval mode.
+        open_clip VisionTransformer. It is used as it is, not copied, and put in eval mode. A CLIPModel of Hugging
+        Face's transformers is copied into an open_clip network.
 
     Named models are loaded as float32, on the GPU if there is one; models in memory keep their device and
     type, unless `device` and `dtype` change them. `force_quick_gelu` overrides the activation of both towers;
     by default it is the one that the weights were trained with, as far as the tag, an original OpenAI file or
-    the architecture's name reveals it. Raises ValueError for models that do not exist or that the method does
-    not cover, ConnectionError where a download fails.
+    the architecture's name reveals it. Raises ValueError for models that do not exist, that the method does not
+    cover, or whose weights are not all finite; ConnectionError where a download fails.
     """
     if isinstance(model, str | os.PathLike):
         loaded = open_network(model, pretrained, force_quick_gelu, cache_dir)
@@ -63,9 +72,12 @@ def load_clip(
         dtype = dtype or torch.float32
     elif pretrained is not None or force_quick_gelu is not None:
         raise ValueError("a model in memory has its weights and its activation: pass it alone")
+    elif is_transformers(model):
+        loaded = from_transformers(model)
     else:
         loaded = LoadedNetwork(type(model).__name__, model, partial(default_tokenizer, model))
     _prepare(loaded.network, device, dtype)
+    check_finite(loaded.network, _image_tower(loaded.network), loaded.name)
     return Clip(loaded.network, loaded.name, (lambda: tokenizer) if tokenizer else loaded.tokenizer)
 
 
