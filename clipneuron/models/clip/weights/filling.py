@@ -41,7 +41,7 @@ def build(
     check_texts_too(settings, source)
     try:
         network = _network(settings)
-    except (TypeError, KeyError, AssertionError) as error:
+    except (TypeError, KeyError, AttributeError, AssertionError, ValueError, RuntimeError) as error:
         raise ValueError(f"{source} is no open_clip configuration: {error!r}") from error
     check_tower(network.visual)
     chosen = merge_preprocess_dict(asdict(PreprocessCfg()), dict(preprocess))

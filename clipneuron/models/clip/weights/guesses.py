@@ -65,7 +65,7 @@ def _vision_transformer(state: Mapping[str, Tensor]) -> str:
 
 def _measures(name: str) -> tuple[object, object, object, object]:
     config = open_clip.get_model_config(name)
-    vision = CLIPVisionCfg(**config["vision_cfg"])
-    if vision.timm_model_name:
+    vision, text = CLIPVisionCfg(**config["vision_cfg"]), config["text_cfg"]
+    if vision.timm_model_name or "hf_model_name" in text or "multimodal_cfg" in config:
         return (None,) * 4
-    return vision.layers, vision.width, vision.patch_size, config["text_cfg"].get("width", 512)
+    return vision.layers, vision.width, vision.patch_size, text.get("width", 512)

@@ -174,7 +174,7 @@ def _described(found: object) -> str:
 
 def _not_weights_alone(path: Path, error: pickle.UnpicklingError) -> ValueError:
     """PyTorch's own words are advice to run whatever the file holds."""
-    named = re.findall(r"GLOBAL ([\w.]+)", str(error))
+    named = re.findall(r"GLOBAL (\w+(?:\.\w+)+)", str(error))
     if not named:
         return ValueError(
             f"could not load {path}: it is damaged, or torch.save did not write it; copy it again"
