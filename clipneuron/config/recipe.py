@@ -47,7 +47,7 @@ class Recipe(Config):
     shard_size: int = Field(default=256, ge=1, description="pictures per shard")
     block: int = Field(default=256, ge=1, description="neurons per shard of the per-neuron stages")
     batch_size: int = Field(default=32, ge=1, description="pictures per forward pass")
-    dtype: Literal["float32", "bfloat16"] = Field(
+    dtype: Literal["float32", "bfloat16", "float16"] = Field(
         default="float32", description="number format of the model"
     )
     device: str = Field(

@@ -140,6 +140,17 @@ class Clip:
             copy = copies[str(device)] = Clip(network, self.name, self._make_tokenizer)
         return copy
 
+    def widened(self) -> "Clip":
+        """This model's image tower in float32; the model itself where it computes in float32 or better.
+
+        For differences between two forward passes, which half precision rounds away.
+        """
+        if torch.promote_types(self.dtype, torch.float32) == self.dtype:
+            return self
+        visual = deepcopy(self.visual)
+        _prepare(visual, None, torch.float32)
+        return Clip(visual, self.name, self._make_tokenizer)
+
     def with_gelu_texts(self) -> "Clip":
         """A copy of this model with exact GELU in its text tower, whatever it was trained with.
 
