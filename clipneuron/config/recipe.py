@@ -51,7 +51,7 @@ class Recipe(Config):
         default="float32", description="number format of the model"
     )
     device: str = Field(
-        default="auto", description="auto (a GPU if there is one), cpu, cuda, cuda:1 or mps"
+        default="auto", description="auto (a GPU if there is one), cpu, cuda or cuda:1"
     )
     words: int = Field(default=4, ge=1, description="top words that an explanation is scored by")
     seed: int = Field(default=0, ge=0, description="seed of the demo world's scenes")
@@ -80,6 +80,10 @@ class Recipe(Config):
     @field_validator("device")
     @classmethod
     def _spelling(cls, device: str) -> str:
-        if not re.fullmatch(r"auto|(cpu|cuda|mps)(:\d+)?", device):
-            raise ValueError("there is no such device: expected auto, cpu, cuda, cuda:1 or mps")
+        if device.partition(":")[0] == "mps":
+            raise ValueError(
+                "Apple's GPU (mps) has no float64, in which effects are summed: use cpu, which auto takes there"
+            )
+        if not re.fullmatch(r"auto|(cpu|cuda)(:\d+)?", device):
+            raise ValueError("there is no such device: expected auto, cpu, cuda or cuda:1")
         return device

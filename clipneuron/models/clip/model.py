@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 import torch
 from einops import reduce
 from jaxtyping import Float
+from open_clip.coca_model import CoCa
 from open_clip.transformer import VisionTransformer
 from torch import Tensor
 from torch.nn import functional
@@ -72,13 +73,16 @@ def load_clip(
         dtype = dtype or torch.float32
     elif pretrained is not None or force_quick_gelu is not None:
         raise ValueError("a model in memory has its weights and its activation: pass it alone")
-    elif is_transformers(model):
-        loaded = from_transformers(model)
+    elif is_transformers(unwrapped(model)):
+        loaded = from_transformers(unwrapped(model))
     else:
-        loaded = LoadedNetwork(type(model).__name__, model, partial(default_tokenizer, model))
+        own = unwrapped(model)
+        _check_texts(own)
+        loaded = LoadedNetwork(type(own).__name__, own, partial(default_tokenizer, own))
     _prepare(loaded.network, device, dtype)
-    check_finite(loaded.network, _image_tower(loaded.network), loaded.name)
-    return Clip(loaded.network, loaded.name, (lambda: tokenizer) if tokenizer else loaded.tokenizer)
+    clip = Clip(loaded.network, loaded.name, (lambda: tokenizer) if tokenizer else loaded.tokenizer)
+    check_finite(clip.network, clip.visual, clip.name)
+    return clip
 
 
 class Clip:
@@ -273,9 +277,32 @@ _COPIES: WeakKeyDictionary[Clip, WeakValueDictionary[str, Clip]] = WeakKeyDictio
 
 
 def _image_tower(network: Any) -> Any:
-    return (
+    tower = (
         network if isinstance(network, VisionTransformer) else getattr(network, "visual", network)
     )
+    return unwrapped(tower)
+
+
+def _check_texts(network: Any) -> None:
+    """A captioner's texts are normalised, and it says neither its vocabulary nor where they end."""
+    if isinstance(network, CoCa):
+        raise ValueError(
+            "the texts of a CoCa cannot be read: give a CLIP, or its image tower alone, load_clip(model.visual)"
+        )
+
+
+def unwrapped(module: Any) -> Any:
+    """The network that torch.compile, DataParallel or DistributedDataParallel is wrapped around."""
+    while True:
+        inner = getattr(module, "_orig_mod", None)
+        if inner is None and isinstance(module, _PARALLEL):
+            inner = module.module
+        if inner is None:
+            return module
+        module = inner
+
+
+_PARALLEL = (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)
 
 
 def _prepare(network: Any, device: torch.device | str | None, dtype: torch.dtype | None) -> None:

@@ -83,6 +83,8 @@ def _foreign_block(block: Any) -> str | None:
         return (
             "built of custom attention blocks (block_type, qk_norm, scaled_cosine_attn or scale_*)"
         )
+    if hasattr(block, "_orig_mod"):
+        return "built of blocks that torch.compile is wrapped around: give it before they are"
     if not isinstance(block, ResidualAttentionBlock):
         return f"built of blocks of type {type(block).__name__}"
     attention = block.attn
