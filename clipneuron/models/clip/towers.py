@@ -18,6 +18,7 @@ from open_clip.transformer import (
 from torch import Tensor, nn
 
 from clipneuron.lens.trace import BlockWeights, TowerWeights
+from clipneuron.models.clip.nearest import nearest
 
 _EXPECTED = (
     "expected an open_clip VisionTransformer with plain residual attention blocks whose output is "
@@ -29,7 +30,7 @@ def check_tower(visual: Any) -> None:
     """Raise ValueError unless the method's equations describe this image tower."""
     found = _foreign_tower(visual) or _foreign_pooling(visual) or _foreign_blocks(visual)
     if found:
-        raise ValueError(f"this image tower is {found}; {_EXPECTED}: choose such a model")
+        raise ValueError(f"this image tower is {found}; {_EXPECTED}: choose {_nearest(visual)}")
 
 
 def tower_weights(visual: Any) -> TowerWeights:
@@ -51,13 +52,36 @@ def tower_weights(visual: Any) -> TowerWeights:
 def _foreign_tower(visual: Any) -> str | None:
     if isinstance(visual, VisionTransformer):
         return None
+    if isinstance(visual, TimmModel):
+        return f"a timm model (open_clip's TimmModel of a {type(visual.trunk).__name__}), {_timm(visual.trunk)}"
     names = {
         ModifiedResNet: "a ResNet (open_clip's ModifiedResNet), which has no class token",
-        TimmModel: "a timm model (open_clip's TimmModel), whose blocks are laid out differently",
         TextTransformer: "a text transformer, not an image tower",
     }
     kinds = (name for kind, name in names.items() if isinstance(visual, kind))
     return next(kinds, f"an object of type {type(visual).__name__}")
+
+
+def _timm(trunk: Any) -> str:
+    """Why the method's equations do not describe a trunk of timm's."""
+    if getattr(trunk, "attn_pool", None) is not None:
+        return "which is pooled by attention"
+    if getattr(trunk, "cls_token", None) is None:
+        return "which has no class token"
+    if getattr(trunk, "rope", None) is not None:
+        return "whose attention turns queries and keys by their positions (RoPE)"
+    return "whose blocks are laid out differently"
+
+
+def _nearest(visual: Any) -> str:
+    """The supported architecture of about this size, where the tower has a size."""
+    if not isinstance(visual, nn.Module):
+        return "such a model"
+    parameters = sum(parameter.numel() for parameter in visual.parameters())
+    convolutions = (module for module in visual.modules() if isinstance(module, nn.Conv2d))
+    first = next(convolutions, None)
+    patch = float(first.stride[0]) if first else 16.0
+    return f"such a model, of about this size {nearest(float(parameters), patch)}"
 
 
 def _foreign_pooling(visual: VisionTransformer) -> str | None:
