@@ -18,7 +18,9 @@ class Recipe(Config):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
         description="short name; the run is stored as name-fingerprint",
     )
-    model: str = Field(description="open_clip architecture, local model folder, or 'demo'")
+    model: str = Field(
+        description="open_clip architecture, folder of an open_clip model or a CLIPModel, hf-hub:OWNER/NAME, or 'demo'"
+    )
     pretrained: str | None = Field(default=None, description="open_clip tag, or a checkpoint file")
     images: str = Field(
         description="folder, picture, Parquet or tar files, here or under s3://; 'demo' renders scenes of the demo "
@@ -48,7 +50,7 @@ class Recipe(Config):
     block: int = Field(default=256, ge=1, description="neurons per shard of the per-neuron stages")
     batch_size: int = Field(default=32, ge=1, description="pictures per forward pass")
     dtype: Literal["float32", "bfloat16", "float16"] = Field(
-        default="float32", description="number format of the model"
+        default="float32", description="number format of the model's passes"
     )
     device: str = Field(
         default="auto", description="auto (a GPU if there is one), cpu, cuda or cuda:1"

@@ -22,7 +22,7 @@ def check_finite(network: Any, visual: Any, name: str) -> None:
     shown = ", ".join(_counted(place, weight) for place, weight in unsound[:_SHOWN])
     more = ", ..." if len(unsound) > _SHOWN else ""
     raise ValueError(
-        f"{name} has weights that are no numbers in {len(unsound)} tensors: {shown}{more}. {_advice(unsound)}"
+        f"{name} has weights that are not finite, in {len(unsound)} of its tensors: {shown}{more}. {_advice(unsound)}"
     )
 
 

@@ -109,16 +109,16 @@ def _check_fit(
     other = [name for name in expected if name in found and not _same(name, expected, found)]
     faults = []
     if missing:
-        faults.append(f"{len(missing)} of {len(expected)} tensors are missing ({some(missing)})")
+        faults.append(f"missing: {len(missing)} of {len(expected)} tensors ({some(missing)})")
     if foreign:
-        faults.append(f"{len(foreign)} have no place in it ({some(foreign)})")
+        faults.append(f"without a place in it: {len(foreign)} ({some(foreign)})")
     if other:
         shapes = [f"{name} {list(found[name])} for {list(expected[name])}" for name in other]
-        faults.append(f"{len(other)} have other shapes ({some(shapes)})")
+        faults.append(f"of another shape: {len(other)} ({some(shapes)})")
     if faults:
         what = f"; the file seems to be of {seems}" if seems else ""
         raise ValueError(
-            f"could not load {title}, the weights are not this model's: {', '.join(faults)}{what}"
+            f"could not load {title}, the weights are not this model's; {', '.join(faults)}{what}"
         )
 
 

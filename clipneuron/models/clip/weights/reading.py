@@ -139,7 +139,7 @@ def _torchscript(path: Path) -> Weights:
 def _state_dict(found: object, path: Path) -> dict[str, Tensor]:
     """The one state dict in what torch.load has read."""
     if not isinstance(found, Mapping):
-        raise no_weights(path, f"a saved {_described(found)}, no state dict")
+        raise no_weights(path, f"a saved {type(found).__name__}, no state dict")
     inner = {name: _tensors(found[name]) for name in _WRAPPERS if name in found}
     states = {name: state for name, state in inner.items() if state}
     if len(states) > 1:
@@ -165,11 +165,6 @@ def _contents_of(found: Mapping[Any, Any]) -> str:
         return "an optimizer's state"
     names = ", ".join(f"{name}" for name in list(found)[:3]) or "nothing"
     return f"a saved dictionary without a state dict ({names})"
-
-
-def _described(found: object) -> str:
-    size = f" of {len(found)} items" if isinstance(found, list | tuple) else ""
-    return type(found).__name__ + size
 
 
 def _not_weights_alone(path: Path, error: pickle.UnpicklingError) -> ValueError:

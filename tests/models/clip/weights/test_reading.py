@@ -64,7 +64,7 @@ def test_python_objects_are_named_and_nobody_is_told_to_run_them(tmp_path, extra
 @pytest.mark.parametrize(
     ("found", "words"),
     [
-        ([STATE, STATE], "a saved list of 2 items, no state dict"),
+        ([STATE, STATE], "a saved list, no state dict"),
         (torch.zeros(3), "a saved Tensor"),
         ({}, r"without a state dict \(nothing\)"),
         ({"epoch": 3, "lr": 0.1}, r"without a state dict \(epoch, lr\)"),
