@@ -16,7 +16,7 @@ from open_clip.model import CLIPVisionCfg, _build_vision_tower
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg
 
 from clipneuron.models.clip import hub, hugging_face
-from clipneuron.models.clip.towers import check_tower
+from clipneuron.models.clip.timm_towers import check_image_tower
 from clipneuron.models.clip.vocabulary import openai_tokenizer, tokenizer_in
 from clipneuron.models.clip.weights.filling import build, check_texts_too, fill
 from clipneuron.models.clip.weights.layouts import is_hugging_face, open_clip_names
@@ -130,7 +130,7 @@ def _check_architecture(config: dict[str, Any], name: str) -> None:
     """Refuse a model that the method does not cover, before any weights are downloaded."""
     vision = CLIPVisionCfg(**config["vision_cfg"])
     with torch.device("meta"):
-        check_tower(_build_vision_tower(config["embed_dim"], vision))
+        check_image_tower(_build_vision_tower(config["embed_dim"], vision))
     check_texts_too(config, name)
 
 

@@ -27,6 +27,7 @@ from clipneuron.models.clip.hugging_face import is_transformers
 from clipneuron.models.clip.identity import Fact, describe, digest
 from clipneuron.models.clip.preprocess import Preprocess
 from clipneuron.models.clip.soundness import check_finite
+from clipneuron.models.clip.timm_towers import as_open_clip, is_timm
 from clipneuron.models.clip.tokens import (
     IMAGENET_CLASSES,
     IMAGENET_TEMPLATES,
@@ -57,8 +58,8 @@ def load_clip(
       * a folder with open_clip_config.json, its weights and optionally bpe_vocab.txt.gz, or "hf-hub:...";
       * a folder that `save_pretrained` of Hugging Face's CLIPModel wrote, or "hf-hub:..." of such a one;
       * "demo", the small model shipped with this package;
-      * a model in memory: open_clip's CLIP or CustomTextCLIP, or anything whose `.visual` is an
-        open_clip VisionTransformer. It is used as it is, not copied, and put in eval mode. A CLIPModel of Hugging
+      * a model in memory: open_clip's CLIP or CustomTextCLIP, or anything whose `.visual` is an open_clip
+        VisionTransformer, or a plain one of timm's with a class token. It is used as it is, not copied, and put in eval mode. A CLIPModel of Hugging
         Face's transformers is copied into an open_clip network.
 
     Named models are loaded as float32, on the GPU if there is one; models in memory keep their device and
@@ -98,7 +99,8 @@ class Clip:
     def __init__(self, network: Any, name: str, make_tokenizer: Callable[[], Tokenizer]):
         self.network = network
         self.name = name
-        self.visual = _image_tower(network)
+        tower = _image_tower(network)
+        self.visual = as_open_clip(tower) if is_timm(tower) else tower
         self.weights: TowerWeights = tower_weights(self.visual)
         self.preprocess = Preprocess.of_tower(self.visual)
         self._make_tokenizer = make_tokenizer

@@ -30,7 +30,12 @@ def check_tower(visual: Any) -> None:
     """Raise ValueError unless the method's equations describe this image tower."""
     found = _foreign_tower(visual) or _foreign_pooling(visual) or _foreign_blocks(visual)
     if found:
-        raise ValueError(f"this image tower is {found}; {_EXPECTED}: choose {_nearest(visual)}")
+        raise refusal(found, visual)
+
+
+def refusal(found: str, visual: Any) -> ValueError:
+    """The error for an image tower that the method does not cover, with what is nearest to it."""
+    return ValueError(f"this image tower is {found}; {_EXPECTED}: choose {_nearest(visual)}")
 
 
 def tower_weights(visual: Any) -> TowerWeights:
@@ -52,25 +57,13 @@ def tower_weights(visual: Any) -> TowerWeights:
 def _foreign_tower(visual: Any) -> str | None:
     if isinstance(visual, VisionTransformer):
         return None
-    if isinstance(visual, TimmModel):
-        return f"a timm model (open_clip's TimmModel of a {type(visual.trunk).__name__}), {_timm(visual.trunk)}"
     names = {
         ModifiedResNet: "a ResNet (open_clip's ModifiedResNet), which has no class token",
+        TimmModel: "a timm model (open_clip's TimmModel), whose blocks are laid out differently",
         TextTransformer: "a text transformer, not an image tower",
     }
     kinds = (name for kind, name in names.items() if isinstance(visual, kind))
     return next(kinds, f"an object of type {type(visual).__name__}")
-
-
-def _timm(trunk: Any) -> str:
-    """Why the method's equations do not describe a trunk of timm's."""
-    if getattr(trunk, "attn_pool", None) is not None:
-        return "which is pooled by attention"
-    if getattr(trunk, "cls_token", None) is None:
-        return "which has no class token"
-    if getattr(trunk, "rope", None) is not None:
-        return "whose attention turns queries and keys by their positions (RoPE)"
-    return "whose blocks are laid out differently"
 
 
 def _nearest(visual: Any) -> str:

@@ -8,6 +8,7 @@ from open_clip.timm_model import TimmModel
 from open_clip.transformer import CustomTransformer, TextTransformer
 from torch import nn
 
+from clipneuron.models.clip.timm_towers import check_image_tower
 from clipneuron.models.clip.towers import check_tower, tower_weights
 from tests.samples.towers import random_pixels, tiny_tower
 
@@ -107,7 +108,7 @@ def test_refusals_name_the_reason_and_the_nearest_architecture(name, reason, nea
     with torch.device("meta"):
         tower = _build_vision_tower(config["embed_dim"], CLIPVisionCfg(**config["vision_cfg"]))
     with pytest.raises(ValueError, match=rf"{reason}.*of about this size {nearest}"):
-        check_tower(tower)
+        check_image_tower(tower)
 
 
 def test_a_plain_tower_passes():

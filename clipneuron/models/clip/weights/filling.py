@@ -7,6 +7,7 @@ from math import isqrt
 from typing import Any
 
 import torch
+from open_clip.convert import convert_state_dict
 from open_clip.model import (
     CLIP,
     CustomTextCLIP,
@@ -18,7 +19,7 @@ from open_clip.model import (
 from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 from torch import Tensor
 
-from clipneuron.models.clip.towers import check_tower
+from clipneuron.models.clip.timm_towers import check_image_tower
 from clipneuron.models.clip.weights.guesses import seeming, some
 
 _TEXT_POSITIONS = ("positional_embedding", "text.positional_embedding")
@@ -43,7 +44,7 @@ def build(
         network = _network(settings)
     except (TypeError, KeyError, AttributeError, AssertionError, ValueError, RuntimeError) as error:
         raise ValueError(f"{source} is no open_clip configuration: {error!r}") from error
-    check_tower(network.visual)
+    check_image_tower(network.visual)
     chosen = merge_preprocess_dict(asdict(PreprocessCfg()), dict(preprocess))
     set_model_preprocess_cfg(network, chosen | {"size": network.visual.image_size})
     return network
@@ -62,7 +63,7 @@ def fill(network: Any, tensors: Mapping[str, Tensor], title: str) -> None:
 
     Where they are of pictures or texts of another size, open_clip interpolates their positions.
     """
-    state = _arranged(dict(tensors), network)
+    state = _arranged(convert_state_dict(network, dict(tensors)), network)
     found = {name: tensor.shape for name, tensor in state.items()}
     expected = {name: tensor.shape for name, tensor in network.state_dict().items()}
     _check_fit(expected, found, title, seeming(tensors))
@@ -81,7 +82,7 @@ def _network(settings: dict[str, Any]) -> Any:
 
 
 def _arranged(state: dict[str, Tensor], network: Any) -> dict[str, Tensor]:
-    """What differs between versions of open_clip: the text tower's prefix, shapes of scalars, buffers."""
+    """What differs between versions of open_clip, once Apple's MobileCLIP is converted: the text tower's prefix, shapes of scalars, buffers."""
     custom = hasattr(network, "text")
     if custom and "positional_embedding" in state:
         state = convert_to_custom_text_state_dict(state)

@@ -12,8 +12,9 @@ _LOG = logging.getLogger(__name__)
 _WRAPPED = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
 """What torch.compile, FSDP and checkpointing add wherever a module is wrapped; no network has such names itself."""
 
-_CLASS_TOKENS = ("visual.class_embedding", "vision_model.embeddings.class_embedding")
-"""The name by which a CLIP is found among others' weights: open_clip's and Hugging Face's."""
+_THEIRS = "vision_model.embeddings.class_embedding"
+_CLASS_TOKENS = ("visual.class_embedding", "visual.trunk.cls_token", _THEIRS)
+"""The name by which a CLIP is found among others' weights: open_clip's, with timm's towers, and Hugging Face's."""
 
 _BLOCK = {
     "self_attn.out_proj": "attn.out_proj",
@@ -46,12 +47,12 @@ _ATTENTION = re.compile(r"self_attn\.([qkv])_proj")
 def open_clip_names(tensors: dict[str, Tensor], source: object) -> dict[str, Tensor]:
     """The same weights as open_clip names them; raises ValueError where it is not clear which ones are meant."""
     state = _without_prefix(_unwrapped(tensors, source), source)
-    return _converted(state) if _CLASS_TOKENS[1] in state else state
+    return _converted(state) if _THEIRS in state else state
 
 
 def is_hugging_face(tensors: Iterable[str]) -> bool:
     """Whether these are names of Hugging Face's CLIPModel, with or without a prefix."""
-    return any(name.endswith(_CLASS_TOKENS[1]) for name in tensors)
+    return any(name.endswith(_THEIRS) for name in tensors)
 
 
 def _unwrapped(tensors: dict[str, Tensor], source: object) -> dict[str, Tensor]:
