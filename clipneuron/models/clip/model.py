@@ -59,8 +59,8 @@ def load_clip(
       * a folder that `save_pretrained` of Hugging Face's CLIPModel wrote, or "hf-hub:..." of such a one;
       * "demo", the small model shipped with this package;
       * a model in memory: open_clip's CLIP or CustomTextCLIP, or anything whose `.visual` is an open_clip
-        VisionTransformer, or a plain one of timm's with a class token. It is used as it is, not copied, and put in eval mode. A CLIPModel of Hugging
-        Face's transformers is copied into an open_clip network.
+        VisionTransformer, or a plain one of timm's with a class token. It is used as it is, not copied, and put in
+        eval mode. A CLIPModel of Hugging Face's transformers is copied into an open_clip network.
 
     Named models are loaded as float32, on the GPU if there is one; models in memory keep their device and
     type, unless `device` and `dtype` change them. `force_quick_gelu` overrides the activation of both towers;

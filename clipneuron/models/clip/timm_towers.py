@@ -49,7 +49,7 @@ def as_open_clip(tower: Any) -> VisionTransformer:
         )
     made.conv1 = _Stem(embed)
     made.class_embedding = nn.Parameter(trunk.cls_token.detach()[0, 0])
-    made.positional_embedding = nn.Parameter(trunk.pos_embed.detach()[0])
+    made.positional_embedding = nn.Parameter(_positions(trunk))
     made.ln_pre, made.ln_post = trunk.norm_pre, trunk.norm
     made.proj = None if head is None else nn.Parameter(head.weight.detach().T)
     for block, theirs in zip(made.transformer.resblocks, trunk.blocks, strict=True):
@@ -69,6 +69,13 @@ class _Stem(nn.Module):
         """[image, width, patch]."""
         patches: Tensor = self.embed(pixels)
         return patches.transpose(1, 2)
+
+
+def _positions(trunk: Any) -> Tensor:
+    """Of the class token and the patches; zero for a class token that has none (DeiT III, MobileCLIP-B)."""
+    positions: Tensor = trunk.pos_embed.detach()[0]
+    none = positions.new_zeros(1, positions.shape[1])
+    return torch.cat([none, positions]) if trunk.no_embed_class else positions
 
 
 def _fill(block: Any, theirs: Any) -> None:
@@ -137,7 +144,7 @@ def _unlike_tokens(trunk: Any) -> str | None:
         return f"which is pooled by {trunk.global_pool!r} instead of the class token"
     if trunk.num_prefix_tokens != 1:
         return "which has other tokens (registers) besides the class token"
-    if trunk.pos_embed is None or trunk.no_embed_class or trunk.dynamic_img_size:
+    if trunk.pos_embed is None or trunk.dynamic_img_size:
         return "whose positions are added in another way"
     norms = (trunk.norm, isinstance(trunk.fc_norm, nn.Identity))
     return (

@@ -53,6 +53,7 @@ TOWERS = {
     "no bias of queries": lambda: tiny_timm(qkv_bias=False),
     "rectangle": lambda: tiny_timm(img_size=(16, 40)),
     "hybrid": hybrid,
+    "deit3": lambda: tiny_timm(no_embed_class=True, init_values=0.3),
 }
 
 
@@ -144,7 +145,7 @@ REFUSED = {
     "attention": (lambda: tiny_timm(global_pool="map"), "pooled by attention"),
     "no class token": (lambda: tiny_timm(class_token=False, global_pool="avg"), "no class token"),
     "registers": (lambda: tiny_timm(reg_tokens=2), "registers"),
-    "deit3": (lambda: tiny_timm(no_embed_class=True), "positions"),
+    "no positions": (lambda: tiny_timm(pos_embed="none"), "positions"),
     "no last norm": (lambda: tiny_timm(final_norm=False), "another last norm"),
     "qk_norm": (lambda: tiny_timm(qk_norm=True), r"normalises inside .*\(block 0\)"),
     "no biases": (lambda: tiny_timm(proj_bias=False), "no biases"),

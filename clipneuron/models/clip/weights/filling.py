@@ -82,7 +82,7 @@ def _network(settings: dict[str, Any]) -> Any:
 
 
 def _arranged(state: dict[str, Tensor], network: Any) -> dict[str, Tensor]:
-    """What differs between versions of open_clip, once Apple's MobileCLIP is converted: the text tower's prefix, shapes of scalars, buffers."""
+    """What differs between versions of open_clip: the text tower's prefix, shapes of scalars, buffers."""
     custom = hasattr(network, "text")
     if custom and "positional_embedding" in state:
         state = convert_to_custom_text_state_dict(state)
