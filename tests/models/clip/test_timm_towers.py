@@ -151,7 +151,6 @@ REFUSED = {
     "no biases": (lambda: tiny_timm(proj_bias=False), "no biases"),
     "classifier": (classifier, r"adds a bias.*num_classes=0"),
     "mlp": (lambda: wrapped(pool="token", proj="mlp"), "more than a matrix"),
-    "wrapped average": (lambda: wrapped(pool="avg", proj="linear"), "pooled by 'avg'"),
 }
 
 
