@@ -15,9 +15,10 @@ import torch
 from open_clip.model import CLIPVisionCfg, _build_vision_tower
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg
 
-from clipneuron.models.clip import hub, hugging_face
+from clipneuron.models.clip.hugging_face import hub
+from clipneuron.models.clip.hugging_face import network as hugging_face
+from clipneuron.models.clip.hugging_face.tokenizer import openai_tokenizer, tokenizer_in
 from clipneuron.models.clip.timm_towers import check_image_tower
-from clipneuron.models.clip.vocabulary import openai_tokenizer, tokenizer_in
 from clipneuron.models.clip.weights.filling import build, check_texts_too, fill
 from clipneuron.models.clip.weights.layouts import is_hugging_face, open_clip_names
 from clipneuron.models.clip.weights.reading import Weights, read_file, read_folder, read_json

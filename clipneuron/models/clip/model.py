@@ -10,8 +10,6 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 import torch
 from einops import reduce
 from jaxtyping import Float
-from open_clip.coca_model import CoCa
-from open_clip.transformer import VisionTransformer
 from torch import Tensor
 from torch.nn import functional
 
@@ -23,8 +21,9 @@ from clipneuron.models.clip.checkpoints import (
     from_transformers,
     open_network,
 )
-from clipneuron.models.clip.hugging_face import is_transformers
+from clipneuron.models.clip.hugging_face.network import is_transformers
 from clipneuron.models.clip.identity import Fact, describe, digest
+from clipneuron.models.clip.networks import check_texts, image_tower, prepare, unwrapped
 from clipneuron.models.clip.preprocess import Preprocess
 from clipneuron.models.clip.soundness import check_finite
 from clipneuron.models.clip.timm_towers import as_open_clip, is_timm
@@ -78,9 +77,9 @@ def load_clip(
         loaded = from_transformers(unwrapped(model))
     else:
         own = unwrapped(model)
-        _check_texts(own)
+        check_texts(own)
         loaded = LoadedNetwork(type(own).__name__, own, partial(default_tokenizer, own))
-    _prepare(loaded.network, device, dtype)
+    prepare(loaded.network, device, dtype)
     clip = Clip(loaded.network, loaded.name, (lambda: tokenizer) if tokenizer else loaded.tokenizer)
     check_finite(clip.network, clip.visual, clip.name)
     return clip
@@ -99,7 +98,7 @@ class Clip:
     def __init__(self, network: Any, name: str, make_tokenizer: Callable[[], Tokenizer]):
         self.network = network
         self.name = name
-        tower = _image_tower(network)
+        tower = image_tower(network)
         self.visual = as_open_clip(tower) if is_timm(tower) else tower
         self.weights: TowerWeights = tower_weights(self.visual)
         self.preprocess = Preprocess.of_tower(self.visual)
@@ -142,7 +141,7 @@ class Clip:
         copy = copies.get(str(device))
         if copy is None:
             network = deepcopy(self.network)
-            _prepare(network, device, None)
+            prepare(network, device, None)
             copy = copies[str(device)] = Clip(network, self.name, self._make_tokenizer)
         return copy
 
@@ -154,7 +153,7 @@ class Clip:
         if torch.promote_types(self.dtype, torch.float32) == self.dtype:
             return self
         visual = deepcopy(self.visual)
-        _prepare(visual, None, torch.float32)
+        prepare(visual, None, torch.float32)
         return Clip(visual, self.name, self._make_tokenizer)
 
     def with_gelu_texts(self) -> "Clip":
@@ -276,39 +275,3 @@ class Clip:
 
 _COPIES: WeakKeyDictionary[Clip, WeakValueDictionary[str, Clip]] = WeakKeyDictionary()
 """Of each model those on other devices, so that the stages in one process share them."""
-
-
-def _image_tower(network: Any) -> Any:
-    tower = (
-        network if isinstance(network, VisionTransformer) else getattr(network, "visual", network)
-    )
-    return unwrapped(tower)
-
-
-def _check_texts(network: Any) -> None:
-    """A captioner's texts are normalised, and it says neither its vocabulary nor where they end."""
-    if isinstance(network, CoCa):
-        raise ValueError(
-            "the texts of a CoCa cannot be read: give a CLIP, or its image tower alone, load_clip(model.visual)"
-        )
-
-
-def unwrapped(module: Any) -> Any:
-    """The network that torch.compile, DataParallel or DistributedDataParallel is wrapped around."""
-    while True:
-        inner = getattr(module, "_orig_mod", None)
-        if inner is None and isinstance(module, _PARALLEL):
-            inner = module.module
-        if inner is None:
-            return module
-        module = inner
-
-
-_PARALLEL = (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)
-
-
-def _prepare(network: Any, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
-    """Put the network into eval mode, and move it to the requested device and type."""
-    for module in (network, _image_tower(network)):
-        if isinstance(module, torch.nn.Module):
-            module.eval().to(device=device, dtype=dtype)

@@ -6,7 +6,7 @@ from huggingface_hub import hf_hub_download, snapshot_download
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from open_clip.pretrained import download_pretrained_from_hf
 
-from clipneuron.models.clip import hugging_face
+from clipneuron.models.clip.hugging_face.network import CONFIG
 
 OPEN_CLIP = "open_clip_config.json"
 
@@ -45,7 +45,7 @@ def _fetched(model: str, name: str, cache_dir: str | None) -> Path | None:
         return Path(hf_hub_download(model, name, cache_dir=cache_dir))
     except LocalEntryNotFoundError:
         # Without a connection nobody knows whether the file exists: what transformers has left here can be read.
-        hf_hub_download(model, hugging_face.CONFIG, cache_dir=cache_dir, local_files_only=True)
+        hf_hub_download(model, CONFIG, cache_dir=cache_dir, local_files_only=True)
         return None
     except EntryNotFoundError:
         return None
