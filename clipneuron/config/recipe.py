@@ -20,7 +20,9 @@ class Recipe(Config):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
         description="short name; the run is stored as name-fingerprint",
     )
-    model: str = Field(description="open_clip architecture, local model folder, or 'demo'")
+    model: str = Field(
+        description="open_clip architecture, folder of an open_clip model or a CLIPModel, hf-hub:OWNER/NAME, or 'demo'"
+    )
     pretrained: str | None = Field(default=None, description="open_clip tag, or a checkpoint file")
     images: str = Field(
         description="folder, picture, Parquet or tar files, here or under s3://; 'demo' renders scenes of the demo "
@@ -58,11 +60,11 @@ class Recipe(Config):
     shard_size: int = Field(default=256, ge=1, description="pictures per shard")
     block: int = Field(default=256, ge=1, description="neurons per shard of the per-neuron stages")
     batch_size: int = Field(default=32, ge=1, description="pictures per forward pass")
-    dtype: Literal["float32", "bfloat16"] = Field(
-        default="float32", description="number format of the model"
+    dtype: Literal["float32", "bfloat16", "float16"] = Field(
+        default="float32", description="number format of the model's passes"
     )
     device: str = Field(
-        default="auto", description="auto (a GPU if there is one), cpu, cuda, cuda:1 or mps"
+        default="auto", description="auto (a GPU if there is one), cpu, cuda or cuda:1"
     )
     words: int = Field(default=4, ge=1, description="top words that an explanation is scored by")
     seed: int = Field(default=0, ge=0, description="seed of the demo world's scenes")
@@ -91,6 +93,10 @@ class Recipe(Config):
     @field_validator("device")
     @classmethod
     def _spelling(cls, device: str) -> str:
-        if not re.fullmatch(r"auto|(cpu|cuda|mps)(:\d+)?", device):
-            raise ValueError("there is no such device: expected auto, cpu, cuda, cuda:1 or mps")
+        if device.partition(":")[0] == "mps":
+            raise ValueError(
+                "Apple's GPU (mps) has no float64, in which effects are summed: use cpu, which auto takes there"
+            )
+        if not re.fullmatch(r"auto|(cpu|cuda)(:\d+)?", device):
+            raise ValueError("there is no such device: expected auto, cpu, cuda or cuda:1")
         return device

@@ -12,7 +12,8 @@ Terms that belong to no addend are treated as in `clipneuron.lens.effects`:
   centered  each addend is centred by itself; the attention layers' output biases and ln_post's beta
             are the bias effect.
 
-Traces must have been captured with `first_order=True`.
+Traces must have been captured with `first_order=True`. Results are in float32 or better, for models in
+half precision too, whose weights are widened block by block.
 """
 
 import torch
@@ -33,16 +34,18 @@ def head_effects(
     sum_i a_i^{l,h} W_O^h (W_V^h LN_1(x_i) + b_V^h), landed by P LN_post.
     """
     _check(weights, trace, split)
-    landing, scale = _landing(weights, split), image_scale(trace, normalize)
+    landing, scale = _landing(weights, trace, split), image_scale(trace, normalize)
     layers = []
     for layer, block in enumerate(weights.blocks):
-        mixed = trace.attention[layer] @ trace.normalized[layer]
+        mixed = trace.attention[layer] @ trace.normalized[layer].to(scale)
         values = einsum(
-            mixed, block.value, "image head width, head channel width -> image head channel"
+            mixed,
+            block.value.to(scale),
+            "image head width, head channel width -> image head channel",
         )
         written = einsum(
             values + block.value_bias,
-            block.output,
+            block.output.to(scale),
             "image head channel, head channel width -> image head width",
         )
         effects = scale[:, None, None] * (written @ landing)
@@ -65,12 +68,12 @@ def token_effects(
     _check_layer(weights, layer)
     block, scale = weights.blocks[layer], image_scale(trace, normalize)
     values = einsum(
-        trace.normalized[layer],
-        block.value,
+        trace.normalized[layer].to(scale),
+        block.value.to(scale),
         "image token width, head channel width -> image head token channel",
     )
     values = (values + block.value_bias[:, None]) * trace.attention[layer][..., None]
-    effects = values @ (block.output @ _landing(weights, split))
+    effects = values @ (block.output.to(scale) @ _landing(weights, trace, split))
     effects *= scale[:, None, None, None]
     if split == "equal":
         share = _share(weights, trace, block.output_bias, scale)
@@ -101,12 +104,12 @@ def bias_effects(
 ) -> Float[Tensor, "image embed"]:
     """The attention layers' output biases and ln_post's beta in the joint space; zero in the equal split."""
     _check(weights, trace, split)
-    if split == "equal":
-        return torch.zeros_like(trace.embeddings)
     scale = image_scale(trace, normalize)
-    biases = torch.stack([block.output_bias for block in weights.blocks]).sum(dim=0)
-    beta = weights.ln_post_beta @ weights.projection
-    return torch.outer(scale, biases @ _landing(weights, split)) + torch.outer(
+    if split == "equal":
+        return torch.zeros_like(trace.embeddings, dtype=scale.dtype)
+    biases = torch.stack([block.output_bias.to(scale) for block in weights.blocks]).sum(dim=0)
+    beta = weights.ln_post_beta.to(scale) @ weights.projection.to(scale)
+    return torch.outer(scale, biases @ _landing(weights, trace, split)) + torch.outer(
         scale * trace.ln_post.sigma, beta
     )
 
@@ -116,27 +119,27 @@ def _landed(
 ) -> Tensor:
     """Addends of the class token [image, addend, width], mapped into the joint space."""
     scale = image_scale(trace, normalize)
-    effects = scale[:, None, None] * (written @ _landing(weights, split))
+    effects = scale[:, None, None] * (written.to(scale) @ _landing(weights, trace, split))
     if split == "equal":
         no_bias = torch.zeros_like(weights.ln_post_beta)
         effects += _share(weights, trace, no_bias, scale)[:, None]
     return effects
 
 
-def _landing(weights: TowerWeights, split: Split) -> Tensor:
+def _landing(weights: TowerWeights, trace: Trace, split: Split) -> Tensor:
     """[C] diag(gamma_post) P, which maps a residual vector into the joint space up to sigma."""
-    landing = weights.ln_post_gamma[:, None] * weights.projection
+    like = trace.ln_post.sigma
+    landing = weights.ln_post_gamma.to(like)[:, None] * weights.projection.to(like)
     return centre(landing.T).T if split == "centered" else landing
 
 
 def _share(weights: TowerWeights, trace: Trace, bias: Tensor, scale: Tensor) -> Tensor:
     """One addend's equal share of ln_post's mean and beta, with its own bias [image, embed]."""
     addends = 1 + 2 * weights.layers
-    constant = bias * weights.ln_post_gamma - torch.outer(
-        trace.ln_post.mean / addends, weights.ln_post_gamma
-    )
-    beta = torch.outer(trace.ln_post.sigma / addends, weights.ln_post_beta)
-    return scale[:, None] * ((constant + beta) @ weights.projection)
+    gamma = weights.ln_post_gamma.to(scale)
+    constant = bias * gamma - torch.outer(trace.ln_post.mean / addends, gamma)
+    beta = torch.outer(trace.ln_post.sigma / addends, weights.ln_post_beta.to(scale))
+    return scale[:, None] * ((constant + beta) @ weights.projection.to(scale))
 
 
 def _check(weights: TowerWeights, trace: Trace, split: str) -> None:

@@ -20,7 +20,8 @@ def heatmaps(
     of the embedding, divided by its length (Sec. 3.1).
     """
     # Effects are linear in the projection: projected onto one direction, they cost a fraction.
-    projection = weights.projection @ direction.to(weights.projection)[:, None]
+    like = trace.ln_post.sigma
+    projection = weights.projection.to(like) @ direction.to(like)[:, None]
     along = replace(weights, projection=projection)
     layers = [
         token_effects(along, trace, layer, split=split) for layer in range(len(weights.blocks))

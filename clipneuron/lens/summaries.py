@@ -117,9 +117,9 @@ class Summary:
 
     def quantile(self, share: float) -> Float[Tensor, "neuron"]:
         """The centred norm below which `share` of the images lie, interpolated in its histogram bin."""
-        edges = torch.arange(BINS + 1, dtype=torch.float64) / BINS_PER_DECADE + LOWEST_DECADE
         heights = self.histogram.double().cumsum(1)
-        wanted = torch.full((len(heights), 1), share * self.count, dtype=torch.float64)
+        edges = torch.arange(BINS + 1).to(heights) / BINS_PER_DECADE + LOWEST_DECADE
+        wanted = torch.full_like(heights[:, :1], share * self.count)
         index = torch.searchsorted(heights, wanted).clamp(max=BINS - 1)
         above = heights.gather(1, index)
         inside = self.histogram.double().gather(1, index).clamp(min=1)

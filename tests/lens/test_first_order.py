@@ -18,6 +18,7 @@ from clipneuron.lens.first_order import (
 )
 from clipneuron.lens.options import Split
 from clipneuron.lens.trace import TowerWeights, Trace
+from clipneuron.models.clip.capture import capture, tower_weights
 from tests.lens.literal import plain_trace, plain_weights
 from tests.samples.towers import authors_tower, random_pixels, tiny_tower
 
@@ -133,3 +134,21 @@ def test_the_equal_split_is_what_the_authors_compute(parity: Path):
     stem, mlps = stem_effects(weights, trace), mlp_effects(weights, trace)
     ours = torch.cat([stem[:, None], mlps], dim=1)
     assert_allclose(100 * ours, theirs["first_order_mlp"], rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("split", ["equal", "centered"])
+def test_half_precision_gives_float32_effects_near_the_exact_ones(half, split):
+    exact = tiny_tower().bfloat16().to(torch.float64)
+    coarse = tiny_tower().bfloat16().to(half)
+    pixels = random_pixels(exact)
+    found = {
+        tower: (tower_weights(tower), capture(tower, pixels.to(tower.proj), [], first_order=True))
+        for tower in (exact, coarse)
+    }
+    for effects in (head_effects, mlp_effects, stem_effects, bias_effects):
+        expected, ours = (effects(*found[tower], split=split) for tower in (exact, coarse))
+        assert ours.dtype == torch.float32
+        torch.testing.assert_close(ours.double(), expected, atol=0.02, rtol=0.05)
+    tokens = [token_effects(*found[tower], 2, split=split) for tower in (exact, coarse)]
+    torch.testing.assert_close(tokens[1].double(), tokens[0], atol=0.02, rtol=0.05)

@@ -1,5 +1,6 @@
 """Summaries merge to the same result whatever the cut, order and grouping."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -92,3 +93,13 @@ def test_nothing_to_merge_or_to_average_is_an_error():
     nothing = Moments.of(torch.zeros(0, 2, 3), torch.zeros(0, 1))
     with pytest.raises(ValueError, match="at least one image"):
         _ = nothing.mean
+
+
+def test_quantiles_are_computed_where_the_summary_is():
+    """On a device without values, where a tensor of another device would not be taken."""
+    summary = summarised([batch(3, 9)])
+    fields = {
+        name: value.to("meta") if isinstance(value, torch.Tensor) else value
+        for name, value in vars(summary).items()
+    }
+    assert replace(summary, **fields).quantile(0.98).device.type == "meta"

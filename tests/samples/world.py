@@ -100,7 +100,12 @@ def sweep_of(
 
 
 def reproduction_of(
-    folder: Path, store: str | Objects = "store", *, asked: object = None, **options: object
+    folder: Path,
+    store: str | Objects = "store",
+    *,
+    asked: object = None,
+    model: Clip | None = None,
+    **options: object,
 ) -> Reproduction:
     """The evidence on top of `sweep_of`: three classes of four pictures and a broken one, two pools of texts."""
     labelled = folder / "labelled"
@@ -117,7 +122,7 @@ def reproduction_of(
         **(asked or {}),
     }
     recipe = recipe_of(folder, **{**options, "evaluation": evaluation})
-    return Reproduction.of(recipe, store_in(folder, store), clip())
+    return Reproduction.of(recipe, store_in(folder, store), model or clip())
 
 
 def quiet_runner(**options: object) -> Runner:

@@ -1,7 +1,7 @@
 """One forward pass through an open_clip image tower, and the trace it leaves."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,7 +32,8 @@ def capture(
     It contains the activations of `layers` and, for every block after the first of them, the class
     token's attention and the statistics of ln_1. Activations are the forward pass's own tensors, not
     copies, in the model's type; attention and statistics are in float32 or better. `writes` also keeps
-    what the MLPs of `layers` add to every token, for `SecondOrderLens.layer_effect`.
+    what the MLPs of `layers` add to every token, for `SecondOrderLens.layer_effect`. A tower that is
+    compiled (`visual.compile()`) runs as it is written.
 
     Memory per image, in bytes, for T tokens, N neurons, H heads, L blocks of width W and numbers of
     s bytes: s T N for every layer of `layers`, 4 T (H + 2) for every block after the first of them.
@@ -43,7 +44,8 @@ def capture(
     """
     _check_call(visual, pixels, layers)
     notes = _Notes()
-    with _hooks(_plan(visual, frozenset(layers), first_order, writes, notes)):
+    plan = _plan(visual, frozenset(layers), first_order, writes, notes)
+    with _hooks(plan), _uncompiled(visual):
         output = visual(pixels)
     return notes.trace(output[0] if isinstance(output, tuple) else output)
 
@@ -107,6 +109,12 @@ def _hooks(plan: Iterable[tuple[nn.Module, Hook]]) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _uncompiled(visual: nn.Module) -> AbstractContextManager[object]:
+    """torch.compile passes over hooks that a module gets after its first call: the pass runs as it is written."""
+    compiled = any(module._compiled_call_impl is not None for module in visual.modules())
+    return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
 
 
 def _plan(

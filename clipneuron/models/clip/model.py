@@ -10,15 +10,23 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 import torch
 from einops import reduce
 from jaxtyping import Float
-from open_clip.transformer import VisionTransformer
 from torch import Tensor
 from torch.nn import functional
 
 from clipneuron.lens.trace import TowerWeights, Trace
 from clipneuron.models.clip.capture import capture
-from clipneuron.models.clip.checkpoints import LoadedNetwork, Tokenizer, open_network
+from clipneuron.models.clip.checkpoints import (
+    LoadedNetwork,
+    Tokenizer,
+    from_transformers,
+    open_network,
+)
+from clipneuron.models.clip.hugging_face.network import is_transformers
 from clipneuron.models.clip.identity import Fact, describe, digest
+from clipneuron.models.clip.networks import check_texts, image_tower, prepare, unwrapped
 from clipneuron.models.clip.preprocess import Preprocess
+from clipneuron.models.clip.soundness import check_finite
+from clipneuron.models.clip.timm_towers import as_open_clip, is_timm
 from clipneuron.models.clip.tokens import (
     IMAGENET_CLASSES,
     IMAGENET_TEMPLATES,
@@ -49,15 +57,17 @@ def load_clip(
       * an open_clip architecture, with a tag or a checkpoint file as `pretrained`:
         load_clip("ViT-B-32", "openai"), load_clip("ViT-L-14", "/path/to/weights.safetensors");
       * a folder with open_clip_config.json, its weights and optionally bpe_vocab.txt.gz, or "hf-hub:...";
+      * a folder that `save_pretrained` of Hugging Face's CLIPModel wrote, or "hf-hub:..." of such a one;
       * "demo", the small model shipped with this package;
-      * a model in memory: open_clip's CLIP or CustomTextCLIP, or anything whose `.visual` is an
-        open_clip VisionTransformer. It is used as it is, not copied, and put in eval mode.
+      * a model in memory: open_clip's CLIP or CustomTextCLIP, or anything whose `.visual` is an open_clip
+        VisionTransformer, or a plain one of timm's with a class token. It is used as it is, not copied, and put in
+        eval mode. A CLIPModel of Hugging Face's transformers is copied into an open_clip network.
 
     Named models are loaded as float32, on the GPU if there is one; models in memory keep their device and
     type, unless `device` and `dtype` change them. `force_quick_gelu` overrides the activation of both towers;
     by default it is the one that the weights were trained with, as far as the tag, an original OpenAI file or
-    the architecture's name reveals it. Raises ValueError for models that do not exist or that the method does
-    not cover, ConnectionError where a download fails.
+    the architecture's name reveals it. Raises ValueError for models that do not exist, that the method does not
+    cover, or whose weights are not all finite; ConnectionError where a download fails.
     """
     if isinstance(model, str | os.PathLike):
         loaded = open_network(model, pretrained, force_quick_gelu, cache_dir)
@@ -65,10 +75,16 @@ def load_clip(
         dtype = dtype or torch.float32
     elif pretrained is not None or force_quick_gelu is not None:
         raise ValueError("a model in memory has its weights and its activation: pass it alone")
+    elif is_transformers(unwrapped(model)):
+        loaded = from_transformers(unwrapped(model))
     else:
-        loaded = LoadedNetwork(type(model).__name__, model, partial(default_tokenizer, model))
-    _prepare(loaded.network, device, dtype)
-    return Clip(loaded.network, loaded.name, (lambda: tokenizer) if tokenizer else loaded.tokenizer)
+        own = unwrapped(model)
+        check_texts(own)
+        loaded = LoadedNetwork(type(own).__name__, own, partial(default_tokenizer, own))
+    prepare(loaded.network, device, dtype)
+    clip = Clip(loaded.network, loaded.name, (lambda: tokenizer) if tokenizer else loaded.tokenizer)
+    check_finite(clip.network, clip.visual, clip.name)
+    return clip
 
 
 class Clip:
@@ -84,7 +100,8 @@ class Clip:
     def __init__(self, network: Any, name: str, make_tokenizer: Callable[[], Tokenizer]):
         self.network = network
         self.name = name
-        self.visual = _image_tower(network)
+        tower = image_tower(network)
+        self.visual = as_open_clip(tower) if is_timm(tower) else tower
         self.weights: TowerWeights = tower_weights(self.visual)
         self.preprocess = Preprocess.of_tower(self.visual)
         self._make_tokenizer = make_tokenizer
@@ -126,9 +143,20 @@ class Clip:
         copy = copies.get(str(device))
         if copy is None:
             network = deepcopy(self.network)
-            _prepare(network, device, None)
+            prepare(network, device, None)
             copy = copies[str(device)] = Clip(network, self.name, self._make_tokenizer)
         return copy
+
+    def widened(self) -> "Clip":
+        """This model's image tower in float32; the model itself where it computes in float32 or better.
+
+        For differences between two forward passes, which half precision rounds away.
+        """
+        if torch.promote_types(self.dtype, torch.float32) == self.dtype:
+            return self
+        visual = deepcopy(self.visual)
+        prepare(visual, None, torch.float32)
+        return Clip(visual, self.name, self._make_tokenizer)
 
     def with_gelu_texts(self) -> "Clip":
         """A copy of this model with exact GELU in its text tower, whatever it was trained with.
@@ -255,16 +283,3 @@ class Clip:
 
 _COPIES: WeakKeyDictionary[Clip, WeakValueDictionary[str, Clip]] = WeakKeyDictionary()
 """Of each model those on other devices, so that the stages in one process share them."""
-
-
-def _image_tower(network: Any) -> Any:
-    return (
-        network if isinstance(network, VisionTransformer) else getattr(network, "visual", network)
-    )
-
-
-def _prepare(network: Any, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
-    """Put the network into eval mode, and move it to the requested device and type."""
-    for module in (network, _image_tower(network)):
-        if isinstance(module, torch.nn.Module):
-            module.eval().to(device=device, dtype=dtype)

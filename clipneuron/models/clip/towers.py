@@ -18,6 +18,7 @@ from open_clip.transformer import (
 from torch import Tensor, nn
 
 from clipneuron.lens.trace import BlockWeights, TowerWeights
+from clipneuron.models.clip.nearest import nearest
 
 _EXPECTED = (
     "expected an open_clip VisionTransformer with plain residual attention blocks whose output is "
@@ -29,7 +30,12 @@ def check_tower(visual: Any) -> None:
     """Raise ValueError unless the method's equations describe this image tower."""
     found = _foreign_tower(visual) or _foreign_pooling(visual) or _foreign_blocks(visual)
     if found:
-        raise ValueError(f"this image tower is {found}; {_EXPECTED}: choose such a model")
+        raise refusal(found, visual)
+
+
+def refusal(found: str, visual: Any) -> ValueError:
+    """The error for an image tower that the method does not cover, with what is nearest to it."""
+    return ValueError(f"this image tower is {found}; {_EXPECTED}: choose {_nearest(visual)}")
 
 
 def tower_weights(visual: Any) -> TowerWeights:
@@ -60,6 +66,17 @@ def _foreign_tower(visual: Any) -> str | None:
     return next(kinds, f"an object of type {type(visual).__name__}")
 
 
+def _nearest(visual: Any) -> str:
+    """The supported architecture of about this size, where the tower has a size."""
+    if not isinstance(visual, nn.Module):
+        return "such a model"
+    parameters = sum(parameter.numel() for parameter in visual.parameters())
+    convolutions = (module for module in visual.modules() if isinstance(module, nn.Conv2d))
+    first = next(convolutions, None)
+    patch = float(first.stride[0]) if first else 16.0
+    return f"such a model, of about this size {nearest(float(parameters), patch)}"
+
+
 def _foreign_pooling(visual: VisionTransformer) -> str | None:
     if visual.attn_pool is not None:
         return "pooled by attention (attentional_pool, as in CoCa)"
@@ -83,6 +100,8 @@ def _foreign_block(block: Any) -> str | None:
         return (
             "built of custom attention blocks (block_type, qk_norm, scaled_cosine_attn or scale_*)"
         )
+    if hasattr(block, "_orig_mod"):
+        return "built of blocks that torch.compile is wrapped around: give it before they are"
     if not isinstance(block, ResidualAttentionBlock):
         return f"built of blocks of type {type(block).__name__}"
     attention = block.attn

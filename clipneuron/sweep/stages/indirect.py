@@ -94,8 +94,9 @@ class IndirectWorker:
     """Intervenes on one shard of pictures after another."""
 
     def __init__(self, stage: IndirectStage, clip: Clip, means: ActivationMeans) -> None:
-        self.stage, self.clip = stage, clip
-        self.lenses = stage.lenses.on(clip)
+        # One neuron changes the output by less than half precision resolves.
+        self.stage, self.clip = stage, clip.widened()
+        self.lenses = stage.lenses.on(self.clip)
         self.means = {layer: unchanging(mean).to(clip.device) for layer, mean in means.items()}
 
     @torch.inference_mode()

@@ -300,3 +300,16 @@ def test_gelus_differ():
     quick, exact = tiny_tower(), tiny_tower(quick_gelu=False)
     pixels = random_pixels(quick)
     assert not torch.allclose(embed(quick, pixels), embed(exact, pixels), atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_tower_that_was_compiled_and_used_before_leaves_a_whole_trace():
+    tower = tiny_tower()
+    pixels = random_pixels(tower)
+    expected = capture(tower, pixels, [0, 1], first_order=True)
+    tower.compile(backend="eager")
+    embed(tower, pixels)  # from here on hooks that are added are passed over
+    trace = capture(tower, pixels, [0, 1], first_order=True)
+    assert torch.equal(trace.activations[1], expected.activations[1])
+    assert torch.equal(trace.mlp_outputs[3], expected.mlp_outputs[3])
+    assert torch.equal(trace.embeddings, expected.embeddings)

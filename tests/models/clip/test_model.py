@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import open_clip
 import pytest
 import torch
+from open_clip.coca_model import CoCa
 from open_clip.model import CustomTextCLIP
 from open_clip.zero_shot_classifier import build_zero_shot_classifier
 from torch.nn import functional
@@ -261,3 +262,50 @@ def test_a_model_without_open_clips_text_tower_has_no_activation_to_change():
     for alone in (Alone(), Alone().visual):
         with pytest.raises(ValueError, match="no text tower of open_clip's kind"):
             load_clip(alone).with_gelu_texts()
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda network: torch.compile(network, backend="eager"),
+        torch.nn.DataParallel,
+        lambda network: torch.compile(torch.nn.DataParallel(network), backend="eager"),
+    ],
+    ids=["compile", "parallel", "both"],
+)
+def test_what_is_wrapped_around_a_model_is_looked_through(network, pixels, wrap):
+    bare = load_clip(network)
+    clip = load_clip(wrap(network))
+    assert (clip.name, clip.digest) == ("CLIP", bare.digest)
+    assert torch.equal(clip.trace(pixels).embeddings, bare.encode_images(pixels))
+    assert clip.encode_texts(["cat"]).shape == (1, 24)
+
+
+def test_a_wrapped_image_tower_is_looked_through_too(network, pixels):
+    other = copy.deepcopy(network)
+    other.visual = torch.compile(other.visual, backend="eager")
+    clip = load_clip(other)
+    assert torch.equal(clip.trace(pixels).embeddings, load_clip(network).encode_images(pixels))
+
+
+def test_a_captioner_with_a_class_token_is_refused_with_what_to_do():
+    vision = {"layers": 1, "width": 16, "head_width": 8, "patch_size": 16, "image_size": 32}
+    text = {"context_length": 8, "vocab_size": 30, "width": 16, "heads": 2, "layers": 1}
+    network = CoCa(
+        16, multimodal_cfg=text, text_cfg=text, vision_cfg={**vision, "output_tokens": True}
+    )
+    with pytest.raises(
+        ValueError, match=r"CoCa.*its image tower alone.*load_clip\(model\.visual\)"
+    ):
+        load_clip(network)
+    clip = load_clip(network.visual)
+    assert clip.encode_images(torch.zeros(2, 3, 32, 32)).shape == (2, 16)
+
+
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+def test_a_widened_model_computes_in_float32_with_the_same_weights(half):
+    clip = load_clip(tiny_clip(), dtype=half)
+    wide = clip.widened()
+    assert (wide.dtype, clip.dtype) == (torch.float32, half)
+    assert torch.equal(wide.visual.proj, clip.visual.proj.float())
+    assert wide.widened() is wide

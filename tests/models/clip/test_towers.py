@@ -1,3 +1,4 @@
+import open_clip
 import pytest
 import torch
 from open_clip.coca_model import CoCa
@@ -7,6 +8,7 @@ from open_clip.timm_model import TimmModel
 from open_clip.transformer import CustomTransformer, TextTransformer
 from torch import nn
 
+from clipneuron.models.clip.timm_towers import check_image_tower
 from clipneuron.models.clip.towers import check_tower, tower_weights
 from tests.samples.towers import random_pixels, tiny_tower
 
@@ -88,6 +90,23 @@ def test_what_the_method_does_not_cover_is_refused(kind):
         check_tower(build())
     with pytest.raises(ValueError, match=words):
         tower_weights(build())
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "nearest"),
+    [
+        ("RN50", "a ResNet", "ViT-B-"),
+        ("ViT-B-16-SigLIP", "pooled by attention", "ViT-B-16"),
+        ("EVA02-L-14", r"\(RoPE\)", "ViT-L-14"),
+        ("convnext_base", "no class token", "ViT-B-"),
+    ],
+)
+def test_refusals_name_the_reason_and_the_nearest_architecture(name, reason, nearest):
+    config = open_clip.get_model_config(name)
+    with torch.device("meta"):
+        tower = _build_vision_tower(config["embed_dim"], CLIPVisionCfg(**config["vision_cfg"]))
+    with pytest.raises(ValueError, match=rf"{reason}.*of about this size {nearest}"):
+        check_image_tower(tower)
 
 
 def test_a_plain_tower_passes():
