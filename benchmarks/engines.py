@@ -38,7 +38,7 @@ from shards import picture
 
 from clipneuron.config.cluster import ClusterOptions
 from clipneuron.config.recipe import Recipe
-from clipneuron.engine.cluster import connected
+from clipneuron.engine.cluster.connection import connected
 from clipneuron.engine.in_process import InProcess
 from clipneuron.engine.ray_data import RayData
 from clipneuron.engine.runner import Runner

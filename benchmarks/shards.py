@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from clipneuron.data.opening import open_collection
 from clipneuron.engine.stage import Stage
 from clipneuron.models.clip.model import Clip, load_clip
-from clipneuron.models.clip.preprocess import Preprocess
+from clipneuron.models.clip.preprocessing.preprocess import Preprocess
 from clipneuron.readers.lenses import Lenses
 from clipneuron.readers.pictures import Batch, PictureFeed
 from clipneuron.store.store import Run, Store

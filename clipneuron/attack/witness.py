@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from clipneuron.models.clip.preprocess import PictureError
+from clipneuron.models.clip.preprocessing.preprocess import PictureError
 from clipneuron.models.painting.painter import Order
 from clipneuron.readers.lenses import ClipLoader
 

@@ -13,8 +13,8 @@ from clipneuron.cli import retry as retrying
 from clipneuron.cli import run as computing
 from clipneuron.cli import signals, status
 from clipneuron.cli import store as stores
-from clipneuron.cli.fields import as_options
-from clipneuron.cli.parser import Parser
+from clipneuron.cli.options.fields import as_options
+from clipneuron.cli.options.parser import Parser
 from clipneuron.reports.printing import VisibleFormatter, print, tolerate_any_text
 from clipneuron.store.errors import ReadError, StoreError
 from clipneuron.version import __version__

@@ -4,8 +4,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from clipneuron.cli.fields import add_fields
-from clipneuron.cli.flags import (
+from clipneuron.cli.options.fields import add_fields
+from clipneuron.cli.options.flags import (
     add_engine,
     add_recipe,
     add_run_name,
@@ -13,10 +13,10 @@ from clipneuron.cli.flags import (
     add_until,
     chosen_run,
 )
-from clipneuron.cli.parser import add_command
+from clipneuron.cli.options.parser import add_command
+from clipneuron.cli.options.values import whole
 from clipneuron.cli.run import engine, judged, show_notes
 from clipneuron.cli.units import show_table
-from clipneuron.cli.values import whole
 from clipneuron.config import kinds
 from clipneuron.reports.printing import print
 from clipneuron.reports.quantities import counted

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from clipneuron.cli.parser import add_command
+from clipneuron.cli.options.parser import add_command
 from clipneuron.reports.printing import print
 
 EXAMPLES = """\

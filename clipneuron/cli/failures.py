@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from clipneuron.cli.flags import add_run_name, chosen_run
-from clipneuron.cli.parser import add_command
+from clipneuron.cli.options.flags import add_run_name, chosen_run
+from clipneuron.cli.options.parser import add_command
 from clipneuron.cli.units import show_table
 from clipneuron.reports.markup import csv, terminal
 from clipneuron.reports.printing import pass_on, print

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from clipneuron.cli.fields import add_fields, as_options
-from clipneuron.cli.flags import add_recipe, recipe_of
-from clipneuron.cli.parser import add_command
+from clipneuron.cli.options.fields import add_fields, as_options
+from clipneuron.cli.options.flags import add_recipe, recipe_of
+from clipneuron.cli.options.parser import add_command
+from clipneuron.cli.options.values import positive
 from clipneuron.cli.units import show_table
-from clipneuron.cli.values import positive
 from clipneuron.reports.markup import terminal
 from clipneuron.reports.printing import one_line, print
 from clipneuron.reports.quantities import counted, duration, per_second, rate, size

@@ -5,9 +5,9 @@ import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
-from clipneuron.cli.fields import add_fields
-from clipneuron.cli.flags import add_engine, add_recipe, add_store, add_until
-from clipneuron.cli.parser import add_command
+from clipneuron.cli.options.fields import add_fields
+from clipneuron.cli.options.flags import add_engine, add_recipe, add_store, add_until
+from clipneuron.cli.options.parser import add_command
 from clipneuron.cli.run import engine, judged, show_notes
 from clipneuron.cli.units import show_table
 from clipneuron.config import kinds

@@ -4,8 +4,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from clipneuron.cli.fields import add_fields, given
-from clipneuron.cli.flags import (
+from clipneuron.cli.options.fields import add_fields, given
+from clipneuron.cli.options.flags import (
     add_engine,
     add_run_name,
     add_show,
@@ -13,7 +13,7 @@ from clipneuron.cli.flags import (
     chosen_run,
     recipe_of_run,
 )
-from clipneuron.cli.parser import add_command
+from clipneuron.cli.options.parser import add_command
 from clipneuron.cli.run import conclude, engine
 from clipneuron.cli.units import show_table
 from clipneuron.reports.printing import one_line, print

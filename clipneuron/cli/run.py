@@ -8,8 +8,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from clipneuron.cli import signals
-from clipneuron.cli.fields import as_options
-from clipneuron.cli.flags import (
+from clipneuron.cli.options.fields import as_options
+from clipneuron.cli.options.flags import (
     add_engine,
     add_recipe,
     add_show,
@@ -19,7 +19,7 @@ from clipneuron.cli.flags import (
     cluster_of,
     recipe_of,
 )
-from clipneuron.cli.parser import add_command
+from clipneuron.cli.options.parser import add_command
 from clipneuron.cli.units import show_table
 from clipneuron.config import kinds
 from clipneuron.config.recipe import Recipe
@@ -149,7 +149,7 @@ def engine(
     if chosen.engine == "in-process":
         yield Runner(**limits)
         return
-    from clipneuron.engine.cluster import connected
+    from clipneuron.engine.cluster.connection import connected
     from clipneuron.engine.ray_data import RayData
 
     options = cluster_of(chosen)

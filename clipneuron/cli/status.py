@@ -5,10 +5,10 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from clipneuron.cli.flags import add_run_name, runs_of
-from clipneuron.cli.parser import add_command
+from clipneuron.cli.options.flags import add_run_name, runs_of
+from clipneuron.cli.options.parser import add_command
+from clipneuron.cli.options.values import number
 from clipneuron.cli.units import show_table
-from clipneuron.cli.values import number
 from clipneuron.reports.markup import terminal
 from clipneuron.reports.printing import print
 from clipneuron.reports.quantities import counted, duration, per_second

@@ -4,10 +4,10 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from clipneuron.cli.flags import add_run_name, chosen_run, runs_of
-from clipneuron.cli.parser import add_command
+from clipneuron.cli.options.flags import add_run_name, chosen_run, runs_of
+from clipneuron.cli.options.parser import add_command
+from clipneuron.cli.options.values import seconds
 from clipneuron.cli.units import show_table
-from clipneuron.cli.values import seconds
 from clipneuron.reports.markup import terminal
 from clipneuron.reports.printing import print
 from clipneuron.reports.quantities import counted, duration, size
@@ -17,9 +17,9 @@ if TYPE_CHECKING:  # Arrow and rich take half a second to import, which --help i
     from rich.table import Table
 
     from clipneuron.store.errors import DamagedError
-    from clipneuron.store.garbage import Garbage
     from clipneuron.store.store import DamagedRun, Run
-    from clipneuron.store.verification import Verification
+    from clipneuron.store.upkeep.garbage import Garbage
+    from clipneuron.store.upkeep.verification import Verification
 
 VERIFY_EXAMPLES = """\
 exit status: 0 all is well, 1 something is wrong
@@ -96,7 +96,8 @@ def _verified(run: "Run | DamagedRun") -> list[str]:
     """What is wrong with the run, after saying so."""
     from clipneuron.engine.meters import meter
     from clipneuron.reports.consoles import Console
-    from clipneuron.store import markers, verification
+    from clipneuron.store import markers
+    from clipneuron.store.upkeep import verification
 
     stages = run.objects.folders(markers.FOLDER)
     total = sum(len(markers.done(run.objects, stage)) for stage in stages)

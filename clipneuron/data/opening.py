@@ -11,12 +11,12 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from clipneuron.data import parquet
 from clipneuron.data.collections import Collection, Picture
 from clipneuron.data.columns import Columns
 from clipneuron.data.files import Files, LocalFiles, page
 from clipneuron.data.folders import open_file, open_folder
 from clipneuron.data.listing import Listing, is_compressed, list_files
+from clipneuron.data.parquet import listing as parquet
 from clipneuron.data.passed_over.beside import Kind, passed_over
 from clipneuron.data.passed_over.names import SUFFIXES
 from clipneuron.data.tars import listing as tars

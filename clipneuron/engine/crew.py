@@ -8,7 +8,7 @@ from typing import Any
 import ray
 
 from clipneuron.engine import ray_steps as steps
-from clipneuron.engine.cluster import Placement, alive_nodes, beside, fits
+from clipneuron.engine.cluster.connection import Placement, alive_nodes, beside, fits
 from clipneuron.engine.stage import Resources
 
 logger = logging.getLogger(__name__)

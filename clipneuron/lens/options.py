@@ -12,7 +12,7 @@ Preparation = Literal["unit", "centered", "authors"]
 """How a pool is scaled before the pursuit; see `clipneuron.lens.pursuit.prepare`."""
 
 HighDepth = Literal["clip", "scale", "refuse"]
-"""What becomes of pictures of more than 8 bits a value; see `clipneuron.models.clip.contents.shallow`."""
+"""What becomes of pictures of more than 8 bits a value; see `clipneuron.models.clip.preprocessing.contents.shallow`."""
 
 Scoring = Literal["sum", "authors"]
 """How contributions become a text's score; see `clipneuron.lens.spurious.text_scores`."""

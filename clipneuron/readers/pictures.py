@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from clipneuron.data.collections import Picture, Pictures, Reader
 from clipneuron.engine.stage import Shard
-from clipneuron.models.clip.preprocess import Decoded, PictureError, Preprocess
+from clipneuron.models.clip.preprocessing.preprocess import Decoded, PictureError, Preprocess
 from clipneuron.store.errors import UNREACHABLE, PlaceError, ReadError
 from clipneuron.store.store import Failure, Run
 

@@ -21,25 +21,16 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from clipneuron.store import (
-    attempts,
-    garbage,
-    manifests,
-    markers,
-    outlines,
-    parquet,
-    progress,
-    records,
-    verification,
-)
+from clipneuron.store import attempts, manifests, markers, outlines, parquet, progress, records
 from clipneuron.store import stored_tables as stored
 from clipneuron.store.errors import ObjectMissingError, StoreError
-from clipneuron.store.garbage import Garbage
 from clipneuron.store.objects.local import LocalObjects, check_there
 from clipneuron.store.objects.protocol import Objects
 from clipneuron.store.outlines import AnyResults, Outline, StageOrder
 from clipneuron.store.progress import Progress
 from clipneuron.store.records import Commit, FailedAttempt, Failure, RunRecord, Stored
+from clipneuron.store.upkeep import garbage, verification
+from clipneuron.store.upkeep.garbage import Garbage
 from clipneuron.tables import registry as tables
 
 if TYPE_CHECKING:  # it brings pandas along, 0.2 s that most commands are spared

@@ -8,13 +8,13 @@ from typing import Any
 
 from clipneuron.store import markers, records
 from clipneuron.store.errors import DamagedError, ObjectMissingError, RunMismatchError, StoreError
-from clipneuron.store.garbage import Garbage
 from clipneuron.store.identity import canonical, differences, fingerprint
 from clipneuron.store.markers import checked_name
 from clipneuron.store.objects.opening import open_objects, probe
 from clipneuron.store.objects.protocol import Objects
 from clipneuron.store.records import Commit, FailedAttempt, Failure, RunRecord, Stored
 from clipneuron.store.run import Run
+from clipneuron.store.upkeep.garbage import Garbage
 
 __all__ = [
     "Commit",

@@ -14,7 +14,7 @@ from clipneuron.engine.pipeline import Pipeline, distinct
 from clipneuron.engine.runner import Runner, StageReport
 from clipneuron.engine.stage import Stage
 from clipneuron.models.clip.model import Clip
-from clipneuron.models.clip.preprocess import Preprocess
+from clipneuron.models.clip.preprocessing.preprocess import Preprocess
 from clipneuron.readers.lenses import ClipLoader, Lenses, placed
 from clipneuron.readers.pictures import PictureFeed
 from clipneuron.readers.sweep import Planned

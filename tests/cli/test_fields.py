@@ -6,9 +6,10 @@ from typing import Any, Literal, get_args, get_origin
 
 import pytest
 
-from clipneuron.cli import build_parser, fields, main
-from clipneuron.cli.fields import OPTIONS, SECTIONS
-from clipneuron.cli.flags import cluster_of, recipe_of
+from clipneuron.cli import build_parser, main
+from clipneuron.cli.options import fields
+from clipneuron.cli.options.fields import OPTIONS, SECTIONS
+from clipneuron.cli.options.flags import cluster_of, recipe_of
 
 VERBS = {"recipe": "run", "evaluation": "reproduce", "attack": "attack", "cluster": "run"}
 

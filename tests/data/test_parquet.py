@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from clipneuron.data import parquet_rows as image_rows
 from clipneuron.data.opening import Columns, ReadError, open_collection
+from clipneuron.data.parquet import rows as image_rows
 from tests.samples.pictures import png, write_rows
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"

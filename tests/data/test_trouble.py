@@ -15,7 +15,7 @@ from clipneuron.data.trouble import Judge
 from clipneuron.engine import runner as running
 from clipneuron.engine.runner import Runner
 from clipneuron.engine.stage import Shard
-from clipneuron.models.clip.preprocess import Preprocess
+from clipneuron.models.clip.preprocessing.preprocess import Preprocess
 from clipneuron.readers.pictures import PictureFeed
 from clipneuron.store.errors import UNREACHABLE, PlaceError, ReadError
 from clipneuron.store.objects.local import LocalObjects

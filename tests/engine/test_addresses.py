@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from clipneuron.engine import addresses
-from clipneuron.engine.addresses import check_address
+from clipneuron.engine.cluster import addresses
+from clipneuron.engine.cluster.addresses import check_address
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import pytest
 from rich.console import Console
 
 from clipneuron.config.cluster import ClusterOptions
-from clipneuron.engine import cluster
-from clipneuron.engine.cluster import placed, placement
+from clipneuron.engine.cluster import connection as cluster
+from clipneuron.engine.cluster.connection import placed, placement
 from clipneuron.engine.stage import Resources
 
 CLIP = Resources(pool="clip")

@@ -21,7 +21,7 @@ from pathlib import Path
 import ray
 from rich.console import Console
 from clipneuron.config.cluster import ClusterOptions
-from clipneuron.engine.cluster import connected
+from clipneuron.engine.cluster.connection import connected
 from clipneuron.engine.ray_data import RayData
 from clipneuron.engine.runner import Runner
 from clipneuron.engine.stage import Resources

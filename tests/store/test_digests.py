@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from clipneuron.store import verification
 from clipneuron.store.errors import DamagedError
 from clipneuron.store.outlines import Cut, StageOrder
 from clipneuron.store.store import Failure, Run
+from clipneuron.store.upkeep import verification
 from tests.samples.tables import means, new_run, norms
 
 MARKER = "commits/effects/00000.json"

@@ -14,7 +14,7 @@ from torch.nn import functional
 from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
 from clipneuron.lens.heatmaps import heatmaps
 from clipneuron.lens.options import Split
-from clipneuron.models.clip.preprocess import PictureError, Preprocess
+from clipneuron.models.clip.preprocessing.preprocess import PictureError, Preprocess
 from clipneuron.readers.arrow import unchanging
 from clipneuron.readers.evidence import Classifier, classifier_of
 from clipneuron.readers.lenses import ClipLoader, trace_of

@@ -24,7 +24,7 @@ from clipneuron.models.clip.checkpoints import (
 from clipneuron.models.clip.hugging_face.network import is_transformers
 from clipneuron.models.clip.identity import Fact, describe, digest
 from clipneuron.models.clip.networks import check_texts, image_tower, prepare, unwrapped
-from clipneuron.models.clip.preprocess import Preprocess
+from clipneuron.models.clip.preprocessing.preprocess import Preprocess
 from clipneuron.models.clip.soundness import check_finite
 from clipneuron.models.clip.timm_towers import as_open_clip, is_timm
 from clipneuron.models.clip.tokens import (

@@ -12,9 +12,9 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image, ImageCms, PngImagePlugin
 from torchvision.transforms import Compose
 
-from clipneuron.models.clip.contents import without_texts
-from clipneuron.models.clip.pixels import Frame
-from clipneuron.models.clip.preprocess import PictureError, Preprocess
+from clipneuron.models.clip.preprocessing.contents import without_texts
+from clipneuron.models.clip.preprocessing.pixels import Frame
+from clipneuron.models.clip.preprocessing.preprocess import PictureError, Preprocess
 from tests.samples.towers import tiny_tower
 
 SIZE = (32, 32)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from clipneuron.cli.fields import add_fields, faults, given
-from clipneuron.cli.values import one_of, positive, share
+from clipneuron.cli.options.fields import add_fields, faults, given
+from clipneuron.cli.options.values import one_of, positive, share
 from clipneuron.config.cluster import ClusterOptions
 from clipneuron.config.named import RECIPES, named_recipe, over
 from clipneuron.config.recipe import Recipe
@@ -143,7 +143,7 @@ def check_cluster(chosen: argparse.Namespace) -> None:
     """Raises ValueError for options of a cluster that mean nothing, and where none answers at its address."""
     options = cluster_of(chosen)
     if chosen.engine == "ray":
-        from clipneuron.engine.addresses import check_address
+        from clipneuron.engine.cluster.addresses import check_address
 
         check_address(options.address)
 

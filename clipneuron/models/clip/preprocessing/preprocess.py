@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from clipneuron.lens.options import HighDepth
-from clipneuron.models.clip.contents import PictureError, shallow, without_texts
-from clipneuron.models.clip.pixels import Frame
+from clipneuron.models.clip.preprocessing.contents import PictureError, shallow, without_texts
+from clipneuron.models.clip.preprocessing.pixels import Frame
 
 if TYPE_CHECKING:
     import torch
@@ -118,7 +118,7 @@ class Preprocess:
         The result is on `device`, where the pixels travel as bytes, or where they are; float32 unless
         `dtype` says otherwise.
         """
-        from clipneuron.models.clip.normalization import normalized
+        from clipneuron.models.clip.preprocessing.normalization import normalized
 
         return normalized(pixels, self.mean, self.std, device, dtype)
 

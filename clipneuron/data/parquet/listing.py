@@ -16,7 +16,7 @@ from clipneuron.data.columns import Columns, Found, find, image_column
 from clipneuron.data.files import Files, Status
 from clipneuron.data.label_values import cast
 from clipneuron.data.labels import IGNORED, column_of_labels, partition_values
-from clipneuron.data.parquet_rows import RowFile, RowReader, check_whole, leaf
+from clipneuron.data.parquet.rows import RowFile, RowReader, check_whole, leaf
 from clipneuron.store.errors import StoreError
 from clipneuron.store.objects.concurrency import in_order
 

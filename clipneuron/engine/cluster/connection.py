@@ -12,7 +12,7 @@ import ray
 from ray.autoscaler.sdk import request_resources
 
 from clipneuron.config.cluster import ClusterOptions
-from clipneuron.engine.addresses import check_address, named_address, unanswered
+from clipneuron.engine.cluster.addresses import check_address, named_address, unanswered
 from clipneuron.engine.stage import Resources
 from clipneuron.reports.consoles import Console
 from clipneuron.reports.quantities import counted

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from clipneuron.cli import values
+from clipneuron.cli.options import values
 from clipneuron.config.attack import Attack
 from clipneuron.config.base import Config
 from clipneuron.config.cluster import ClusterOptions

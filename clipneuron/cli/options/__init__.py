@@ -1,0 +1,1 @@
+"""The options of the command line, made of the configuration's fields."""

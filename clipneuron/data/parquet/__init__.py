@@ -1,0 +1,1 @@
+"""Parquet files of pictures: which rows are pictures, and reading them."""

@@ -1,0 +1,1 @@
+"""Looking after a store: what is damaged, and what is left over."""
