@@ -37,8 +37,9 @@ os.environ |= {
     "OMP_NUM_THREADS": "1",
 }
 
-# Nor does any test join a cluster of somebody else's.
+# Nor does any test join a cluster of somebody else's, or print tables as narrow as somebody's terminal.
 os.environ.pop("RAY_ADDRESS", None)
+os.environ.pop("COLUMNS", None)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 

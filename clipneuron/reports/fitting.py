@@ -25,9 +25,8 @@ class FittingTable(Table):
             self.columns = [column for column in self.columns if str(column.header) != heading]
             gone.append(heading)
         fits = self._needed(console, options) <= options.max_width
-        for (
-            column
-        ) in whole:  # without it, the widest columns give way to each other in the middle of words
+        # Without it, the widest columns give way to each other in the middle of words.
+        for column in whole:
             column.min_width = _least(console, options, column) if fits else None
         try:
             yield from super().__rich_console__(console, options)

@@ -2,11 +2,22 @@
 
 import signal
 import threading
+from collections.abc import Iterator
 
 import pytest
 
 from clipneuron import cli
 from clipneuron.cli import main, signals
+
+
+@pytest.fixture(autouse=True)
+def heard() -> Iterator[None]:
+    """Both signals as in a process of the foreground, whatever this test run is told to ignore."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

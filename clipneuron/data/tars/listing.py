@@ -34,6 +34,7 @@ from clipneuron.data.labels import (
 from clipneuron.data.passed_over.names import SUFFIXES
 from clipneuron.data.tars.members import Tar
 from clipneuron.data.tars.samples import Samples
+from clipneuron.reports.quantities import counted
 from clipneuron.store.errors import StoreError
 from clipneuron.store.objects.concurrency import in_order
 
@@ -183,8 +184,8 @@ def _check_names(names: pa.ChunkedArray, place: str) -> None:
     twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
     if len(twice):
         raise ValueError(
-            f"{place} has {len(twice)} keys in two places (one is {twice[0].as_py()!r}): the pictures of a tar, or of "
-            "several that were joined into one, need keys of their own; make the tar again, or keep them apart"
+            f"{place} has {counted(len(twice), 'keys')} in two places (one is {twice[0].as_py()!r}): the pictures of a "
+            "tar, or of several joined into one, need keys of their own; make the tar again, or keep them apart"
         )
 
 
