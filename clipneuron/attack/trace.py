@@ -136,11 +136,9 @@ def _history(
         verdicts = run.read(results.verdicts, "verdicts", shards=[one.key], filters=own).to_pylist()
     number = [*one.filters, ("number", "==", picture["number"])]
     (caption,) = run.read(results.captions, "captions", shards=pair, filters=number).to_pylist()
-    words, given = [], []
-    if caption["words"]:  # a caption may hold none of those that were asked for
-        used = [*one.filters, ("text", "in", caption["words"])]
-        words = run.read(results.words, "words", shards=pair, filters=used).to_pylist()
-        given = run.read(results.words, "word_neurons", shards=pair, filters=used).to_pylist()
+    used = [*one.filters, ("text", "in", caption["words"])]
+    words = run.read(results.words, "words", shards=pair, filters=used).to_pylist()
+    given = run.read(results.words, "word_neurons", shards=pair, filters=used).to_pylist()
     neurons = tuple(row for word in words for row in _strongest(word["text"], given))
     swept = one.method in ("second-order", "random")
     cards = _cards(run, results.swept, neurons) if swept else {}

@@ -152,6 +152,17 @@ def test_some_shards_columns_and_rows(run: Run) -> None:
     assert expression.num_rows == 1
 
 
+def test_nothing_is_among_no_values(run: Run) -> None:
+    run.commit("effects", "00000", {"norms": norms(["a"])})
+    for column in ("image", "index"):
+        found = run.read("effects", "norms", filters=[("index", ">=", 0), (column, "in", [])])
+        assert found.equals(run.read("effects", "norms").slice(length=0))
+    assert run.read("effects", "norms", columns=["image"], filters=[("image", "in", ())]).shape == (
+        0,
+        1,
+    )
+
+
 def test_filters_on_small_integers(run: Run) -> None:
     run.commit("calibrate", "00000", {"means": means(1.0, rows=5)})
     filters = [("layer", "==", 8), ("neuron", ">=", 3)]
