@@ -11,9 +11,12 @@ from clipneuron.store.objects.s3_client import s3_filesystem
 from tests.samples import ceph
 
 _MOTO = """
+import socketserver
 import sys
 from moto.server import ThreadedMotoServer
 
+# Head and body of an answer are sent one after the other; without this, the body waits 40 ms for the head's receipt.
+socketserver.StreamRequestHandler.disable_nagle_algorithm = True
 server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
 server.start()
 print(server.get_host_and_port()[1], flush=True)
