@@ -10,52 +10,11 @@ import pytest
 from ray.cluster_utils import Cluster
 
 from clipneuron.store.store import Store
+from tests.engine.pool_jobs import work
 from tests.faults.light import Light, light_run
 from tests.faults.worlds import check_same
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
-
-JOB = """
-import json, sys, time
-from pathlib import Path
-import ray
-from rich.console import Console
-from clipneuron.config.cluster import ClusterOptions
-from clipneuron.engine.cluster.connection import connected
-from clipneuron.engine.ray_data import RayData
-from clipneuron.engine.runner import Runner
-from clipneuron.engine.stage import Resources
-from clipneuron.store.store import Store
-from tests.faults.hooks import HookedStage
-from tests.faults.light import Light
-
-address, place, pool, other = sys.argv[1:]
-
-class Where:
-    '''Every shard leaves a file with its node and time; none goes on before the other job has begun.'''
-
-    def __init__(self, folder, other):
-        self.folder, self.other = folder, other
-
-    def __call__(self, step, shard):
-        if step == "process":
-            node = ray.get_runtime_context().get_node_id()
-            Path(self.folder).with_name("began").touch()
-            deadline = time.monotonic() + 90
-            while not Path(self.other, "began").exists() and time.monotonic() < deadline:
-                time.sleep(0.05)
-            time.sleep(0.1)
-            said = {"node": node, "time": time.time()}
-            (Path(self.folder) / f"{shard}.json").write_text(json.dumps(said))
-
-folder = Path(place) / "where"
-folder.mkdir(parents=True)
-options, console = ClusterOptions(address=address, actors=1, actor_cpus=1), Console(quiet=True)
-with connected(options, pools=("clip", "gen")):
-    run = Store(Path(place) / "store").open_run("light", {})
-    stage = HookedStage(Light(resources=Resources(pool=pool)), Where(str(folder), other))
-    Runner(RayData(options, console), console=console).run_stage(stage, run)
-"""
 
 
 @pytest.fixture
@@ -72,25 +31,14 @@ def nodes(cluster: Cluster) -> Iterator[dict[str, str]]:
 def test_both_pools_work_at_once_each_on_its_own_nodes(
     cluster: Cluster, nodes: dict[str, str], tmp_path: Path
 ) -> None:
-    other = {"clip": "gen", "gen": "clip"}
-    jobs = {
-        pool: subprocess.Popen(
-            [
-                sys.executable,
-                "-c",
-                JOB,
-                cluster.address,
-                tmp_path / pool,
-                pool,
-                tmp_path / other[pool],
-            ],
-            cwd=Path(__file__).parents[2],
-            stderr=subprocess.PIPE,
-        )
-        for pool in nodes
-    }
-    for pool, job in jobs.items():
-        assert job.wait(180) == 0, (pool, job.stderr.read().decode()[-2000:])
+    clip, gen = tmp_path / "clip", tmp_path / "gen"
+    job = subprocess.Popen(
+        [sys.executable, "-m", "tests.engine.pool_jobs", cluster.address, gen, "gen", clip],
+        cwd=Path(__file__).parents[2],
+        stderr=subprocess.PIPE,
+    )
+    work(cluster.address, clip, "clip", gen)
+    assert job.wait(180) == 0, job.stderr.read().decode()[-2000:]
     times = {}
     for pool, node in nodes.items():
         said = [json.loads(path.read_text()) for path in (tmp_path / pool / "where").iterdir()]

@@ -113,7 +113,7 @@ def test_many_workers_killed_at_random_moments_change_nothing(
         on_cluster(attempts=8).run_stage(HookedStage(stage, slow), hooked(run, slow))
         check_same(run, undisturbed)
 
-    kill_in_runs(tmp_path, 3, run_once)
+    kill_in_runs(tmp_path, 2, run_once)
 
 
 def test_a_node_that_is_lost_at_work_takes_nothing_along(cluster: Cluster, tmp_path: Path) -> None:

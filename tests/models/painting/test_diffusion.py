@@ -46,6 +46,12 @@ def make(request, folders):
     return lambda **options: request.param(folders, **options)
 
 
+@pytest.fixture(scope="module")
+def usual(make):
+    """What such a painter makes of the orders."""
+    return make().paint(ORDERS)
+
+
 def pixels(painted):
     assert all(each.reason == "" for each in painted)
     return np.stack([each.pixels for each in painted]).astype(int)
@@ -56,25 +62,25 @@ def apart(one, other):
     return np.abs(one - other).max()
 
 
-def test_every_order_gets_a_picture_of_its_own(make):
+def test_every_order_gets_a_picture_of_its_own(make, usual):
     painter = make()
     assert isinstance(painter, Painter)
-    found = pixels(painter.paint(ORDERS))
+    found = pixels(usual)
     assert found.shape == (4, 32, 32, 3)
     assert min(apart(found[i], found[j]) for i in range(4) for j in range(i)) > 10
     assert painter.paint([]) == []
 
 
-def test_a_picture_does_not_depend_on_its_batch(make):
+def test_a_picture_does_not_depend_on_its_batch(make, usual):
     together = pixels(make(batch_size=4).paint(ORDERS))
     for size in (1, 3):
         other = pixels(make(batch_size=size).paint(ORDERS[::-1]))[::-1]
         assert apart(together, other) <= 1  # batched products round differently
-    assert apart(together, pixels(make().paint(ORDERS))) == 0
+    assert apart(together, pixels(usual)) == 0
 
 
-def test_networks_may_be_moved_to_and_fro(make):
-    assert apart(pixels(make(offload=True).paint(ORDERS)), pixels(make().paint(ORDERS))) == 0
+def test_networks_may_be_moved_to_and_fro(make, usual):
+    assert apart(pixels(make(offload=True).paint(ORDERS)), pixels(usual)) == 0
 
 
 def test_the_text_encoder_of_deepfloyd_reads_each_caption_once(folders):
@@ -119,8 +125,8 @@ def test_the_safety_checkers_verdict_is_kept(folders, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered in cast")
-def test_a_picture_that_is_no_numbers_is_a_reason_and_spoils_no_other(folders, make):
-    whole, painter = make().paint(ORDERS), make()
+def test_a_picture_that_is_no_numbers_is_a_reason_and_spoils_no_other(folders, make, usual):
+    painter = make()
     stage = getattr(painter.pipelines, "first", None) or painter.pipelines.pipeline
 
     def spoil(module, inputs, output):
@@ -132,7 +138,7 @@ def test_a_picture_that_is_no_numbers_is_a_reason_and_spoils_no_other(folders, m
     assert found[1].pixels is None
     assert "not numbers" in found[1].reason
     rest = [0, 2, 3]
-    assert apart(pixels([found[at] for at in rest]), pixels([whole[at] for at in rest])) == 0
+    assert apart(pixels([found[at] for at in rest]), pixels([usual[at] for at in rest])) == 0
 
 
 def cramp(painter, limit):
@@ -149,12 +155,12 @@ def cramp(painter, limit):
     return sizes
 
 
-def test_the_batch_is_halved_until_it_fits_and_stays_so(make):
+def test_the_batch_is_halved_until_it_fits_and_stays_so(make, usual):
     painter = make(batch_size=4)
     sizes = cramp(painter, 1)
     found = pixels(painter.paint(ORDERS))
     assert sizes == [4, 2, 1, 1, 1, 1]
-    assert apart(found, pixels(make().paint(ORDERS))) <= 1
+    assert apart(found, pixels(usual)) <= 1
     painter.paint(ORDERS[:2])
     assert sizes[6:] == [1, 1]
 
