@@ -13,7 +13,18 @@ from tests.samples import ceph
 _MOTO = """
 import socketserver
 import sys
+import threading
+from moto.s3.responses import S3Response
 from moto.server import ThreadedMotoServer
+
+# moto looks whether an object is there, and then writes it; S3 does both at once, or two writers create one object.
+put, one_at_a_time = S3Response._key_response_put, threading.Lock()
+
+def put_alone(*arguments, **options):
+    with one_at_a_time:
+        return put(*arguments, **options)
+
+S3Response._key_response_put = put_alone
 
 # Head and body of an answer are sent one after the other; without this, the body waits 40 ms for the head's receipt.
 socketserver.StreamRequestHandler.disable_nagle_algorithm = True
