@@ -198,7 +198,9 @@ def _export(run: "Run", stage: str, to: str) -> int:
 
     from clipneuron.attack.review import decisions
 
-    rows = decisions.history(run, stage)
+    rows, damaged = decisions.recorded(run, stage)
+    for problem in damaged:
+        print(f"damaged: {problem}", file=sys.stderr)
     path = Path(to)
     export = decisions.as_csv if path.suffix == ".csv" else decisions.as_parquet
     path.write_bytes(export(rows))
@@ -206,7 +208,7 @@ def _export(run: "Run", stage: str, to: str) -> int:
     for each in decisions.agreements(decisions.standing(rows)):
         kappa = "" if each.kappa is None else f", Cohen's kappa {each.kappa:.2f}"
         print(f"{each.first} and {each.second} agree on {each.same} of {each.pictures}{kappa}")
-    return 1 if decisions.damaged(run, stage) else 0  # `history` has named them
+    return 1 if damaged else 0
 
 
 def _import(run: "Run", source: str) -> int:

@@ -10,6 +10,7 @@ from clipneuron.cli.options.parser import add_command
 from clipneuron.cli.units import show_table
 from clipneuron.reports.markup import csv, terminal
 from clipneuron.reports.printing import pass_on, print
+from clipneuron.reports.quantities import counted
 
 if TYPE_CHECKING:  # Arrow comes with the store, which --help is spared
     from clipneuron.store.store import Run
@@ -68,7 +69,7 @@ def failures(chosen: argparse.Namespace) -> int:
         pass_on(csv(Row._fields, rows).decode())
     elif chosen.table:
         _write(rows, Path(chosen.table))
-        print(f"{len(rows):,} rows: {chosen.table}")
+        print(f"{counted(len(rows), 'rows')}: {chosen.table}")
     elif rows:
         _show(run, rows)
     else:
@@ -128,7 +129,7 @@ def _show(run: "Run", rows: list[Row]) -> None:
     from clipneuron.store.records import Failure
 
     failed = [Failure(row.picture or row.shard, row.status, row.reason) for row in rows]
-    print(f"{run.name}: {len(rows):,} failures")
+    print(f"{run.name}: {counted(len(rows), 'failures')}")
     for cause in causes(failed):
         print(f"  {cause}")
     headings = ("stages", "shard", "picture", "status", "reason")

@@ -130,7 +130,7 @@ def _print_join(recipe: "Recipe", store: "Store") -> None:
     from clipneuron.evidence.inputs import labelled_pictures_of
 
     found = labelled_pictures_of(recipe, store.objects)
-    print(f"labelled  {len(found.pictures):,} images; {found.join.told(found.whole)}")
+    print(f"labelled  {counted(len(found.pictures), 'images')}; {found.join.summary(found.whole)}")
     rows = found.join.examples(found.whole)
     show_table(terminal("Classes", ("in the collection", "name", "such as"), rows))
 
@@ -145,7 +145,9 @@ def _print_forecast(sweep: "Sweep", part: "pa.Table", sample: "Sample | None") -
     show_table(_tables(tables))
     if sample:
         for note in sample.notes:
-            print(f"note      of {sample.pictures} pictures tried, {as_options(one_line(note))}")
+            print(
+                f"note      of {counted(sample.pictures, 'pictures')} tried, {as_options(one_line(note))}"
+            )
     if measured:
         stages = ahead(sweep, part.num_rows, measured)
         show_table(_stages(stages))
@@ -157,11 +159,11 @@ def _print_forecast(sweep: "Sweep", part: "pa.Table", sample: "Sample | None") -
 def _unusable(sample: "Sample") -> str:
     """What of the sample could not be used, why, and what a run would make of such a share."""
     from clipneuron.engine.runner import MAX_FAILED_SHARE
-    from clipneuron.store.causes import causes, told
+    from clipneuron.store.causes import causes, summary
 
     line = (
-        f"unusable  {len(sample.failed):,} of {sample.pictures:,} pictures of the sample: "
-        f"{told(causes(sample.failed))}"
+        f"unusable  {len(sample.failed):,} of {counted(sample.pictures, 'pictures of the sample')}: "
+        f"{summary(causes(sample.failed))}"
     )
     if sample.failed_share <= MAX_FAILED_SHARE:
         return line

@@ -2,7 +2,8 @@
 
 import argparse
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clipneuron.cli.options.flags import add_run_name, chosen_run, runs_of
 from clipneuron.cli.options.parser import add_command
@@ -16,7 +17,7 @@ if TYPE_CHECKING:  # Arrow and rich take half a second to import, which --help i
     import pyarrow as pa
     from rich.table import Table
 
-    from clipneuron.store.errors import DamagedError
+    from clipneuron.store.records import Commit
     from clipneuron.store.store import DamagedRun, Run
     from clipneuron.store.upkeep.garbage import Garbage
     from clipneuron.store.upkeep.verification import Verification
@@ -133,44 +134,69 @@ def vacuum(chosen: argparse.Namespace) -> int:
     else:
         more = ": --delete removes them" if found else ""
         print(f"{total}, older than {duration(chosen.older_than)}{more}", file=sys.stderr)
-    return _told_damage(run, "its shard keeps all that may belong to it")
+    return _Seen.of(run).status("its shard keeps all that may belong to it")
 
 
 def tables(chosen: argparse.Namespace) -> int:
     """`clipneuron tables`: 1 when a marker is damaged, whose shard is left out."""
+    if chosen.schema and chosen.table is None:
+        raise ValueError("--schema is asked of one table: name it, as in `tables norms`")
     run = chosen_run(chosen)
+    seen = _Seen.of(run)
     if chosen.table is None:
-        if chosen.schema:
-            raise ValueError("--schema is asked of one table: name it, as in `tables norms`")
-        show_table(_tables_table(run))
-        return _told_damage(run, "its shard is left out")
-    stage, name = _one_table(run, chosen.table)
+        show_table(_tables_table(run, seen))
+        return seen.status("its shard is left out")
+    stage, name = _one_table(run, seen, chosen.table)
     if chosen.schema:
-        print(_schema(run, stage, name))
+        print(_schema(_columns(run, seen, stage, name)))
         return 0
     for address in run.files(stage, name):
         print(address)
     return 0
 
 
-def _schema(run: "Run", stage: str, name: str) -> str:
+def _schema(columns: "pa.Schema") -> str:
     """The columns of a table, a line each."""
     lines = []
-    for field in _columns(run, stage, name):
+    for field in columns:
         about = (field.metadata or {}).get(b"description", b"").decode()
         lines.append(f"{field.name:20} {field.type!s:24} {about}")
     return "\n".join(lines)
 
 
-def _told_damage(run: "Run", consequence: str) -> int:
-    """The exit status, after what is wrong with the order of the stages and with markers was named."""
-    order = _order(run)
-    problems = [] if isinstance(order, tuple) else [str(order)]
-    markers = (problem for stage in run.stages() for problem in run.look(stage)[1])
-    problems += [f"{problem} ({consequence})" for problem in markers]
-    for problem in problems:
-        print(f"damaged: {problem}", file=sys.stderr)
-    return 1 if problems else 0
+class _Seen(NamedTuple):
+    """What a run has committed, and what is wrong with its records."""
+
+    commits: "dict[str, Mapping[str, Commit]]"
+    """By stage and shard, of the markers that can be read; in the order of the stages."""
+    order: list[str]
+    """What is wrong with the record of that order."""
+    markers: list[str]
+
+    @classmethod
+    def of(cls, run: "Run") -> "_Seen":
+        from clipneuron.store.errors import DamagedError
+
+        known: tuple[str, ...] = ()
+        commits: dict[str, Mapping[str, Commit]] = {}
+        order, damaged = list[str](), list[str]()
+        try:
+            announced = run.announced()
+            known = announced.stages if announced else ()
+        except DamagedError as error:
+            order.append(str(error))
+        # Stages that were superseded when the collection grew come last.
+        for stage in sorted(run.stages(), key=lambda stage: [*known, stage].index(stage)):
+            commits[stage], problems = run.look(stage)
+            damaged += problems
+        return cls(commits, order, damaged)
+
+    def status(self, consequence: str) -> int:
+        """The exit status, after all damage was named."""
+        problems = [*self.order, *(f"{problem} ({consequence})" for problem in self.markers)]
+        for problem in problems:
+            print(f"damaged: {problem}", file=sys.stderr)
+        return 1 if problems else 0
 
 
 def _garbage_line(run: "Run", item: "Garbage") -> str:
@@ -178,14 +204,14 @@ def _garbage_line(run: "Run", item: "Garbage") -> str:
     return f"{run.objects.location(item.key)}  {size(item.size)}  {duration(item.age)} old{what}"
 
 
-def _tables_table(run: "Run") -> "Table":
+def _tables_table(run: "Run", seen: _Seen) -> "Table":
     from clipneuron.engine.stage import short_names
 
     right = ("rows", "files", "size", "columns")
-    found = _tables_of(run)
+    found = _tables_of(seen)
     names = short_names(stage for stage, *_ in found)
     rows = (
-        (names[stage], name, f"{rows:,}", f"{files:,}", size(total), _width(run, stage, name))
+        (names[stage], name, f"{rows:,}", f"{files:,}", size(total), _width(run, seen, stage, name))
         for stage, name, rows, files, total in found
     )
     title = f"{run.name}: {run.url}"
@@ -194,43 +220,26 @@ def _tables_table(run: "Run") -> "Table":
     )
 
 
-def _width(run: "Run", stage: str, name: str) -> str:
+def _width(run: "Run", seen: _Seen, stage: str, name: str) -> str:
     from clipneuron.store.errors import DamagedError
 
     try:
-        return f"{len(_columns(run, stage, name))}"
+        return f"{len(_columns(run, seen, stage, name))}"
     except DamagedError:  # `clipneuron verify` says of which files that is true
         return "damaged"
 
 
-def _columns(run: "Run", stage: str, name: str) -> "pa.Schema":
-    """The columns of a table, by the first of its files that can be read; raises DamagedError where none can."""
-    commits, _ = run.look(stage)
-    files = [commit.stored(name) for commit in commits.values()]
-    return run.schema_of(files[0])
+def _columns(run: "Run", seen: _Seen, stage: str, name: str) -> "pa.Schema":
+    """The columns of a table, by the first of its files; raises DamagedError where that cannot be read."""
+    return run.schema_of(next(iter(seen.commits[stage].values())).stored(name))
 
 
-def _order(run: "Run") -> "tuple[str, ...] | DamagedError":
-    """The stages in their order, none where no driver has recorded it."""
-    from clipneuron.store.errors import DamagedError
-
-    try:
-        order = run.announced()
-    except DamagedError as error:
-        return error
-    return order.stages if order else ()
-
-
-def _tables_of(run: "Run") -> list[tuple[str, str, int, int, int]]:
-    """Stage, table, rows, files and bytes, in the order of the stages; of the markers that can be read."""
-    order = _order(run)
-    known = order if isinstance(order, tuple) else ()
-    # Stages that were superseded when the collection grew come last.
-    names = sorted(run.stages(), key=lambda stage: [*known, stage].index(stage))
+def _tables_of(seen: _Seen) -> list[tuple[str, str, int, int, int]]:
+    """Stage, table, rows, files and bytes."""
     found = []
-    for stage in names:
+    for stage, commits in seen.commits.items():
         sums: dict[str, tuple[int, int, int]] = {}
-        for commit in run.look(stage)[0].values():
+        for commit in commits.values():
             for stored in commit.objects:
                 rows, files, total = sums.get(stored.table, (0, 0, 0))
                 sums[stored.table] = (rows + stored.rows, files + 1, total + stored.size)
@@ -238,12 +247,12 @@ def _tables_of(run: "Run") -> list[tuple[str, str, int, int, int]]:
     return found
 
 
-def _one_table(run: "Run", asked: str) -> tuple[str, str]:
+def _one_table(run: "Run", seen: _Seen, asked: str) -> tuple[str, str]:
     """Stage and name of the table that was asked for, with its stage or alone; stages as the tables show them."""
     from clipneuron.engine.stage import short_names
 
     stage, slash, name = asked.rpartition("/")
-    everything = [(place, table) for place, table, *_ in _tables_of(run)]
+    everything = [(place, table) for place, table, *_ in _tables_of(seen)]
     short = short_names(place for place, _ in everything)
     found = [(place, table) for place, table in everything if table == name]
     chosen = [pair for pair in found if stage in (pair[0], short[pair[0]])] if slash else found

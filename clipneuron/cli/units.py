@@ -15,5 +15,5 @@ def show_table(table: "Table") -> None:
     """Prints a table as wide as the terminal or as COLUMNS says, or wide enough for a log."""
     from clipneuron.reports.consoles import Console
 
-    told = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
-    Console(width=None if told else LOG_WIDTH).print(table)
+    known = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
+    Console(width=None if known else LOG_WIDTH).print(table)

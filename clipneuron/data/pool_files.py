@@ -126,7 +126,7 @@ def _refuse_broken_json(text: str, where: str) -> None:
             json.loads(text)
         except ValueError as error:
             raise ValueError(
-                f"{where} looks like JSON, but is none ({error}): mend it, or give a text a line"
+                f"{where} looks like JSON, but is none ({error}): fix it, or give a text a line"
             ) from error
 
 

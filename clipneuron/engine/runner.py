@@ -13,7 +13,7 @@ from clipneuron.engine.stage import Advance, Shard, Stage, short_names
 from clipneuron.reports.consoles import Console
 from clipneuron.reports.markup import terminal
 from clipneuron.reports.quantities import counted, duration, per_second, rate
-from clipneuron.store.causes import causes, told
+from clipneuron.store.causes import causes, summary
 from clipneuron.store.errors import PlaceError
 from clipneuron.store.outlines import Cut
 from clipneuron.store.store import Run
@@ -187,10 +187,10 @@ class Runner:
         total = sum(shard.rows for shard in shards) - _again(shards)
         if report.failed_rows > self.max_failed_share * total:
             commits = run.committed(report.name).values()
-            why = told(causes(failure for commit in commits for failure in commit.failures))
+            why = summary(causes(failure for commit in commits for failure in commit.failures))
             raise RunIncompleteError(
-                f"{report.name}: {report.failed_rows} of {total} {report.unit} could not be used, more than the "
-                f"allowed share of {self.max_failed_share:.0%}: {why}. `clipneuron failures {run.url}` lists all. "
+                f"{report.name}: {report.failed_rows:,} of {counted(total, report.unit)} could not be used, more than "
+                f"the allowed share of {self.max_failed_share:.0%}: {why}. `clipneuron failures {run.url}` lists all. "
                 f"{_REMEDIES.get(report.unit, _REMEDY)}, or allow a larger share by `runner.max_failed_share`"
             )
 
@@ -201,7 +201,7 @@ def _again(shards: Sequence[Shard]) -> int:
 
 _REMEDY = "Change what they name: with other settings the stage is another one, and begins anew"
 _REMEDIES = {
-    "images": "Mend the files: the same command then begins a new run, or `clipneuron retry-failed` goes on with this "
+    "images": "Fix the files: the same command then begins a new run, or `clipneuron retry-failed` goes on with this "
     "one"
 }
 """What can be done about failed rows, by their unit."""
@@ -210,7 +210,7 @@ _REMEDIES = {
 def _trouble_message(stage: Stage, trouble: Ending) -> str:
     return (
         f"{stage.name}: {trouble.problem.rstrip('.')}. Nothing was recorded against any of the {stage.unit}: once "
-        "that is mended, the same command goes on from here"
+        "that is fixed, the same command goes on from here"
     )
 
 

@@ -75,7 +75,7 @@ class Join:
             shown, self.names[self.places[label]], pictures.listing["image"][row].as_py()
         )
 
-    def told(self, pictures: Collection) -> str:
+    def summary(self, pictures: Collection) -> str:
         """How many classes were joined by what, and how many pictures have none."""
         unknown = pictures.listing["label"].null_count
         without = f"; unknown for {unknown:,} images" if unknown else ""
@@ -86,7 +86,7 @@ class Join:
         shown = ", ".join(
             f"{each.label} -> {each.name} ({each.picture})" for each in self.examples(pictures)
         )
-        return f"{self.told(pictures)}: {shown}"
+        return f"{self.summary(pictures)}: {shown}"
 
 
 def joined(pictures: Collection, names: Sequence[str], ids: Sequence[str], what: str) -> Join:

@@ -1,4 +1,4 @@
-"""Why rows failed, told in brief: the commonest causes with how often and an example each."""
+"""Why rows failed, in brief: the commonest causes with how often and an example each."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -37,10 +37,10 @@ def causes(failures: Iterable[Failure]) -> list[Cause]:
     return sorted(alike, key=lambda cause: -cause.times)
 
 
-def told(found: Sequence[Cause]) -> str:
+def summary(found: Sequence[Cause]) -> str:
     """The first three causes in one line, and how many failures have others.
 
-    >>> told(causes([Failure("a.png", "empty", "a.png: the file is empty")]))
+    >>> summary(causes([Failure("a.png", "empty", "a.png: the file is empty")]))
     '1 empty (a.png: the file is empty)'
     """
     rest = sum(cause.times for cause in found[_SHOWN:])

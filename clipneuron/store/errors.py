@@ -21,7 +21,7 @@ class StoreError(Exception):
 class PlaceError(StoreError):
     """A place (a disk, a bucket, the way to it) is in trouble.
 
-    It says nothing about any picture or shard: once the place is mended, the same command goes on.
+    It says nothing about any picture or shard: once the place is fixed, the same command goes on.
     """
 
 

@@ -132,7 +132,7 @@ def test_a_damaged_decision_is_named_and_does_not_count(run: Run) -> None:
     decide(run, STAGE, "alan", PICTURE, "keep")
     [key] = run.objects.list(f"reviews/{STAGE}/ada/")
     run.objects.put(key, b"{}")
-    [problem] = reviews.damaged(run, STAGE)
+    _, [problem] = reviews.recorded(run, STAGE)
     assert f"{key} is damaged" in problem
     assert decisions(run, STAGE)["reviewer"].to_pylist() == ["alan"]
 

@@ -10,7 +10,7 @@ from clipneuron.engine.in_process import InProcess
 from clipneuron.engine.meters import meter
 from clipneuron.engine.runner import RunIncompleteError, Runner
 from clipneuron.engine.stage import Output
-from clipneuron.store.causes import causes, told
+from clipneuron.store.causes import causes, summary
 from clipneuron.store.errors import PlaceError, StoreError
 from clipneuron.store.objects.local import LocalObjects
 from clipneuron.store.store import Failure, Store
@@ -224,4 +224,4 @@ def test_causes_are_counted_without_names_numbers_and_details():
         ]
     )
     assert [cause.times for cause in found] == [2, 1, 1, 1, 1]
-    assert told(found).endswith("1 s1 (1: why); 2 for other reasons")
+    assert summary(found).endswith("1 s1 (1: why); 2 for other reasons")

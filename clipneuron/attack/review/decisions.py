@@ -107,28 +107,31 @@ def decide(
 def history(run: Run, stage: str, reviewer: str | None = None) -> pa.Table:
     """Every decision (of one reviewer) on a stage's pictures, undone ones too: by reviewer, picture and number.
 
+    Raises ValueError for a name that cannot be part of a key, StoreError. Damaged records are logged; see `recorded`.
+    """
+    found, damaged = recorded(run, stage, reviewer)
+    for problem in damaged:
+        logger.warning("%s", problem)
+    return found
+
+
+def recorded(run: Run, stage: str, reviewer: str | None = None) -> tuple[pa.Table, list[str]]:
+    """The rows of `history`, and what is wrong with records of decisions, and what to do; raises as `history` does.
+
     Where the record of a reviewer's latest decision on a picture is damaged, what came before it does not stand
-    either: the picture is undecided, and a warning is logged. Raises ValueError for a name that cannot be part of a
-    key, StoreError.
+    either: the picture is undecided.
     """
     keys = list(run.objects.list(_folder(stage, reviewer)))
-    found, lost = [], set()
+    found, lost, damaged = [], set(), []
     for key, read in zip(keys, markers.load_each(run.objects, Decision, keys), strict=True):
         place = key.rpartition("/")[0]
         if isinstance(read, DamagedError):
-            logger.warning("%s", read)
+            damaged.append(str(read))
             lost.add(place)
         else:
             lost.discard(place)
             found.append((place, read))
-    return _table(made for place, made in found if place not in lost)
-
-
-def damaged(run: Run, stage: str) -> list[str]:
-    """What is wrong with records of decisions on a stage's pictures, and what to do; raises StoreError."""
-    keys = list(run.objects.list(_folder(stage, None)))
-    found = markers.load_each(run.objects, Decision, keys)
-    return [str(read) for read in found if isinstance(read, DamagedError)]
+    return _table(made for place, made in found if place not in lost), damaged
 
 
 def decisions(run: Run, stage: str, reviewer: str | None = None) -> pa.Table:
@@ -201,9 +204,7 @@ def adopt(run: Run, decided: pa.Table) -> int:
 def as_csv(decided: pa.Table) -> bytes:
     """The decisions as CSV with a heading; times in UTC, ISO 8601."""
     text = io.StringIO()
-    writer = csv.DictWriter(
-        text, decided.schema.names
-    )  # \r\n ends lines: a lone \r gets quotes then
+    writer = csv.DictWriter(text, decided.schema.names)  # ends lines by \r\n, and quotes a lone \r
     writer.writeheader()
     for row in decided.to_pylist():
         written = row | {"time": row["time"].isoformat(timespec="milliseconds")}

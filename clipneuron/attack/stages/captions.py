@@ -12,7 +12,7 @@ from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Up
 from clipneuron.models.language.captioner import Captioner, Prompt
 from clipneuron.models.language.lists import parsed
 from clipneuron.models.language.thoughts import spoken
-from clipneuron.store.causes import causes, told
+from clipneuron.store.causes import causes, summary
 from clipneuron.store.store import Failure, Run
 from clipneuron.tables import registry as tables
 from clipneuron.tables.experiments import METHODS, Experiment, Pair, experiments, pair_key
@@ -183,7 +183,7 @@ class CaptionsWorker:
             if row["status"] != "ok"
         ]
         counts = f"{len(draft.good)} of {len(draft.rows)} captions can be painted, {self.stage.chosen} are wanted"
-        why = f" ({told(causes(left_out))})" if left_out else ""
+        why = f" ({summary(causes(left_out))})" if left_out else ""
         return Failure(draft.experiment.key, "too-few", counts + why)
 
 

@@ -46,12 +46,12 @@ def share(text: str) -> float:
 
 def layers(text: str) -> tuple[int, ...]:
     """`8,9,10`, `6-9` or a mixture."""
-    return _said(layers_in, text)
+    return _parsed(layers_in, text)
 
 
 def layers_or_all(text: str) -> tuple[int, ...]:
     """As `layers`, or `all`."""
-    return _said(layers_or_all_in, text)
+    return _parsed(layers_or_all_in, text)
 
 
 def neuron(text: str) -> tuple[int, int]:
@@ -85,7 +85,7 @@ def one_of(words: Sequence[str], what: str = "choice") -> Callable[[str], str]:
     return checked
 
 
-def _said(read: Callable[[str], _Value], text: str) -> _Value:
+def _parsed(read: Callable[[str], _Value], text: str) -> _Value:
     """What a configuration reads in the text; its error is the parser's."""
     try:
         return read(text)

@@ -37,8 +37,8 @@ def open_tables(files: Files, sources: pa.Table, columns: Columns) -> Collection
         first = first or (source, found)
         if found != first[1]:
             raise ValueError(
-                f"{files.location(source)} has other columns than {first[0]} ({_told(found)}; there "
-                f"{_told(first[1])}): "
+                f"{files.location(source)} has other columns than {first[0]} ({_shown(found)}; there "
+                f"{_shown(first[1])}): "
                 "put them in separate folders, or give their columns the same names"
             )
         parts.append(rows)
@@ -167,7 +167,7 @@ def _why_unlabelled(found: Found, columns: Columns) -> str:
     return f"the Parquet files have no column {' or '.join(map(repr, columns.label))}"
 
 
-def _told(found: Found) -> str:
+def _shown(found: Found) -> str:
     return ", ".join(f"{field}: {name or 'none'}" for field, name in found._asdict().items())
 
 

@@ -192,10 +192,10 @@ class HttpCaptioner:
             "max_tokens": sampling.max_new_tokens,
             "seed": prompt.seed,
         }
-        told = {name: value for name, value in options.items() if name not in sampling.omit}
-        if "max_tokens" in told:
-            told[self._limit_field] = told.pop("max_tokens")
-        return {"model": self._model, "messages": sampling.messages(prompt), **told}
+        sent = {name: value for name, value in options.items() if name not in sampling.omit}
+        if "max_tokens" in sent:
+            sent[self._limit_field] = sent.pop("max_tokens")
+        return {"model": self._model, "messages": sampling.messages(prompt), **sent}
 
     def _headers(self) -> dict[str, str]:
         key = self._key()

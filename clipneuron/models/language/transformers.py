@@ -116,22 +116,22 @@ class TransformersCaptioner:
 
     def _decode(self, tokens: list[int]) -> str | None:
         """The answer in words, None where it was cut off within the model's thoughts."""
-        text = self._said(tokens)
+        text = self._without_thoughts(tokens)
         if any(token in self._ends for token in tokens):
             return text.strip()
         _LOG.warning("an answer was cut off after %d tokens: %.60r", len(tokens), text)
         return complete_lines(text).strip() if text else None
 
-    def _said(self, tokens: list[int]) -> str:
+    def _without_thoughts(self, tokens: list[int]) -> str:
         """The text without special tokens, some of which mark thoughts, and without these."""
         whole: str = self._tokenizer.decode(tokens, skip_special_tokens=False)
-        said = spoken(whole)
-        if said == whole:
+        answer = spoken(whole)
+        if answer == whole:
             text: str = self._tokenizer.decode(tokens, skip_special_tokens=True)
             return text
         for special in self._tokenizer.all_special_tokens:
-            said = said.replace(special, "")
-        return said
+            answer = answer.replace(special, "")
+        return answer
 
     @cached_property
     def _tokenizer(self) -> Any:

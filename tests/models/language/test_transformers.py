@@ -175,4 +175,4 @@ def test_thoughts_between_special_tokens_are_not_read(folder, whole, said):
 
     model = captioner(folder)
     vars(model)["_tokenizer"] = Tokenizer()
-    assert model._said([1]) == said
+    assert model._without_thoughts([1]) == said
