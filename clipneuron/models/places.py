@@ -67,11 +67,14 @@ def _neighbours(path: Path) -> str:
 
 
 def _is_cached(name: str, revision: str) -> bool:
-    """Whether any snapshot of the model is on this machine."""
+    """Whether the model at a revision, or any snapshot of it without one, is on this machine."""
     from huggingface_hub import constants
 
-    folder = Path(constants.HF_HUB_CACHE, f"models--{name.replace('/', '--')}", "snapshots")
-    return folder.is_dir() and any(folder.iterdir())
+    folder = Path(constants.HF_HUB_CACHE, f"models--{name.replace('/', '--')}")
+    snapshots = folder / "snapshots"
+    if revision:
+        return (snapshots / revision).is_dir() or (folder / "refs" / revision).is_file()
+    return snapshots.is_dir() and any(snapshots.iterdir())
 
 
 def _ask_the_hub(name: str, revision: str, what: str, field: str) -> None:

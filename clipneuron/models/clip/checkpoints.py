@@ -185,8 +185,8 @@ def _folder(folder: Path, name: str, force_quick_gelu: bool | None) -> LoadedNet
 
 def _on_hub(address: str, force_quick_gelu: bool | None, cache_dir: str | None) -> LoadedNetwork:
     model = address.removeprefix(_ON_HUB)
+    _look_for(model, cache_dir)
     try:
-        _look_for(model, cache_dir)
         found = hub.open_clip_files(model, cache_dir)
         folder = None if found else hub.transformers_folder(model, cache_dir)
     except (OSError, RuntimeError) as error:

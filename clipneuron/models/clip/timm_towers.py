@@ -24,11 +24,10 @@ def is_timm(tower: object) -> bool:
 
 def check_image_tower(tower: Any) -> None:
     """Raises ValueError unless the method covers this tower, as it is or converted from timm's."""
-    found = _unlike(tower) if is_timm(tower) else None
-    if found:
-        raise refusal(f"a timm model ({type(_trunk(tower)).__name__}), {found}", tower)
     if not is_timm(tower):
         check_tower(tower)
+    elif found := _unlike(tower):
+        raise refusal(f"a timm model ({type(_trunk(tower)).__name__}), {found}", tower)
 
 
 def as_open_clip(tower: Any) -> VisionTransformer:
@@ -146,10 +145,9 @@ def _unlike_tokens(trunk: Any) -> str | None:
         return "which has other tokens (registers) besides the class token"
     if trunk.pos_embed is None or trunk.dynamic_img_size:
         return "whose positions are added in another way"
-    norms = (trunk.norm, isinstance(trunk.fc_norm, nn.Identity))
-    return (
-        None if isinstance(norms[0], nn.LayerNorm) and norms[1] else "which has another last norm"
-    )
+    if isinstance(trunk.norm, nn.LayerNorm) and isinstance(trunk.fc_norm, nn.Identity):
+        return None
+    return "which has another last norm"
 
 
 def _unlike_blocks(trunk: Any) -> str | None:

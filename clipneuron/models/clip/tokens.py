@@ -2,6 +2,7 @@
 
 import html
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -90,9 +91,7 @@ def reading(tokenizer: Tokenizer, texts: Sequence[str], network: Any) -> Reading
 def _suspects(texts: Sequence[str], context: int) -> list[str]:
     """Texts that may be too long, a token being a byte at least, and those that differ in little from another."""
     cores = [_core(text) for text in texts]
-    number = dict[str, int]()
-    for core in cores:
-        number[core] = number.get(core, 0) + 1
+    number = Counter(cores)
     return [
         text
         for text, core in zip(texts, cores, strict=True)

@@ -82,12 +82,14 @@ class Sampling:
         return [{"role": "system", "content": prompt.system}, user]
 
 
-def all_thought(model: str, sampling: Sampling) -> UnavailableError:
-    """What is to be said where answers reached their greatest length within the model's thoughts."""
-    return UnavailableError(
-        f"{model} reached the limit of {sampling.max_new_tokens} tokens before it said anything, within its thoughts: "
-        "raise `attack.max_tokens`, or choose a model that thinks less"
-    )
+def worded(answers: Sequence[str | None], model: str, sampling: Sampling) -> list[str]:
+    """The answers, "" for one that was cut off within the model's thoughts; UnavailableError where all were."""
+    if answers and all(answer is None for answer in answers):
+        raise UnavailableError(
+            f"{model} reached the limit of {sampling.max_new_tokens} tokens before it said anything, within its "
+            "thoughts: raise `attack.max_tokens`, or choose a model that thinks less"
+        )
+    return [answer or "" for answer in answers]
 
 
 def complete_lines(answer: str) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import httpx2
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
-from clipneuron.models.language.captioner import Prompt, Sampling, all_thought, complete_lines
+from clipneuron.models.language.captioner import Prompt, Sampling, complete_lines, worded
 from clipneuron.models.language.thoughts import spoken
 from clipneuron.models.places import SECONDS, UnavailableError
 
@@ -119,9 +119,7 @@ class HttpCaptioner:
                 found = [future.result() for future in waiting]
             finally:
                 pool.shutdown(cancel_futures=True)  # after one failure, ask for nothing more
-        if found and all(answer is None for answer in found):
-            raise all_thought(self._model, self._sampling)
-        return [answer or "" for answer in found]
+        return worded(found, self._model, self._sampling)
 
     def look(self) -> None:
         """Raises UnavailableError where nobody answers at the address, or not without another key; asks no model."""
@@ -134,7 +132,8 @@ class HttpCaptioner:
                 "`attack.captioner`"
             ) from error
         if asked.status_code in _NOT_NOW or asked.status_code == 401:
-            raise UnavailableError(self._refused(asked.status_code, asked.text))
+            status, message = asked.status_code, self._message(asked)
+            raise UnavailableError(f"{self._base} said {status} ({message}); {self._hint(status)}")
 
     def _answer(self, client: httpx2.Client, prompt: Prompt, pace: "_Pace") -> str | None:
         """The answer, after as many tries as it takes and are allowed; None where all of it was thought."""
@@ -210,17 +209,21 @@ class HttpCaptioner:
 
     def _refusal(self, response: httpx2.Response) -> "UnavailableError | _PassingError":
         """What to make of a status that is not 2xx: a mistake of ours, or trouble that may pass."""
-        status, message = response.status_code, self._without_key(_message(response))[:_SHOWN]
+        status, message = response.status_code, self._message(response)
         if status in _WORTH_ANOTHER_TRY or status >= 500:
             wait = _seconds(response.headers.get("Retry-After"))
             return _PassingError(f"it said {status} ({message})", wait)
-        return UnavailableError(self._refused(status, message))
+        return UnavailableError(
+            f"{self._url} refused a prompt for {self._model!r}: {status} ({message}); {self._hint(status)}"
+        )
 
-    def _refused(self, status: int, message: str) -> str:
-        """A refusal in words, with what to do about it."""
-        said = " ".join(self._without_key(message).split())[:_SHOWN]
-        hint = _HINTS.get(status, _HINT).format(key=self._key_variable)
-        return f"{self._url} refused a prompt for {self._model!r}: {status} ({said}); {hint}"
+    def _message(self, response: httpx2.Response) -> str:
+        """What the service says of its refusal, in a line."""
+        return " ".join(self._without_key(_message(response)).split())[:_SHOWN]
+
+    def _hint(self, status: int) -> str:
+        """What to do about a refusal."""
+        return _HINTS.get(status, _HINT).format(key=self._key_variable)
 
 
 class _PassingError(Exception):
@@ -281,12 +284,12 @@ def _answer_in(body: bytes) -> str | None:
         raise _PassingError(f"its reply was no chat completion ({body[:80]!r})") from error
     if content is None and (message.get("refusal") or why == "content_filter"):
         content = message.get("refusal") or ""  # an answer too, though not the one we hoped for
-    if content is None and why != "length":
-        there = ", ".join(name for name, value in message.items() if value) or "nothing"
-        raise _PassingError(f"its reply held no text (it ended by {why!r} and has {there})")
     if why == "length":
         return complete_lines(content).strip() if content and spoken(content) else None
-    return (content or "").strip()
+    if content is None:
+        there = ", ".join(name for name, value in message.items() if value) or "nothing"
+        raise _PassingError(f"its reply held no text (it ended by {why!r} and has {there})")
+    return content.strip()
 
 
 def _text(content: object) -> str | None:

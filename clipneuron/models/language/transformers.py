@@ -13,7 +13,7 @@ from jinja2 import TemplateError
 from torch import Tensor
 
 from clipneuron.models.batches import Batches
-from clipneuron.models.language.captioner import Prompt, Sampling, all_thought, complete_lines
+from clipneuron.models.language.captioner import Prompt, Sampling, complete_lines, worded
 from clipneuron.models.language.thoughts import spoken
 from clipneuron.models.places import UnavailableError, check_installed, look_for
 from clipneuron.models.snapshots import snapshot_name
@@ -69,9 +69,8 @@ class TransformersCaptioner:
         order = sorted(range(len(prompts)), key=lambda at: -len(encoded[at]))
         work = partial(self._generate, prompts, encoded)
         found = dict(zip(order, self._batches.run(order, work), strict=True))
-        if found and all(answer is None for answer in found.values()):
-            raise all_thought(self._model, self._sampling)
-        return [found[at] or "" for at in range(len(prompts))]
+        in_order = [found[at] for at in range(len(prompts))]
+        return worded(in_order, self._model, self._sampling)
 
     def look(self) -> None:
         """Raises UnavailableError where there is no such model, here or on the hub; loads nothing."""

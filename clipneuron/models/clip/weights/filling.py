@@ -66,7 +66,7 @@ def fill(network: Any, tensors: Mapping[str, Tensor], title: str) -> None:
     state = _arranged(convert_state_dict(network, dict(tensors)), network)
     found = {name: tensor.shape for name, tensor in state.items()}
     expected = {name: tensor.shape for name, tensor in network.state_dict().items()}
-    _check_fit(expected, found, title, seeming(tensors))
+    _check_fit(expected, found, title, tensors)
     resize_pos_embed(state, network)
     resize_text_pos_embed(state, network)
     network.load_state_dict(state)
@@ -103,7 +103,10 @@ def _arranged(state: dict[str, Tensor], network: Any) -> dict[str, Tensor]:
 
 
 def _check_fit(
-    expected: Mapping[str, torch.Size], found: Mapping[str, torch.Size], title: str, seems: str
+    expected: Mapping[str, torch.Size],
+    found: Mapping[str, torch.Size],
+    title: str,
+    tensors: Mapping[str, Tensor],
 ) -> None:
     missing = [name for name in expected if name not in found]
     foreign = [name for name in found if name not in expected]
@@ -117,6 +120,7 @@ def _check_fit(
         shapes = [f"{name} {list(found[name])} for {list(expected[name])}" for name in other]
         faults.append(f"of another shape: {len(other)} ({some(shapes)})")
     if faults:
+        seems = seeming(tensors)
         what = f"; the file seems to be of {seems}" if seems else ""
         raise ValueError(
             f"could not load {title}, the weights are not this model's; {', '.join(faults)}{what}"

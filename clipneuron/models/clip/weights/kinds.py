@@ -109,7 +109,7 @@ def _stored_otherwise(head: bytes, path: Path) -> str | None:
         return "weights of Flax (JAX)"
     if head[257:262] == b"ustar":
         return "a tar archive: unpack it"
-    if head[0] == 0x80 and head[1] <= 5:
+    if head[:1] == b"\x80" and head[1:2] <= b"\x05":
         return "a Python pickle that torch.save did not write"
     return None
 
