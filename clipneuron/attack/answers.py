@@ -55,7 +55,7 @@ def _key(question: Question) -> str:
 
 
 def _answer(data: bytes, location: str) -> str:
-    records.has_digest(data, location)
+    records.check_digest(data, location)
     answer = json.loads(data).get("answer")
     if not isinstance(answer, str):
         raise records.damaged(location, "it holds no answer")

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urldefrag, urlsplit
 
 from clipneuron.data.pool_files import lines_in
+from clipneuron.reports.quantities import in_words
 from clipneuron.store.objects.opening import local_path
 
 LONGEST = 300
@@ -43,7 +44,7 @@ class Pool:
     @property
     def left_out(self) -> str:
         """What was dropped, in words: "3 empty, 1 duplicate"; "" if nothing was."""
-        return ", ".join(f"{count:,} {reason}" for reason, count in self.dropped.items() if count)
+        return in_words(self.dropped)
 
     def without(self, texts: Collection[str], reason: str) -> "Pool":
         """The pool without these texts, which are counted as dropped for the reason."""

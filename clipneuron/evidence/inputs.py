@@ -16,6 +16,7 @@ from clipneuron.evidence.class_descriptions import descriptions
 from clipneuron.evidence.classes import Join, joined
 from clipneuron.models.clip.synsets import imagenet_synsets
 from clipneuron.models.language.captioner import AnswersFile, Captioner
+from clipneuron.reports.quantities import in_words
 from clipneuron.store.objects.protocol import Objects
 from clipneuron.sweep.inputs import (
     DEMO_PICTURES,
@@ -164,7 +165,7 @@ def _pool(spec: str, recipe: Recipe, classes: Sequence[str]) -> Pool:
     # "duplicate of a text for cat" and the like are one reason, however many classes there are.
     reasons = Counter(each.reason.partition(" of a text for ")[0] for each in described.rejected)
     if not described.texts:
-        why = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
+        why = in_words(reasons)
         raise ValueError(f"no description of a class in {spec} can be used ({why})")
     pool = pool_of(CLASS_DESCRIPTIONS, described.texts)
     return replace(pool, dropped={**pool.dropped, **reasons})

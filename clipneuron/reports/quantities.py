@@ -1,6 +1,7 @@
 """Counts, sizes, times and rates as people read them."""
 
 import re
+from collections.abc import Mapping
 from math import isfinite
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -36,6 +37,15 @@ def singular(things: str) -> str:
         if re.search(ending, head):
             return "".join([re.sub(ending, replacement, head), *rest])
     return things
+
+
+def in_words(counts: Mapping[str, int]) -> str:
+    """Counts by what is counted, without what there is none of; "" where there is nothing.
+
+    >>> in_words({"empty": 3000, "too long": 0, "duplicate": 1})
+    '3,000 empty, 1 duplicate'
+    """
+    return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
 
 
 def size(count: float) -> str:

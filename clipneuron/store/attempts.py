@@ -49,16 +49,19 @@ def failed_counts(objects: Objects, stage: str) -> dict[str, int]:
 
 def forget(objects: Objects, stage: str, shard: str) -> int:
     """How many failed attempts at the shard were recorded; they are deleted."""
-    keys = list(objects.list(_folder("failures", stage, shard)))
-    for key in keys:
-        objects.delete(key)
-    return len(keys)
+    return _delete(objects, _folder("failures", stage, shard))
 
 
 def withdraw(objects: Objects, stage: str, shard: str) -> None:
     """Delete the records of attempts that began at the shard; raises StoreError."""
-    for key in list(objects.list(_folder("attempts", stage, shard))):
+    _delete(objects, _folder("attempts", stage, shard))
+
+
+def _delete(objects: Objects, folder: str) -> int:
+    keys = list(objects.list(folder))
+    for key in keys:
         objects.delete(key)
+    return len(keys)
 
 
 def in_flight(objects: Objects, stage: str, within: float) -> list[str]:

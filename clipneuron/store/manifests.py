@@ -50,18 +50,18 @@ def write(objects: Objects, stage: str) -> bool:
     stamps = _stamps(objects, stage)
     if stamps == {marker: stamp for marker, stamp, _ in _recorded(objects, stage)}:
         return False
-    objects.put(key(stage), parquet.encode(table(_whole(_look(objects, stage, stamps)).values())))
+    objects.put(_key(stage), parquet.encode(table(_whole(_look(objects, stage, stamps)).values())))
     return True
 
 
 def problem(objects: Objects, stage: str, commits: Iterable[Commit]) -> str:
     """What is wrong with the stage's manifest, where it has one, beside the commits that its markers hold; or ""."""
     repair = "delete it: it is made again from the markers"
-    if objects.size(key(stage)) is None:
+    if objects.size(_key(stage)) is None:
         return ""
     recorded, stamps = _parsed(objects, stage), _stamps(objects, stage)
     if not recorded:
-        return f"{objects.location(key(stage))} is no manifest: {repair}" if stamps else ""
+        return f"{objects.location(_key(stage))} is no manifest: {repair}" if stamps else ""
     known = {markers.key(stage, commit.shard): commit for commit in commits}
     wrong = [
         commit.shard
@@ -71,17 +71,17 @@ def problem(objects: Objects, stage: str, commits: Iterable[Commit]) -> str:
     if not wrong:
         return ""
     said = f"says something else of {', '.join(wrong[:3])} than the markers"
-    return f"{objects.location(key(stage))} {said}: {repair}"
+    return f"{objects.location(_key(stage))} {said}: {repair}"
 
 
 def failed_rows(objects: Objects, stage: str) -> dict[str, tuple[str, int]]:
     """Stamp and failed rows of each shard, according to the manifest alone."""
     try:
-        rows = parquet.decode(objects.get(key(stage)), ["shard", "stamp", "failed"])
-    except (ObjectMissingError, pa.ArrowException, OSError, ValueError):
+        rows = parquet.decode(objects.get(_key(stage)), ["shard", "stamp", "failed"])
+        rows = rows.filter(pc.is_valid(rows["stamp"]))
+        shards, stamps, failed = (rows[name].to_pylist() for name in ("shard", "stamp", "failed"))
+    except (ObjectMissingError, pa.ArrowException, OSError, ValueError, KeyError):
         return {}
-    rows = rows.filter(pc.is_valid(rows["stamp"]))
-    shards, stamps, failed = (rows[name].to_pylist() for name in ("shard", "stamp", "failed"))
     return dict(zip(shards, zip(stamps, failed, strict=True), strict=True))
 
 
@@ -149,10 +149,10 @@ def _stamps(objects: Objects, stage: str) -> dict[str, str]:
 def _recorded(objects: Objects, stage: str) -> list[tuple[str, str, str]]:
     """Key, stamp and content of the markers that the manifest covers; none where it can't be read."""
     try:
-        rows = parquet.decode(objects.get(key(stage)))  # whole, so that every page is checked
+        rows = parquet.decode(objects.get(_key(stage)))  # whole, so that every page is checked
         rows = rows.filter(pc.is_valid(rows["marker"]))
         shards, stamps, contents = (rows[name].to_pylist() for name in ("shard", "stamp", "marker"))
-    except (ObjectMissingError, pa.ArrowException, OSError, KeyError):
+    except (ObjectMissingError, pa.ArrowException, OSError, ValueError, KeyError):
         return []
     folder = markers.folder(stage)
     keys = (f"{folder}{shard}.json" for shard in shards)
@@ -179,6 +179,6 @@ def _shard(stamped: _Stamped) -> str:
     return stamped[1].shard
 
 
-def key(stage: str) -> str:
+def _key(stage: str) -> str:
     """The key of a stage's manifest; raises ValueError."""
     return f"manifest/{markers.checked_name('stage', stage)}.parquet"

@@ -38,7 +38,7 @@ def decode(
     source = pa.BufferReader(source) if isinstance(source, bytes) else source
     if filters is None or _excludes_all(filters):  # `read_table` brings pandas along
         file = pq.ParquetFile(source, page_checksum_verification=True)
-        return _columns(file, columns).slice(length=None if filters is None else 0)
+        return _columns(file, columns, empty=filters is not None)
     return pq.read_table(
         source,
         columns=None if columns is None else list(columns),
@@ -65,15 +65,17 @@ def _excludes_all(filters: object) -> bool:
     )
 
 
-def _columns(file: pq.ParquetFile, columns: Sequence[str] | None) -> pa.Table:
+def _columns(file: pq.ParquetFile, columns: Sequence[str] | None, empty: bool) -> pa.Table:
+    """The columns asked for, all by default; with no row where it is to be `empty`."""
+    nothing = file.schema_arrow.empty_table() if empty else None
     if columns is None:
-        return file.read()
+        return file.read() if nothing is None else nothing
     unknown = [name for name in columns if name not in file.schema_arrow.names]
     if unknown:
         raise pa.ArrowInvalid(
             f"there is no column {', '.join(unknown)}; there are {', '.join(file.schema_arrow.names)}"
         )
-    return file.read(columns=list(columns)).select(list(columns))
+    return (file.read(columns=list(columns)) if nothing is None else nothing).select(list(columns))
 
 
 def footer(data: bytes) -> bytes:

@@ -180,26 +180,25 @@ def load(kind: type[_Model], data: bytes, location: str) -> _Model:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise damaged(location, f"{place}: {first['msg']}" if place else first["msg"]) from error
-    has_digest(data, location)
+    check_digest(data, location)
     return found
 
 
-def has_digest(data: bytes, location: str) -> bool:
-    """Whether the record carries a digest, which those of older versions do not.
+def is_sealed(record: bytes) -> bool:
+    """Whether a record carries a digest, which those of older versions do not."""
+    return _DIGEST in json.loads(record)
 
-    Raises DamagedError for what is no record, or not the one that was written.
-    """
+
+def check_digest(data: bytes, location: str) -> None:
+    """Raises DamagedError for what is no record, or not the one that was written."""
     try:
         fields = json.loads(data)
     except ValueError as error:
         raise damaged(location, f"it is no JSON: {error}") from error
     if not isinstance(fields, dict):
         raise damaged(location, "it is no JSON object")
-    if _DIGEST not in fields:
-        return False
-    if fields.pop(_DIGEST) != _digest(fields):
+    if _DIGEST in fields and fields.pop(_DIGEST) != _digest(fields):
         raise damaged(location, "it was changed after it was written: its digest is another one")
-    return True
 
 
 def damaged(location: str, why: str) -> DamagedError:

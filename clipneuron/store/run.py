@@ -24,7 +24,7 @@ import pyarrow as pa
 from clipneuron.store import attempts, manifests, markers, outlines, parquet, progress, records
 from clipneuron.store import stored_tables as stored
 from clipneuron.store.errors import ObjectMissingError, StoreError
-from clipneuron.store.objects.local import LocalObjects, check_there
+from clipneuron.store.objects.local import LocalObjects
 from clipneuron.store.objects.protocol import Objects
 from clipneuron.store.outlines import AnyResults, Outline, StageOrder
 from clipneuron.store.progress import Progress
@@ -77,7 +77,6 @@ class Run:
         """
         if there := markers.find(self.objects, stage, shard):
             return there
-        check_there(self.objects)
         token = records.new_attempt()
         # The token keeps a reused name of an attempt from replacing bytes that are already committed.
         unique = token if attempt is None else f"{markers.checked_name('attempt', attempt)}-{token}"
@@ -202,7 +201,6 @@ class Run:
 
     def started(self, stage: str, shard: str) -> str:
         """The name of a new attempt at the shard, which is now on record; raises StoreError."""
-        check_there(self.objects)
         return attempts.start(self.objects, stage, shard)
 
     def withdraw(self, stage: str, shard: str) -> None:
@@ -215,7 +213,6 @@ class Run:
 
     def record_failure(self, stage: str, shard: str, error: BaseException) -> int:
         """How many attempts at the shard have now failed, this one included."""
-        check_there(self.objects)
         return attempts.fail(self.objects, stage, shard, error)
 
     def failures(self, stage: str) -> dict[str, list[FailedAttempt]]:

@@ -10,6 +10,7 @@ from clipneuron.store import markers, records
 from clipneuron.store.errors import DamagedError, ObjectMissingError, RunMismatchError, StoreError
 from clipneuron.store.identity import canonical, differences, fingerprint
 from clipneuron.store.markers import checked_name
+from clipneuron.store.objects.local import begun
 from clipneuron.store.objects.opening import open_objects, probe
 from clipneuron.store.objects.protocol import Objects
 from clipneuron.store.records import Commit, FailedAttempt, Failure, RunRecord, Stored
@@ -59,7 +60,7 @@ class Store:
         record = self._record(full) or self._create(full, identity, details or {})
         if canonical(record.identity) != canonical(identity):
             raise RunMismatchError(full, differences(record.identity, identity))
-        return Run(self.objects.under(full), record)
+        return Run(begun(self.objects.under(full)), record)
 
     def look(self, prefix: str = "") -> "list[Run | DamagedRun]":
         """Every run whose name starts so, by name, those with a damaged record too; raises StoreError."""
@@ -105,7 +106,7 @@ class Store:
         except DamagedError as error:
             return DamagedRun(name, objects, str(error))
         if record:
-            return Run(objects, record)
+            return Run(begun(objects), record)
         if next(iter(objects.folders(markers.FOLDER)), None) is None:
             return None
         return DamagedRun(name, objects, records.no_run_record(objects.location(records.RUN)))

@@ -44,8 +44,8 @@ class Sample:
 
     @property
     def is_measured(self) -> bool:
-        """Whether any picture could be used, so that all stages were tried."""
-        return "effects" in self.passes
+        """Whether any picture could be used in both passes, so that all stages were tried."""
+        return bool(self.words)
 
     @property
     def failed_share(self) -> float:

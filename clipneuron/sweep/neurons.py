@@ -44,16 +44,26 @@ class NeuronCard:
         return "  ".join(f"{'+' if weight >= 0 else '-'}{text}" for text, weight in self.words)
 
 
+def directions_of(run: Run, keys: SweepResults, layer: int) -> pa.Table:
+    """The rows of a layer in the table `directions`, by neuron."""
+    own = [("layer", "==", layer)]
+    return run.read(keys.directions, "directions", filters=own).sort_by("neuron")
+
+
 def selective_neurons(
-    run: Run, keys: SweepResults, layer: int, count: int, words: int = 4
+    run: Run,
+    keys: SweepResults,
+    layer: int,
+    count: int,
+    words: int = 4,
+    directions: pa.Table | None = None,
 ) -> list[NeuronCard]:
     """The `count` neurons of a layer with the lowest participation among those whose effect is not small.
 
     Small: a threshold below the layer's median, which leaves out neurons that are selective because they do nothing.
     Those with a note come last.
     """
-    own = [("layer", "==", layer)]
-    table = run.read(keys.directions, "directions", filters=own).sort_by("neuron")
+    table = directions or directions_of(run, keys, layer)
     thresholds = table["threshold"].to_numpy()
     participation = table["participation"].to_numpy()
     speaks = np.array([not note for note in notes_of(table)])

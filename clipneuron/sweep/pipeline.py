@@ -18,7 +18,7 @@ from clipneuron.models.clip.preprocessing.preprocess import Preprocess
 from clipneuron.readers.lenses import ClipLoader, Lenses, placed
 from clipneuron.readers.pictures import PictureFeed
 from clipneuron.readers.sweep import Planned
-from clipneuron.reports.quantities import counted
+from clipneuron.reports.quantities import counted, in_words
 from clipneuron.store.errors import RunMismatchError
 from clipneuron.store.identity import differences
 from clipneuron.store.outlines import Results
@@ -221,7 +221,7 @@ class Sweep:
                 f"model     {clip.name}: {counted(clip.layers, 'layers')} of {clip.neurons:,} neurons",
                 f"pictures  {len(self.collection):,}, {self.collection.classes}"
                 + _aside("skipped", self.collection.skipped),
-                f"texts     {len(self.pool):,} of {self.pool.name}{_dropped(self.pool)}",
+                f"texts     {len(self.pool):,} of {self.pool.name}{_aside('dropped', self.pool.dropped)}",
                 f"layers    {layers}; split {recipe.split}, {'' if recipe.normalize else 'not '}normalised",
                 *([warning] if few else []),
                 *([f"note      {cut}"] if cut else []),
@@ -331,12 +331,8 @@ def _without_images(identity: Mapping[str, object]) -> dict[str, object]:
 
 
 def _aside(what: str, counts: Mapping[str, int]) -> str:
-    shown = ", ".join(f"{count} {why}" for why, count in counts.items() if count)
+    shown = in_words(counts)
     return f" ({what}: {shown})" if shown else ""
-
-
-def _dropped(pool: Pool) -> str:
-    return f" (dropped: {pool.left_out})" if pool.left_out else ""
 
 
 def _moved(clip: Clip, device: str) -> Clip:

@@ -6,11 +6,12 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from clipneuron.reports.drawing import png
 from clipneuron.reports.markup import terminal
 from clipneuron.store.store import Run
-from clipneuron.sweep.neurons import NeuronCard, notes_of, selective_neurons
+from clipneuron.sweep.neurons import NeuronCard, directions_of, notes_of, selective_neurons
 from clipneuron.sweep.results import SweepResults
 from clipneuron.sweep.sheet import neurons_sheet
 
@@ -38,11 +39,13 @@ class LayerFigures:
     no_variance: int = 0
 
 
-def layer_figures(run: Run, layer: int, keys: SweepResults) -> LayerFigures:
-    """The figures of one layer."""
+def layer_figures(
+    run: Run, layer: int, keys: SweepResults, directions: pa.Table | None = None
+) -> LayerFigures:
+    """The figures of one layer, whose `directions` may be at hand."""
     own = [("layer", "==", layer)]
     columns = ["explained_variance", "participation", "threshold"]
-    table = run.read(keys.directions, "directions", filters=own)
+    table = directions or directions_of(run, keys, layer)
     notes = Counter(note.partition(":")[0] for note in notes_of(table))
     medians = {name: float(np.median(table[name].to_numpy())) for name in columns}
     mine = others = better = float("nan")
@@ -144,10 +147,12 @@ class Findings:
     @classmethod
     def of(cls, run: Run, results: SweepResults, per_layer: int) -> "Findings":
         """Read a finished run."""
-        layers = results.layers
-        chosen = [selective_neurons(run, results, layer, per_layer) for layer in layers]
-        figures = [layer_figures(run, layer, results) for layer in layers]
-        return cls(figures, [card for cards in chosen for card in cards])
+        figures, cards = list[LayerFigures](), list[NeuronCard]()
+        for layer in results.layers:
+            directions = directions_of(run, results, layer)
+            figures.append(layer_figures(run, layer, results, directions))
+            cards += selective_neurons(run, results, layer, per_layer, directions=directions)
+        return cls(figures, cards)
 
     def tables(self) -> "list[Table]":
         """Both tables for a terminal."""

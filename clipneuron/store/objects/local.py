@@ -10,7 +10,7 @@ import stat
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow.fs as pafs
@@ -31,6 +31,8 @@ class LocalObjects:
     """Objects in a directory, which is created with the first write."""
 
     root: Path
+    begun: Path | None = field(default=None, compare=False, repr=False, kw_only=True)
+    """A folder that has to be there: no write makes it anew. See `begun`."""
 
     @property
     def url(self) -> str:
@@ -118,7 +120,7 @@ class LocalObjects:
 
     def under(self, folder: str) -> "LocalObjects":
         """The objects in a sub-directory."""
-        return LocalObjects(self._path(folder))
+        return LocalObjects(self._path(folder), begun=self.begun)
 
     def location(self, key: str) -> str:
         """The object's absolute path."""
@@ -141,6 +143,10 @@ class LocalObjects:
 
     @contextmanager
     def _partial(self, data: bytes) -> Iterator[Path]:
+        if self.begun and not self.begun.is_dir():
+            raise PlaceError(
+                f"{self.begun} is not there any more: check whether its disk is still mounted"
+            )
         partial = self.root / PARTIAL / uuid.uuid4().hex
         _make_folder(partial.parent)
         try:
@@ -150,15 +156,12 @@ class LocalObjects:
             partial.unlink(missing_ok=True)
 
 
-def check_there(objects: Objects) -> None:
-    """Raises PlaceError where these are objects in a directory that is gone: nothing is to begin it anew.
+def begun(objects: Objects) -> Objects:
+    """Objects in a directory that is there already: once it is gone, writes raise PlaceError.
 
     A run's folder under a mount point would otherwise be made again on the disk below.
     """
-    if isinstance(objects, LocalObjects) and not objects.root.is_dir():
-        raise PlaceError(
-            f"{objects.root} is not there any more: check whether its disk is still mounted"
-        )
+    return replace(objects, begun=objects.root) if isinstance(objects, LocalObjects) else objects
 
 
 def _link(partial: Path, path: Path) -> bool:

@@ -1,7 +1,7 @@
 """Folders that were made for a store that came to nothing."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from clipneuron.store.objects.local import PARTIAL, LocalObjects
 from clipneuron.store.objects.protocol import Objects
@@ -18,8 +18,6 @@ def no_trace_of_a_failure(objects: Objects) -> Iterator[None]:
         yield
     except BaseException:
         for folder in made:
-            try:
+            with suppress(OSError):  # something is in it, or it was never made
                 folder.rmdir()
-            except OSError:  # something is in it, or it was never made
-                break
         raise

@@ -81,22 +81,21 @@ def _small_problems(objects: Objects, prefix: str) -> Iterator[str]:
     for key, data in zip(keys, objects.get_many(keys), strict=True):
         where = objects.location(key)
         try:
-            records.load(kind, data, where) if kind else records.has_digest(data, where)
+            records.load(kind, data, where) if kind else records.check_digest(data, where)
         except DamagedError as error:
             yield str(error)
 
 
 def _add_stage(found: Verification, objects: Objects, stage: str, advance: Advance | None) -> None:
     commits = []
-    for marker in objects.list(markers.folder(stage)):
-        where, problems = objects.location(marker), []
+    keys = list(objects.list(markers.folder(stage)))
+    for marker, data in zip(keys, objects.get_many(keys), strict=True):
         try:
-            data = objects.get(marker)
-            found.without_digest += not records.has_digest(data, where)
             commit = markers.load(objects, Commit, marker, data)
         except DamagedError as error:
             problems = [str(error)]
         else:
+            found.without_digest += not records.is_sealed(data)
             commits.append(commit)
             problems = list(_commit_problems(objects, marker, commit))
         found.problems += filter(None, problems)
