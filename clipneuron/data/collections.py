@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clipneuron.data.labels import Labels, label_names
+from clipneuron.reports.quantities import counted
 from clipneuron.store.errors import ReadError
 from clipneuron.tables import registry as tables
 
@@ -108,7 +109,7 @@ class Collection:
         if not count:
             return "no classes"
         unknown = f" (unknown for {labels.null_count:,})" if labels.null_count else ""
-        return f"{count:,} classes{unknown}"
+        return f"{counted(count, 'classes')}{unknown}"
 
     def read(self, picture: Picture) -> bytes:
         """The picture's bytes; raises ReadError."""

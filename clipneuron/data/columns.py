@@ -31,17 +31,21 @@ class Columns:
     """End of the name of a tar's member that is its sample's picture, in lower case; empty for the only one."""
     section: str = "recipe"
     """The section whose fields messages name."""
+    asked: frozenset[str] = frozenset()
+    """What was named although it may be the usual name."""
 
     @classmethod
     def named(cls, section: str, image: str, label: str, name: str, member: str) -> "Columns":
         """The columns that the fields of a section name; empty for the usual ones, 'none' for none."""
         asked = {"image": image, "label": label, "name": name}
         chosen = {field: () if text == NONE else (text,) for field, text in asked.items() if text}
-        return cls(member=member.lower().lstrip("."), section=section, **chosen)
+        member = member.lower().lstrip(".")
+        return cls(member=member, section=section, asked=frozenset(chosen), **chosen)
 
     def is_asked(self, field: str) -> bool:
         """Whether a column (image, label or name) is named by the user, rather than looked for by its usual names."""
-        return bool(getattr(self, field)) and getattr(self, field) != getattr(Columns(), field)
+        names = getattr(self, field)
+        return bool(names) and (field in self.asked or names != getattr(Columns(), field))
 
     def field(self, name: str) -> str:
         """A field of the configuration as messages name it."""

@@ -175,7 +175,7 @@ class LocalFiles:
                 folders.append(entry.name)
             elif (size := _size(entry, folder, skipped)) is not None:
                 yield f"{folder}{entry.name}", size
-        others = other_snapshots(self.root / folder, folders)
+        others = other_snapshots(Path(real), folders)
         skipped["other version of a hub's repository"] += len(others)
         for name in sorted({*folders} - {*others}):
             yield from self._walk(f"{folder}{name}/", seen, skipped)
@@ -197,7 +197,13 @@ def _files_below(root: Path) -> Iterator[str]:
                 f"{root} cannot be looked into any more ({error.strerror}): check whether its disk is still mounted"
             ) from error
 
-    for folder, _, names in os.walk(root, onerror=gone):
+    seen: set[str] = set()
+    for folder, folders, names in os.walk(root, onerror=gone, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
         yield from (os.path.join(folder, name) for name in names if not name.startswith("."))
 
 

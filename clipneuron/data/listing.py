@@ -9,13 +9,14 @@ import pyarrow.compute as pc
 
 from clipneuron.data.files import PAGE, Files
 from clipneuron.data.passed_over.names import SUFFIXES
-from clipneuron.data.passed_over.runs import RECORD, are_below, our_folders
+from clipneuron.data.passed_over.runs import are_below, our_folders
+from clipneuron.store.records import RUN
 
 CONTENTS = "contents.jsonl"
 
 _COMPRESSED = r"(?i)\.(tar\.(gz|bz2|xz|zst)|tgz|tbz2?|txz)$"
 _LONGEST_RUN = 255
-_RECORD = rf"(^|/){re.escape(RECORD)}$"
+_RECORD = rf"(^|/){re.escape(RUN)}$"
 _ALL_KINDS = ("picture", "table", "tar", "contents", "compressed", "record", "other")
 
 

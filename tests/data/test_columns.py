@@ -74,6 +74,9 @@ def test_a_missing_column_is_answered_with_those_there_are(tmp_path: Path) -> No
         open_collection(file, columns=asked)
     with pytest.raises(ValueError, match="no column of classes: expected x"):
         open_collection(file, columns=Columns(image=("picture",), label=("x",)))
+    usual = Columns.named("recipe", "picture", "label", "", "")
+    with pytest.raises(ValueError, match="no column of classes: expected label"):
+        open_collection(file, columns=usual)
 
 
 def test_columns_in_another_case_are_found_unless_several_are_meant(tmp_path: Path) -> None:

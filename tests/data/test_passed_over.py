@@ -1,12 +1,15 @@
 """What lies among pictures and is no part of a collection; where a test takes a folder, it is on a disk and on S3."""
 
 import doctest
+import errno
+import io
 import json
 from pathlib import Path
 
 import pytest
 
 from clipneuron.data.columns import Columns
+from clipneuron.data.files import LocalFiles
 from clipneuron.data.opening import Collection, open_collection
 from clipneuron.data.passed_over import names
 from clipneuron.store.store import Store
@@ -167,11 +170,28 @@ def test_the_smaller_part_is_passed_over_with_counts(folder: Place) -> None:
     }
 
 
+def test_a_tar_beside_pictures_that_may_not_be_read_does_not_stop_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(Folder(str(tmp_path)), "1.png", "2.png")
+    (tmp_path / "x.tar").write_bytes(tar([("1.png", png())]))
+
+    def forbidden(files: LocalFiles, path: str, size: int) -> io.RawIOBase:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(LocalFiles, "open", forbidden)
+    collection = open_collection(tmp_path)
+    assert len(collection) == 2
+    assert collection.skipped == {"tars beside pictures": 1}
+    with pytest.raises(ValueError, match=r"x.tar is not a readable tar: Permission denied"):
+        open_collection(tmp_path / "x.tar")
+
+
 def test_tars_may_be_more_than_the_pictures_or_less_than_the_rows(tmp_path: Path) -> None:
     write(tmp_path / "one", "1.png")
     (tmp_path / "one/x.tar").write_bytes(tar([("1.png", png()), ("1.mask.png", png())]))
     with pytest.raises(
-        ValueError, match=r"1 pictures .* 2 pictures in tars .*or give `recipe.member`"
+        ValueError, match=r"holds 1 picture \(.* 2 pictures in tars .*or give `recipe.member`"
     ):
         open_collection(tmp_path / "one")
     member = open_collection(tmp_path / "one", columns=Columns(member="mask.png"))
@@ -179,9 +199,7 @@ def test_tars_may_be_more_than_the_pictures_or_less_than_the_rows(tmp_path: Path
     (tmp_path / "two").mkdir()
     (tmp_path / "two/x.tar").write_bytes(tar([("1.png", png())]))
     write_rows(tmp_path / "two/p.parquet", 2)
-    with pytest.raises(
-        ValueError, match=r"holds 1 pictures in tars .* 2 pictures in Parquet files"
-    ):
+    with pytest.raises(ValueError, match=r"holds 1 picture in tars .* 2 pictures in Parquet files"):
         open_collection(tmp_path / "two")
 
 

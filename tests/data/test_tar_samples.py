@@ -188,3 +188,7 @@ def test_two_classes_of_one_key_are_refused(tmp_path: Path, first: tuple[str, by
         made(tmp_path, members)
     with pytest.raises(ValueError, match="two classes for the key '0'"):
         made(tmp_path, [first, ("1.cls", b"1"), ("0.cls", b"2"), ("0.png", png())])
+    with pytest.raises(ValueError, match="two classes for the key '0'"):
+        made(
+            tmp_path, [("0.png", png()), ("1.png", png()), first, ("1.cls", b"1"), ("0.cls", b"2")]
+        )

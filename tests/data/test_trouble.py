@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from clipneuron.attack.answers import Answers
 from clipneuron.data.files import LocalFiles, Span
 from clipneuron.data.opening import open_collection
 from clipneuron.data.trouble import Judge
@@ -19,12 +20,14 @@ from clipneuron.models.clip.preprocessing.preprocess import Preprocess
 from clipneuron.readers.pictures import PictureFeed
 from clipneuron.store.errors import UNREACHABLE, PlaceError, ReadError
 from clipneuron.store.objects.local import LocalObjects
+from clipneuron.store.outlines import Cut
 from clipneuron.store.store import Store
 from tests.engine.fakes import Fake
 from tests.faults.proxy import Proxy
 from tests.faults.proxy import running as in_front_of
 from tests.samples.pictures import Folder, Prefix, fill, rows
 from tests.samples.servers import new_bucket, use_server
+from tests.samples.world import write_pictures
 
 PREPROCESS = Preprocess(size=(2, 2), mean=(0.0,) * 3, std=(1.0,) * 3)
 
@@ -134,6 +137,18 @@ def test_a_place_is_looked_at_once_however_many_files_fail(
     assert len(looked) == 1
 
 
+def test_a_folder_behind_a_link_is_looked_into_as_it_is_listed(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "elsewhere", 3)
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "train").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "pictures")
+    collection = open_collection(tmp_path / "pictures")
+    (tmp_path / "elsewhere" / "001.png").unlink()
+    [_, lost, _] = collection.read_many(collection.pictures)
+    assert isinstance(lost, ReadError)
+    assert lost.status == "missing"
+
+
 def test_a_runs_folder_that_is_gone_is_not_begun_anew(tmp_path: Path) -> None:
     run = Store(tmp_path / "store").open_run("fake", {})
     stage = Fake()
@@ -142,6 +157,10 @@ def test_a_runs_folder_that_is_gone_is_not_begun_anew(tmp_path: Path) -> None:
         run.commit("fake", "a", {})
     with pytest.raises(PlaceError, match="is not there any more"):
         run.started("fake", "a")
+    with pytest.raises(PlaceError, match="is not there any more"):
+        run.announce(Cut.of("fake", "texts", [("a", 2)], 3))
+    with pytest.raises(PlaceError, match="is not there any more"):
+        Answers(run.objects).keep({"prompt": "p"}, "an answer")
     assert not (tmp_path / "store").exists()
     (tmp_path / "unmounted").rename(tmp_path / "store")
     Runner(console=Console(file=io.StringIO())).run_stage(stage, run)  # type: ignore[arg-type]

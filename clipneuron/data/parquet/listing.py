@@ -29,12 +29,12 @@ def open_tables(files: Files, sources: pa.Table, columns: Columns) -> Collection
     """
     first, parts = None, []
     read = partial(_rows, files, columns)
-    for source, (found, rows) in zip(
+    for source, (found, choice, rows) in zip(
         sources["path"].to_pylist(),
         in_order(read, sources.to_pylist(), files.concurrency),
         strict=True,
     ):
-        first = first or (source, found)
+        first = first or (source, found, choice)
         if found != first[1]:
             raise ValueError(
                 f"{files.location(source)} has other columns than {first[0]} ({_shown(found)}; there "
@@ -57,7 +57,7 @@ def open_tables(files: Files, sources: pa.Table, columns: Columns) -> Collection
         labels,
         RowReader(files, found.image),
         listing["length"],
-        choice=_choice(files, sources.slice(0, 1).to_pylist()[0], found, columns),
+        choice=first[2] if first else "",
         section=columns.section,
     )
 
@@ -71,8 +71,11 @@ def pictures_in(files: Files, entry: Mapping[str, Any]) -> int:
         return int(opened.metadata.num_rows) if _usual(opened.schema_arrow) else 0
 
 
-def _rows(files: Files, columns: Columns, entry: Mapping[str, Any]) -> tuple[Found, pa.Table]:
-    """The pictures of one file, and the columns that describe them."""
+def _rows(files: Files, columns: Columns, entry: Mapping[str, Any]) -> tuple[Found, str, pa.Table]:
+    """The columns of one file, that of pictures again where it is not the usual one, and what describes the pictures.
+
+    Others than the usual pictures of the same rows are another collection.
+    """
     source = entry["path"]
     place = files.location(source)
     partition = partition_values(pa.chunked_array([[source]], pa.string()), columns)[0]
@@ -86,16 +89,21 @@ def _rows(files: Files, columns: Columns, entry: Mapping[str, Any]) -> tuple[Fou
     names = _declared_names(schema, found.label)
     if labels["name"] is None:
         labels["name"] = _declared(labels["number"], names)
-    return found, pa.table(
-        {
-            "image": leaf(table, found.id).cast(pa.string()) if found.id else _nulls(count),
-            **labels,
-            "source": pa.repeat(pa.scalar(source), count),
-            "offset": pa.array(np.arange(count)),
-            "size": pa.nulls(count, pa.int64()),
-            "etag": pa.repeat(pa.scalar(entry["etag"], pa.string()), count),
-            "length": pa.repeat(pa.scalar(entry["size"], pa.int64()), count),
-        }
+    choice = found.image if columns.is_asked("image") and found.image != _usual(schema) else ""
+    return (
+        found,
+        choice,
+        pa.table(
+            {
+                "image": leaf(table, found.id).cast(pa.string()) if found.id else _nulls(count),
+                **labels,
+                "source": pa.repeat(pa.scalar(source), count),
+                "offset": pa.array(np.arange(count)),
+                "size": pa.nulls(count, pa.int64()),
+                "etag": pa.repeat(pa.scalar(entry["etag"], pa.string()), count),
+                "length": pa.repeat(pa.scalar(entry["size"], pa.int64()), count),
+            }
+        ),
     )
 
 
@@ -141,14 +149,6 @@ def _unique_ids(listing: pa.Table) -> pa.Table:
     offsets = listing["offset"].cast(pa.string())
     made = pc.binary_join_element_wise(listing["source"], offsets, "#")
     return listing.set_column(0, "image", made)
-
-
-def _choice(files: Files, entry: Mapping[str, Any], found: Found, columns: Columns) -> str:
-    """The column of pictures where it is not the usual one: others of the same rows are other pictures."""
-    if not columns.is_asked("image"):
-        return ""
-    with _opened(files, entry) as opened:
-        return "" if found.image == _usual(opened.schema_arrow) else found.image
 
 
 def _usual(schema: pa.Schema) -> str:

@@ -9,6 +9,8 @@ import pyarrow as pa
 
 from clipneuron.data.columns import Columns
 from clipneuron.data.files import Files
+from clipneuron.reports.quantities import counted
+from clipneuron.store.objects.concurrency import in_order
 
 
 class Kind(NamedTuple):
@@ -38,7 +40,7 @@ def passed_over(
         if other.held is None:
             continue
         limit = None if asked else held
-        found, more = _pictures_in(other.files, other.held, limit)
+        found, more = _pictures_in(files, other.files, other.held, limit)
         if limit is not None and found > limit:
             raise ValueError(_smaller(files, taken, held, other, found, more, columns))
         if found:
@@ -47,16 +49,20 @@ def passed_over(
 
 
 def _pictures_in(
-    files: pa.Table, count: Callable[[Mapping[str, Any]], int], limit: int | None
+    files: Files, listed: pa.Table, count: Callable[[Mapping[str, Any]], int], limit: int | None
 ) -> tuple[int, bool]:
     """The pictures in all files, counted until there are more than the limit, and whether files were left."""
-    found = 0
-    entries = files.to_pylist()
-    for number, entry in enumerate(entries, 1):
+
+    def held(entry: Mapping[str, Any]) -> int:
         try:
-            found += count(entry)
+            return count(entry)
         except ValueError:
-            continue  # what is damaged is not going to be read, and so is no reason to stop
+            return 0  # what is damaged is not going to be read, and so is no reason to stop
+
+    found = 0
+    entries = listed.to_pylist()
+    for number, here in enumerate(in_order(held, entries, files.concurrency), 1):
+        found += here
         if limit is not None and found > limit:
             return found, number < len(entries)
     return found, False
@@ -69,7 +75,7 @@ def _smaller(
     where = f", such as {' or '.join(places)}" if places else ""
     held_in = "" if taken.held is None else f" in {taken.several}"
     return (
-        f"{files.url} holds {held:,} pictures{held_in} ({_example(taken)}) and beside them "
+        f"{files.url} holds {counted(held, 'pictures')}{held_in} ({_example(taken)}) and beside them "
         f"{'at least ' if more else ''}{found:,} pictures in {other.several} ({_example(other)}), and only the smaller "
         f"part would be taken: point {columns.field('images')} at what is meant{where}, or give "
         f"{columns.field(other.asked_by)}, which takes the {other.several}"

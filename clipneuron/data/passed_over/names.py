@@ -1,6 +1,5 @@
 """Names that tools reserve for what is no data, as Spark and pyarrow leave them out."""
 
-import os
 from pathlib import Path, PurePosixPath
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
@@ -43,16 +42,15 @@ def is_reserved_folder(name: str) -> bool:
 
 
 def other_snapshots(folder: Path, names: list[str]) -> list[str]:
-    """Those of a folder's sub-folders that are other versions of one repository of Hugging Face's hub.
+    """Those of a (real) folder's sub-folders that are other versions of one repository of Hugging Face's hub.
 
     A hub's cache keeps a folder of links for each version, mostly to the same files: only the one that refs/main
     names is taken. Raises ValueError where none is named and there are several.
     """
-    real = Path(os.path.realpath(folder))
-    if real.name != "snapshots" or len(names) < 2 or not (real.parent / "blobs").is_dir():
+    if folder.name != "snapshots" or len(names) < 2 or not (folder.parent / "blobs").is_dir():
         return []
     try:
-        current = (real.parent / "refs" / "main").read_text().strip()
+        current = (folder.parent / "refs" / "main").read_text().strip()
     except OSError:
         current = ""
     if current not in names:

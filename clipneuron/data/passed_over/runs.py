@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 from clipneuron.data.files import Files, Span
 from clipneuron.store.errors import StoreError
 from clipneuron.store.objects.opening import local_path
+from clipneuron.store.records import RUN
 
-RECORD = "run.json"
 _FIELDS = {"name", "fingerprint", "identity"}
 """What tells a run's record from another program's file of that name."""
 _RUN = re.compile(r"-[0-9a-f]{16}/run\.json$")
@@ -25,7 +25,7 @@ def our_folders(files: Files, records: Iterable[str], store: str) -> list[str]:
 
     Raises ValueError where the listed place is itself a run.
     """
-    runs = [path.removesuffix(RECORD) for path in records if _is_record(files, path)]
+    runs = [path.removesuffix(RUN) for path in records if _is_record(files, path)]
     if "" in runs:
         raise ValueError(
             f"{files.url} is a run of clipneuron, not a collection: point at pictures (those of an attack are in its "

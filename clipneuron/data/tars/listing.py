@@ -141,9 +141,13 @@ def _opened(files: Files, entry: dict[str, Any]) -> Iterator["io.BufferedReader[
     try:
         with io.BufferedReader(files.open(source, entry["size"]), ahead) as file:
             yield file
-    except OSError as error:
+    except ConnectionError as error:
         raise StoreError(
             f"can't list the pictures of {files.location(source)}: {error.strerror}"
+        ) from error
+    except OSError as error:
+        raise ValueError(
+            f"{files.location(source)} is not a readable tar: {error.strerror or error}"
         ) from error
 
 
@@ -157,7 +161,7 @@ def _joined(pictures: pa.Table, apart: pa.Table, place: str) -> pa.Table:
     for column in stated:
         here, most, least = pictures[column], *(found[f"{column}_{end}"] for end in ("max", "min"))
         there = most.take(places)
-        differ = pc.or_(pc.not_equal(most, least).take(places), pc.not_equal(here, there))
+        differ = pc.or_kleene(pc.not_equal(most, least).take(places), pc.not_equal(here, there))
         row = pc.index(differ, True).as_py()
         if row >= 0:
             raise ValueError(
