@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from clipneuron.data.collections import Collection
 from clipneuron.data.labels import is_number, ordered
 from clipneuron.data.listing import natural_order
+from clipneuron.reports.quantities import counted
 
 _SHOWN = 5
 
@@ -78,7 +79,7 @@ class Join:
     def summary(self, pictures: Collection) -> str:
         """How many classes were joined by what, and how many pictures have none."""
         unknown = pictures.listing["label"].null_count
-        without = f"; unknown for {unknown:,} images" if unknown else ""
+        without = f"; unknown for {counted(unknown, 'images')}" if unknown else ""
         return f"{len(self.places):,} of {len(self.names):,} classes, joined by {self.how}{without}"
 
     def describe(self, pictures: Collection) -> str:
@@ -173,8 +174,9 @@ def _agreeing(
     if wrong and (join.how == "position" or 20 * len(wrong) > matched):
         label = wrong[0]
         raise ValueError(
-            f"{what}: {len(wrong)} classes would get another class's name by {join.how}; {shown[label]!r} would be "
-            f"called {join.names[join.places[label]]!r}, but the list has {join.names[matches[label][0]]!r} elsewhere. "
+            f"{what}: {counted(len(wrong), 'classes')} would get another class's name by {join.how}; "
+            f"{shown[label]!r} would be called "
+            f"{join.names[join.places[label]]!r}, but the list has {join.names[matches[label][0]]!r} elsewhere. "
             f"{_missing(shown, matches)}: give every class a name that is in the list, or a list in the order of the "
             "labels"
         )
@@ -188,9 +190,9 @@ def _unequal(
     what: str,
 ) -> str:
     return (
-        f"{what}: the pictures have {len(shown)} classes and the list has {len(names)}, so that they can only be "
-        f"joined by name. {_missing(shown, matches)}: correct them, or give a file with one name per line in the order "
-        "of the labels"
+        f"{what}: the pictures have {counted(len(shown), 'classes')} and the list has {len(names)}, so that they can "
+        f"only be joined by name. {_missing(shown, matches)}: correct them, or give a file with one name per line "
+        "in the order of the labels"
     )
 
 
@@ -199,7 +201,7 @@ def _missing(shown: Mapping[int, str | None], matches: Mapping[int, Sequence[int
     twice = [str(shown[label]) for label, places in matches.items() if len(places) > 1]
     found = absent or twice
     why = "not in the list" if absent else "in it more than once"
-    return f"{len(found)} are {why}, such as {', '.join(map(repr, found[:3]))}"
+    return f"{counted(len(found), '', 'are')} {why}, such as {', '.join(map(repr, found[:3]))}"
 
 
 def _check_one_order(folders: Sequence[str], what: str) -> None:

@@ -70,7 +70,7 @@ def test_names_are_joined_by_name_whatever_their_order():
     assert made.how == "name"
     assert meant(made, found) == {"0.png": "sea urchin", "1.png": "cat", "3.png": "dog"}
     assert made.applied(found).label_names == {3: "Sea_Urchin", 2: "cat", 0: "dog"}
-    assert "3 of 4 classes, joined by name; unknown for 1 images: " in made.describe(found)
+    assert "3 of 4 classes, joined by name; unknown for 1 image: " in made.describe(found)
     assert "Sea_Urchin -> sea urchin (0.png)" in made.describe(found)
 
 
@@ -126,7 +126,7 @@ def test_a_join_by_position_is_said_with_examples_to_the_last():
             "xyz",
             r"2 classes and the list has 3, .* by name. 2 are not in the list",
         ),
-        (["x", "b"], None, "xyz", r"1 are not in the list, such as 'b'"),
+        (["x", "b"], None, "xyz", r"1 is not in the list, such as 'b'"),
         (["0", "1"], None, "xyz", r"2 classes and the list has 3"),
         (["1", "2"], None, "xyz", r"2 classes and the list has 3"),
         (["0", "3"], None, "xyz", r"numbered from 0 to 3, and the list has 3 names"),
@@ -139,7 +139,7 @@ def test_a_join_by_position_is_said_with_examples_to_the_last():
             "xy",
             r"one order as text and another .*\('c9' or 'c10' is number 0\)",
         ),
-        (["x"], None, "xxy", r"1 are in it more than once, such as 'x'"),
+        (["x"], None, "xxy", r"1 is in it more than once, such as 'x'"),
     ],
 )
 def test_what_may_be_joined_wrongly_is_refused(names, labels, classes, message):
