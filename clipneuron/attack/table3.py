@@ -11,6 +11,7 @@ from clipneuron.attack.counts import BASELINES, OURS, PAPER, Cell, Counts, Measu
 from clipneuron.attack.review.deck import ReviewKeys
 from clipneuron.reports import markup
 from clipneuron.reports.estimates import Estimate, estimate
+from clipneuron.reports.quantities import counted
 from clipneuron.reports.verdicts import Judgement, above_zero, weakest
 from clipneuron.store.run import Run
 
@@ -243,7 +244,8 @@ def _judged(
 ) -> tuple[Estimate, Judgement]:
     if len(differences) < ENOUGH_PAIRS:
         mean = float(differences.mean())
-        why = f"{name} {mean * 100:+.1f} points over {len(differences)} pairs, of which {ENOUGH_PAIRS} are needed"
+        pairs = counted(len(differences), "pairs")
+        why = f"{name} {mean * 100:+.1f} points over {pairs}, of which {ENOUGH_PAIRS} are needed"
         return Estimate(mean, mean, mean), Judgement("cannot be judged", why)
     found = estimate(differences)
     return found, above_zero(found, name)
