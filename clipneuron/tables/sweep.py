@@ -191,6 +191,21 @@ def descriptions() -> pa.Schema:
     )
 
 
+def neuron_words() -> pa.Schema:
+    """The few words that a describer gives each neuron, a row per word; no row for a neuron that it says nothing of."""
+    return described(
+        "neuron_words",
+        {
+            "layer": LAYER,
+            "neuron": NEURON,
+            "place": (pa.int16(), "place of the word, 0 is the one of largest absolute weight"),
+            "text": (pa.string(), "the word"),
+            "text_index": (pa.int32(), "number of the word in its pool"),
+            "weight": (pa.float32(), "its weight; negative where the neuron writes against it"),
+        },
+    )
+
+
 def manifest() -> pa.Schema:
     """What a stage has committed, a row per object (one for a commit without any); derived from the commits."""
     return described(
