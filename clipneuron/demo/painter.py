@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from clipneuron.demo.backgrounds import BACKGROUNDS
 from clipneuron.demo.captions import scene_from_caption
-from clipneuron.demo.pictures import render
+from clipneuron.demo.pictures import WORLD, render
 from clipneuron.demo.scenes import contents
 from clipneuron.demo.things import THINGS
 from clipneuron.models.painting.painter import Order, Painted
@@ -13,7 +13,7 @@ from clipneuron.models.painting.painter import Order, Painted
 class ScenePainter:
     """A `Painter` of 64 x 64 pixels: it draws what the world knows of a caption and ignores the rest."""
 
-    name = "demo-scenes-1"
+    name = f"demo-scenes-{WORLD}"
 
     def paint(self, orders: Sequence[Order]) -> list[Painted]:
         """The picture of each caption; a reason where it names nothing in the world."""

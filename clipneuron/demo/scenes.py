@@ -46,6 +46,8 @@ class Scene:
     objects: tuple[Placed, ...]
     variant: int = 0
     """Which painting of the background."""
+    look: int = 0
+    """Seed of how it all looks: whose drawings, how they are turned and tinted, the light, the clutter."""
 
 
 def counts(scene: Scene) -> dict[str, int]:
@@ -83,13 +85,14 @@ def sample_scene(seed: int, biased: bool = True, required: Sequence[str] = ()) -
         if name not in names:
             names.append(name)
     repeats = int(dice.choice(3, p=_COUNTS)) + 1
-    return _arrange(dice, background, {name: repeats if name == focus else 1 for name in names})
+    number = {name: repeats if name == focus else 1 for name in names}
+    return _arrange(dice, background, number, seed)
 
 
 def arranged(background: str, number: dict[str, int], seed: int) -> Scene:
     """A scene with exactly this number of each thing, laid out by the seed; background "" is any."""
     dice = np.random.default_rng(seed)
-    return _arrange(dice, background or str(dice.choice(BACKGROUNDS)), number)
+    return _arrange(dice, background or str(dice.choice(BACKGROUNDS)), number, seed)
 
 
 def _focus(dice: np.random.Generator, names: list[str]) -> str:
@@ -119,7 +122,9 @@ def _companion(dice: np.random.Generator, focus: str, biased: bool) -> str:
     return THINGS[dice.integers(len(THINGS))].name
 
 
-def _arrange(dice: np.random.Generator, background: str, number: dict[str, int]) -> Scene:
+def _arrange(
+    dice: np.random.Generator, background: str, number: dict[str, int], look: int
+) -> Scene:
     """The scene with all things placed, with small overlaps and in random draw order."""
     crowd = [
         thing(name)
@@ -136,7 +141,7 @@ def _arrange(dice: np.random.Generator, background: str, number: dict[str, int])
         Placed(crowd[i], x, y, size, bool(mirrored[i]))
         for i, (x, y, size) in ((i, boxes[i]) for i in order)
     ]
-    return Scene(background, tuple(objects), int(dice.integers(VARIANTS)))
+    return Scene(background, tuple(objects), int(dice.integers(VARIANTS)), look)
 
 
 def _free_box(

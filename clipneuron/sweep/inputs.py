@@ -28,6 +28,7 @@ from clipneuron.demo.collection import (
     write_collection,
     write_things,
 )
+from clipneuron.demo.pictures import WORLD
 from clipneuron.demo.scenes import sample_scene
 from clipneuron.store.objects.opening import probe
 from clipneuron.store.objects.protocol import Objects
@@ -197,7 +198,8 @@ def open_pictures(images: str, store: Objects, rendered: Rendered, columns: Colu
     if images != "demo":
         return open_collection(images, columns=columns, store=store.url)
     kind = "demo-things" if rendered.of_things else "demo"
-    objects = store.under(f"pictures/{kind}-{rendered.seed}-{rendered.count}")
+    own = f"{kind}-{rendered.seed}-{rendered.count}-world-{WORLD}"
+    objects = store.under(f"pictures/{own}")
     if objects.size(CONTENTS) is None:
         probe(objects)  # before minutes of rendering
         write = write_things if rendered.of_things else partial(write_collection, biased=True)

@@ -86,7 +86,7 @@ def test_a_picture_can_be_painted_again_from_its_row_and_says_so_itself(painted)
     assert said["Title"] == row["picture"]
     assert said["Description"] == row["caption"]
     assert said["Words"].split("; ") == caption["words"] != [""]
-    assert (said["Seed"], said["Painter"]) == (str(row["seed"]), "demo-scenes-1")
+    assert (said["Seed"], said["Painter"]) == (str(row["seed"]), "demo-scenes-2")
     assert said["Captioner"] == caption["captioner"]
     assert said["Comment"] == PURPOSE
 

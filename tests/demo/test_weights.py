@@ -25,10 +25,14 @@ def test_the_folder_is_complete_and_small():
     assert sum(files.values()) < 12 * MEGABYTE
 
 
-def test_the_card_attributes_the_artwork():
+@pytest.mark.parametrize(
+    ("hand", "licence"),
+    [("Twemoji", "CC-BY 4.0"), ("OpenMoji", "CC BY-SA 4.0"), ("Noto Emoji", "Open Font License")],
+)
+def test_the_card_attributes_the_artwork(hand, licence):
     card = (WEIGHTS / "MODEL_CARD.md").read_text()
-    assert "Twemoji" in card
-    assert "CC-BY 4.0" in card
+    assert hand in card
+    assert licence in card
 
 
 def test_open_clip_loads_the_folder():
@@ -38,8 +42,8 @@ def test_open_clip_loads_the_folder():
     with torch.no_grad():
         torch.testing.assert_close(model.encode_image(images), ours.encode_image(images))
     assert str(preprocess).count("(64, 64)") >= 1
-    assert len(model.visual.transformer.resblocks) == 6
-    assert model.visual.transformer.resblocks[0].mlp.c_fc.out_features == 768
+    assert len(model.visual.transformer.resblocks) == 10
+    assert model.visual.transformer.resblocks[0].mlp.c_fc.out_features == 384
 
 
 @pytest.mark.slow

@@ -174,7 +174,7 @@ def train(
     training.save()
 
 
-def _stop_asked() -> threading.Event:
+def stop_asked() -> threading.Event:
     """An event that is set when the process is asked to end, so that the run can save its state."""
     asked = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -220,7 +220,7 @@ def main() -> None:
         batch=options.batch,
         learning_rate=options.learning_rate,
     )
-    for line in train(options.out, recipe, _stop_asked()):
+    for line in train(options.out, recipe, stop_asked()):
         log.info("%s", line)
 
 
