@@ -5,7 +5,8 @@
 
 The world is that of tests/samples/planted.py: 40 of 128 neurons are given sums of one or several of 300 texts, signs
 included; the others are distractors. Each table changes one thing: the strength of a head that turns effects by the
-pictures' noise, the number of texts in the pool, and the number of things and words of a neuron. "words" is the share
+pictures' noise, the number of texts in the pool, and the number of things and words of a neuron, the latter two at an
+interference of 0.6, where words begin to be lost. "words" is the share
 of a neuron's own words among as many strongest of its description, "signs" of those with their signs, "order" of those
 in their places too, "others" the words when descriptions are exchanged between neurons; "PC 1" is the share of variance
 that directions explain. Means over the planted neurons; the last table's are over its ten neurons of several things.
@@ -29,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.samples.planted import planted_world, recovery, swept
 
-POOL, CONCEPTS, INTERFERENCE = 300, 3, 0.3
+POOL, CONCEPTS, INTERFERENCE = 300, 3, 0.6
 
 
 def main() -> None:
