@@ -19,6 +19,9 @@ VARIANCES = (
     "second_order_variance_all",
 )
 
+SUMS = ("count", "above", "energy", "energy_above")
+"""Of the table `significance`."""
+
 
 @dataclass(frozen=True)
 class Variances:
@@ -41,14 +44,16 @@ class Distributions:
 
     explained: share of the top effects' variance along the first principal direction.
     participation: effective share of pictures (sum x^2)^2 / (n sum x^4) of D.
-    significant: share of the evaluation's pictures whose effect is above the neuron's threshold.
+    above: share of the evaluation's pictures whose effect is above the neuron's 98 % quantile over D.
+    energy: share that these pictures have in the sum of |phi - b|^2 over the evaluation's pictures.
     indirect: the comparison with indirect effects.
     heads: root mean square size of first-order effects by attention layer [layer, head], no rows if not computed.
     """
 
     explained: Mapping[int, PerNeuron]
     participation: Mapping[int, PerNeuron]
-    significant: Mapping[int, PerNeuron]
+    above: Mapping[int, PerNeuron]
+    energy: Mapping[int, PerNeuron]
     indirect: Mapping[int, Variances]
     heads: PerNeuron
 
@@ -58,17 +63,18 @@ class Distributions:
     ) -> "Distributions":
         """Read from the stages of these names; what has not been committed stays empty."""
         known = _read(run, directions, "directions", ("explained_variance", "participation"))
-        above = _read(run, significance, "significance", ("count", "above"))
+        sums = _summed(_read(run, significance, "significance", SUMS))
         return cls(
             explained=_by_layer(known, lambda rows: _floats(rows, "explained_variance")),
             participation=_by_layer(known, lambda rows: _floats(rows, "participation")),
-            significant=_by_layer(_summed(above), _share),
+            above=_by_layer(sums, lambda rows: _share(rows, "above", "count")),
+            energy=_by_layer(sums, lambda rows: _share(rows, "energy_above", "energy")),
             indirect=_variances(run, indirect),
             heads=_head_sizes(run, first_order),
         )
 
     def table(self) -> pa.Table:
-        """A row per layer and neuron with explained_variance, participation and significant."""
+        """A row per layer and neuron with explained_variance, participation, above and energy_above."""
         parts = [self._layer(layer) for layer in sorted(self.explained)]
         return pa.concat_tables(parts) if parts else pa.table({"layer": [], "neuron": []})
 
@@ -81,7 +87,8 @@ class Distributions:
                 "neuron": np.arange(neurons),
                 "explained_variance": self.explained[layer],
                 "participation": self.participation[layer],
-                "significant": self.significant.get(layer, unknown),
+                "above": self.above.get(layer, unknown),
+                "energy_above": self.energy.get(layer, unknown),
             }
         )
 
@@ -115,17 +122,16 @@ def _floats(table: pa.Table, name: str) -> PerNeuron:
 
 
 def _summed(table: pa.Table | None) -> pa.Table | None:
-    """Counts of all shards together."""
+    """Counts and energies of all shards together."""
     if table is None:
         return None
-    sums = table.group_by(["layer", "neuron"]).aggregate([("count", "sum"), ("above", "sum")])
-    return sums.select(["layer", "neuron", "count_sum", "above_sum"])
+    return table.group_by(["layer", "neuron"]).aggregate([(name, "sum") for name in SUMS])
 
 
-def _share(table: pa.Table) -> PerNeuron:
-    counts = _floats(table, "count_sum")
-    share: PerNeuron = np.full(len(counts), np.nan)
-    np.divide(_floats(table, "above_sum"), counts, out=share, where=counts > 0)
+def _share(table: pa.Table, part: str, whole: str) -> PerNeuron:
+    wholes = _floats(table, f"{whole}_sum")
+    share: PerNeuron = np.full(len(wholes), np.nan)
+    np.divide(_floats(table, f"{part}_sum"), wholes, out=share, where=wholes > 0)
     return share
 
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import pyarrow.compute as pc
+
 from clipneuron.config.evaluation import Evaluation
 from clipneuron.config.recipe import Recipe
 from clipneuron.data.opening import Collection
@@ -76,6 +78,17 @@ class Reproduction:
     def asked(self) -> Evaluation:
         """The recipe's evaluation."""
         return self.sweep.recipe.evaluation
+
+    @property
+    def has_other_pictures(self) -> bool:
+        """Whether no picture of the evaluation is one of D; the demo world's scenes of the two differ by their seed."""
+        swept = self.sweep.collection
+        if self.collection.digest == swept.digest:
+            return False
+        if self.asked.images == "demo" or self.asked.images != self.sweep.recipe.images:
+            return True
+        names = self.collection.listing["image"], swept.listing["image"]
+        return not pc.any(pc.is_in(names[0], value_set=names[1].combine_chunks())).as_py()
 
     @cached_property
     def detail_layers(self) -> tuple[int, ...]:

@@ -19,9 +19,9 @@ from matplotlib.ticker import MaxNLocator
 from clipneuron.evidence.accuracies import Accuracies
 from clipneuron.evidence.claims import paper
 from clipneuron.evidence.claims.grounds import Evidence
+from clipneuron.evidence.claims.neurons import NORMAL_ENERGY
 from clipneuron.evidence.distributions import PerNeuron, Variances, finite
 from clipneuron.reports.estimates import Estimate
-from clipneuron.reports.verdicts import limit
 from clipneuron.tables.ablations import NONE, Ablation
 
 WIDTH, DPI = 10.0, 100
@@ -66,8 +66,11 @@ def _distributions(evidence: Evidence, note: str) -> Drawn:
     spread = evidence.distributions
     pictures: Drawn = {}
     if spread.participation:
-        words = "On how few pictures neurons matter: below, without a threshold; above, by the paper's threshold"
-        pictures["sparsity.png"] = sparsity(spread.significant, spread.participation, note), words
+        words = (
+            "On how few pictures neurons matter: above, the energy in pictures of the evaluation that are above D's "
+            "98 % quantile; below, the effective share of D's pictures"
+        )
+        pictures["sparsity.png"] = sparsity(spread.energy, spread.participation, note), words
     if spread.explained:
         words = "How one-dimensional the large second-order effects of neurons are"
         pictures["rank.png"] = rank(spread.explained, note), words
@@ -150,18 +153,19 @@ def head_sizes(sizes: PerNeuron, note: str) -> bytes:
 
 
 def sparsity(
-    significant: Mapping[int, PerNeuron], participation: Mapping[int, PerNeuron], note: str
+    energy: Mapping[int, PerNeuron], participation: Mapping[int, PerNeuron], note: str
 ) -> bytes:
-    """Distributions over neurons, per layer, of the share of pictures on which they matter (two panels)."""
+    """Distributions over neurons, per layer, of energy in few pictures and of the effective share (two panels)."""
 
     def draw(figure: Figure) -> None:
-        panels = figure.subplots(2 if significant else 1, squeeze=False, sharex=True)[:, 0]
-        if significant:
-            _violins(panels[0], significant, SKY)
-            level, label = 100 * paper.SIGNIFICANT, f"the paper's {limit(paper.SIGNIFICANT)}"
-            panels[0].axhline(level, color=BLACK, linestyle="--", label=label)
-            title = "Share of the evaluation's pictures with a significant effect"
-            _finish(panels[0], "", "pictures (%)", title, columns=3)
+        panels = figure.subplots(2 if energy else 1, squeeze=False, sharex=True)[:, 0]
+        if energy:
+            _violins(panels[0], energy, SKY)
+            panels[0].axhline(
+                100 * NORMAL_ENERGY, color=BLACK, linestyle="--", label="normal distribution"
+            )
+            title = "Energy in the evaluation's pictures above D's 98 % quantile"
+            _finish(panels[0], "", "energy (%)", title, columns=3)
         _violins(panels[-1], participation, ORANGE)
         _finish(
             panels[-1],
@@ -171,7 +175,7 @@ def sparsity(
             columns=2,
         )
 
-    return _png(draw, note, height=8.0 if significant else 5.0)
+    return _png(draw, note, height=8.0 if energy else 5.0)
 
 
 def rank(explained: Mapping[int, PerNeuron], note: str) -> bytes:

@@ -21,6 +21,7 @@ from clipneuron.reports.drawing import png
 from clipneuron.reports.estimates import Estimate
 from clipneuron.reports.verdicts import Claim, with_interval
 from clipneuron.store.store import Run
+from clipneuron.sweep.interventions import indirect_top
 from clipneuron.sweep.neurons import NeuronCard, neuron_cards, selective_neurons
 from clipneuron.sweep.results import SweepResults
 from clipneuron.sweep.sheet import neurons_sheet
@@ -259,6 +260,7 @@ def _setting(reproduction: Reproduction, caveat: str, more: dict[str, str]) -> S
         images_count=len(sweep.collection),
         evaluation=asked.images,
         evaluation_count=len(reproduction.collection),
+        has_other_pictures=reproduction.has_other_pictures,
         classes=len(reproduction.classes),
         depth=sweep.clip.layers,
         layers=sweep.layers,
@@ -270,6 +272,7 @@ def _setting(reproduction: Reproduction, caveat: str, more: dict[str, str]) -> S
         sizes=reproduction.sizes,
         neurons_drawn=asked.indirect_neurons,
         indirect_images=min(asked.indirect_images, len(sweep.collection)),
+        indirect_top=indirect_top(sweep),
         is_paper_model=recipe.is_papers_model,
         caveat=caveat,
         more={"clipneuron": __version__, **more},

@@ -61,11 +61,11 @@ class Ablated(NamedTuple):
     """The ablations of some images.
 
     changes: what each adds to `representations`, by its name [image, embed].
-    large: the effects above their neuron's threshold [image, neuron].
+    norms: the centred norms |phi_n - b_n| [image, neuron].
     """
 
     changes: dict[str, Float[Tensor, "image embed"]]
-    large: Bool[Tensor, "image neuron"]
+    norms: Float[Tensor, "image neuron"]
 
 
 class LayerAblation:
@@ -115,20 +115,20 @@ class LayerAblation:
         return self.ablated(trace).changes
 
     def ablated(self, trace: Trace) -> "Ablated":
-        """The changes, and which effects were large."""
+        """The changes, and the norms that decided which effects were large."""
         lens = self.lens
         coefficients = lens.coefficients(trace, self.mean)
         remainders = lens.remainders(trace) - self.mean_remainder
         without = self._mean_sum - self.whole.layer_effect(trace)
-        is_large = lens.norms_of(coefficients, remainders) > self.thresholds
-        large = -self._sum(coefficients, remainders, is_large)
+        norms = lens.norms_of(coefficients, remainders)
+        large = -self._sum(coefficients, remainders, norms > self.thresholds)
         projections = self._projections(coefficients, remainders)
         replaced = {
             name: without + projections[self._column[name]] @ write
             for name, write in self._writes.items()
         }
         changes = {"all": without, "large": large, "small": without - large, **replaced}
-        return Ablated(changes, is_large)
+        return Ablated(changes, norms)
 
     def _sum(
         self,

@@ -1,11 +1,29 @@
-"""What is to be said of a run's pictures that were read, but not as people see them: a line per kind of note."""
+"""What is to be said of a run's pictures: too few of them, or read, but not as people see them."""
 
 from collections.abc import Iterator
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from clipneuron.reports.quantities import counted
 from clipneuron.store.store import Run
+
+MANY = 0.1
+"""Share of the pictures above which top effects are no longer the few that the paper means (2 %)."""
+
+
+def many_large(top: int, pictures: int) -> str:
+    """What is to be said of a `top` that is more than a tenth of the pictures; empty for others."""
+    if top <= MANY * pictures:
+        return ""
+    known = f"top {top} of {counted(pictures, 'pictures')}"
+    if top >= pictures:
+        return f"{known}: all of them count as significant"
+    return (
+        f"{known}: {top / pictures:.0%} of them count as significant (the paper: 2 %), so that directions and "
+        "explained variance rest on weak effects too"
+    )
+
 
 _KINDS = {
     "clipped": "pictures that lost values beyond 0 to 255, as in open_clip (see `recipe.high_depth`)",

@@ -24,6 +24,7 @@ from clipneuron.store.identity import differences
 from clipneuron.store.outlines import Results
 from clipneuron.store.store import Run, Store
 from clipneuron.sweep.inputs import model_of, pictures_of, readable, scene_truth, texts_of, unread
+from clipneuron.sweep.notes import many_large
 from clipneuron.sweep.report import Findings
 from clipneuron.sweep.results import SweepResults
 from clipneuron.sweep.stages.calibrate import CalibrateStage
@@ -213,9 +214,7 @@ class Sweep:
         """What is about to run, in a few lines."""
         clip, recipe = self.clip, self.recipe
         layers = ", ".join(map(str, self.layers))
-        few = len(self.collection) <= recipe.top
-        cut, pictures = unread(self.pool), counted(len(self.collection), "pictures")
-        warning = f"note      top {recipe.top} of {pictures}: all of them count as significant"
+        cut, large = unread(self.pool), many_large(recipe.top, len(self.collection))
         return "\n".join(
             [
                 f"model     {clip.name}: {counted(clip.layers, 'layers')} of {clip.neurons:,} neurons",
@@ -223,8 +222,7 @@ class Sweep:
                 + _aside("skipped", self.collection.skipped),
                 f"texts     {len(self.pool):,} of {self.pool.name}{_aside('dropped', self.pool.dropped)}",
                 f"layers    {layers}; split {recipe.split}, {'' if recipe.normalize else 'not '}normalised",
-                *([warning] if few else []),
-                *([f"note      {cut}"] if cut else []),
+                *(f"note      {note}" for note in (large, cut) if note),
             ]
         )
 

@@ -57,14 +57,16 @@ def predictions() -> pa.Schema:
 
 
 def significance() -> pa.Schema:
-    """On how many pictures of the evaluation each neuron's effect is above its threshold."""
+    """How much of each neuron's energy lies in the evaluation's pictures that are above D's 98 % quantile."""
     return described(
         "significance",
         {
             "layer": LAYER,
             "neuron": NEURON,
             "count": COUNT,
-            "above": (pa.int64(), "those of them with |phi - b| above the threshold"),
+            "above": (pa.int64(), "those of them with |phi - b| above its 98 % quantile over D"),
+            "energy": (pa.float64(), "sum of |phi - b|^2 over all of them"),
+            "energy_above": (pa.float64(), "sum of |phi - b|^2 over those above the quantile"),
         },
     )
 

@@ -12,7 +12,7 @@ from clipneuron.evidence.claims.all import all_claims, baseline
 from clipneuron.evidence.claims.grounds import Evidence
 from clipneuron.evidence.distributions import Variances
 from clipneuron.reports.estimates import Estimate
-from clipneuron.reports.verdicts import VERDICTS, above_zero, at_least, at_most
+from clipneuron.reports.verdicts import VERDICTS, Claim, above_zero, at_least, at_most
 from tests.samples import evidence_tables as samples
 from tests.samples.evidence_tables import DEPTH, NONE, Key
 
@@ -183,24 +183,46 @@ def test_two_models_are_not_compared_by_one_run():
     assert claim.ours.startswith("1 of 11 layers lose at least half of it; largest drop: 30.0 %")
 
 
+def few_pictures(above: float, energy: float, **setting: object) -> Claim:
+    """The claim of these shares of other pictures and of their energy, alike for all neurons."""
+    figures = {"above": {3: np.full(10, above)}, "energy": {3: np.full(10, energy)}}
+    return neuron_claims.significant_share(evidence(figures=figures, **setting))
+
+
 @pytest.mark.parametrize(
-    ("shares", "verdict"),
+    ("above", "energy", "verdict"),
     [
-        ([0.019] * 10, "holds"),
-        ([0.01] * 6 + [0.05] * 4, "holds in part"),
-        ([0.01] * 5 + [0.05] * 5, "does not hold"),
+        (0.02, 0.5, "holds"),
+        (0.02, 0.499, "holds in part"),
+        (0.02, 0.145, "holds in part"),
+        (0.02, 0.143, "does not hold"),
+        (0.04, 0.5, "holds"),
+        (0.041, 0.9, "does not hold"),
     ],
 )
-def test_significant_on_few_pictures(shares: list[float], verdict: str):
-    figures = {"significant": {3: np.array(shares)}}
-    assert neuron_claims.significant_share(evidence(figures=figures)).verdict == verdict
+def test_few_pictures_carry_most_of_the_energy(above: float, energy: float, verdict: str):
+    assert few_pictures(above, energy).verdict == verdict
 
 
-@pytest.mark.parametrize(("count", "verdict"), [(5000, "holds"), (4999, "cannot be judged")])
-def test_what_the_threshold_leaves_by_construction_is_no_finding(count: int, verdict: str):
-    figures = {"significant": {3: np.full(10, 0.015)}}
-    found = evidence(figures=figures, top=100, images_count=count)
-    assert neuron_claims.significant_share(found).verdict == verdict
+def test_a_limit_that_holds_by_construction_decides_nothing():
+    """The share of pictures above D's quantile is near 2 % whatever the effects are."""
+    verdicts = {few_pictures(0.02, energy).verdict for energy in (0.05, 0.3, 0.9)}
+    assert verdicts == {"does not hold", "holds in part", "holds"}
+
+
+@pytest.mark.parametrize("setting", [{"images_count": 249}, {"has_other_pictures": False}])
+def test_concentration_is_not_judged_without_other_pictures_or_on_a_small_d(
+    setting: dict[str, object],
+):
+    assert few_pictures(0.02, 0.9).verdict == "holds"
+    assert few_pictures(0.02, 0.9, **setting).verdict == "cannot be judged"
+
+
+def test_a_normal_distribution_has_the_energy_that_the_criterion_says():
+    effects = np.random.default_rng(0).normal(size=400_000)
+    squares = np.sort(effects**2)[::-1]
+    share = squares[: len(squares) // 50].sum() / squares.sum()
+    assert share == pytest.approx(neuron_claims.NORMAL_ENERGY, abs=2e-3)
 
 
 @pytest.mark.parametrize(

@@ -176,7 +176,8 @@ def test_counts_and_sizes_of_all_shards_go_together(tmp_path: Path):
     for shard, table in enumerate(known):
         run.commit("directions", str(shard), {"directions": table})
     found = Distributions.of(run, "directions", "ablations", "", "ablations")
-    assert found.significant[3].tolist() == [0.1, 0.05]
+    assert found.above[3].tolist() == [0.1, 0.05]
+    assert found.energy[3].tolist() == [0.2, 0.1]
     assert found.heads.shape == (2, 3)
     assert found.heads == pytest.approx(np.sqrt((10 * 1 + 30 * 9) / 40))
     assert list(found.explained) == [3, 4]

@@ -38,6 +38,7 @@ def setting(**changes: object) -> Setting:
         "images_count": 5000,
         "evaluation": "rendered scenes of one class each",
         "evaluation_count": 400,
+        "has_other_pictures": True,
         "classes": CLASSES,
         "depth": DEPTH,
         "layers": tuple(range(DEPTH - 1)),
@@ -49,6 +50,7 @@ def setting(**changes: object) -> Setting:
         "sizes": (4, 8, 16, 32, 64, 128),
         "neurons_drawn": NEURONS,
         "indirect_images": 64,
+        "indirect_top": 10,
         "is_paper_model": False,
         "caveat": "a small CLIP of rendered scenes; its figures are not figures of CLIP",
     }
@@ -105,12 +107,17 @@ def directions(layer: int, explained: Sequence[float], participation: Sequence[f
     return pa.table(columns, schema=tables.schema("directions"))
 
 
-def significance(layer: int, count: int, above: Sequence[int]) -> pa.Table:
+def significance(
+    layer: int, count: int, above: Sequence[int], energy: Sequence[float] = ()
+) -> pa.Table:
+    """`energy` is that of the pictures above, a share of 10; by default as many tenths as pictures."""
     columns = {
         "layer": [layer] * len(above),
         "neuron": range(len(above)),
         "count": [count] * len(above),
         "above": above,
+        "energy": [10.0] * len(above),
+        "energy_above": list(energy) or [min(10.0, float(number)) for number in above],
     }
     return pa.table(columns, schema=tables.schema("significance"))
 
@@ -254,7 +261,8 @@ def distributions(**figures: object) -> Distributions:
     empty: dict[str, object] = {
         "explained": {},
         "participation": {},
-        "significant": {},
+        "above": {},
+        "energy": {},
         "indirect": {},
         "heads": np.empty((0, 0)),
     }

@@ -1,5 +1,6 @@
 """What destroys a picture's content is written beside its numbers, foretold by the plan's sample and said last."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from PIL import Image
 
 from clipneuron.store.store import Run
 from clipneuron.sweep.forecast import sample_of
-from clipneuron.sweep.notes import picture_notes
+from clipneuron.sweep.notes import many_large, picture_notes
 from clipneuron.tables import registry
 from tests.samples.tables import new_run, norms
 from tests.samples.world import quiet_runner, sweep_of, write_pictures
@@ -91,3 +92,21 @@ def test_shards_from_before_there_were_notes_are_read_with_those_after(
     run.commit("effects", "1", {"norms": later})
     assert run.read("effects", "norms")["note"].null_count == 2
     assert len(picture_notes(run)) == 1
+
+
+@pytest.mark.parametrize(
+    ("top", "pictures", "said"),
+    [
+        (100, 5000, None),
+        (10, 100, None),
+        (11, 100, r"top 11 of 100 pictures: 11% of them count as significant \(the paper: 2 %\)"),
+        (100, 512, "top 100 of 512 pictures: 20% "),
+        (100, 100, "top 100 of 100 pictures: all of them count as significant"),
+        (2, 1, "top 2 of 1 picture: all"),
+    ],
+)
+def test_a_top_that_is_not_few_of_the_pictures_is_said(
+    top: int, pictures: int, said: str | None
+) -> None:
+    note = many_large(top, pictures)
+    assert re.match(said, note) if said else not note

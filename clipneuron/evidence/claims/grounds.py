@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from clipneuron.evidence.accuracies import Accuracies
+from clipneuron.evidence.claims import paper
 from clipneuron.evidence.distributions import Distributions
 from clipneuron.reports.quantities import counted
 from clipneuron.reports.verdicts import Claim, Figure, Judgement, percent
@@ -20,7 +21,9 @@ class Setting:
     """What a run was about, as it is written above its report.
 
     depth: layers of the model; layers: those that were swept.
+    has_other_pictures: no picture of the evaluation is one of D.
     top: effects per neuron that are significant on D by definition (the paper: 100 of about 5000).
+    indirect_top: the same of the pictures that indirect effects are computed on.
     is_paper_model: the model is the paper's ViT-B-32; only then are differences to its figures computed.
     caveat: a sentence on what the figures must not be taken for, may be empty.
     more: anything else to be written down, such as the date and the command.
@@ -32,6 +35,7 @@ class Setting:
     images_count: int
     evaluation: str
     evaluation_count: int
+    has_other_pictures: bool
     classes: int
     depth: int
     layers: tuple[int, ...]
@@ -43,6 +47,7 @@ class Setting:
     sizes: tuple[int, ...]
     neurons_drawn: int
     indirect_images: int
+    indirect_top: int
     is_paper_model: bool
     caveat: str = ""
     more: dict[str, str] = field(default_factory=dict)
@@ -73,12 +78,16 @@ class Setting:
             ("layers swept", layers),
             ("layers of Fig. 4 and Table 1", details),
             ("effects", f"split {self.split}, {scale}"),
-            ("significant", f"above the neuron's {self.top}th largest centred norm on D"),
+            (
+                "large effects",
+                f"the neuron's {self.top} largest centred norms on D, {_share(self.top, self.images_count)}",
+            ),
             ("text reconstruction", f"{self.reconstruction}, m of {sizes}"),
             (
                 "indirect effects",
                 f"{counted(self.neurons_drawn, 'neurons')} per layer, drawn at random, "
-                f"{counted(self.indirect_images, 'pictures')}",
+                f"{counted(self.indirect_images, 'pictures')}; variance of the {self.indirect_top} largest, "
+                f"{_share(self.indirect_top, self.indirect_images)}",
             ),
             *self.more.items(),
         ]
@@ -129,6 +138,10 @@ class Evidence:
             paper_says=paper_says,
             ours_says=ours_says,
         )
+
+
+def _share(top: int, pictures: int) -> str:
+    return f"{percent(min(1.0, top / pictures))} of them (the paper: {percent(paper.SIGNIFICANT)})"
 
 
 def sentence(text: str) -> str:

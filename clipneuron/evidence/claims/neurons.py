@@ -24,43 +24,51 @@ from clipneuron.reports.verdicts import (
 from clipneuron.tables.ablations import Ablation
 
 SELECTIVE, NORMAL = 0.10, 1 / 3
+MOST_ENERGY = 0.50
+NORMAL_ENERGY = 0.144
+"""Energy of a normal distribution beyond its 2 %: 2 (z f(z) + 1 - F(z)) at z = 2.326 for its density f."""
+FEW = 2 * paper.SIGNIFICANT
+LEAST_PICTURES = 250
+"""Pictures of D of which five are above the 98 % quantile."""
 RANK_ONE, RANK_ONE_IN_PART = 0.40, 0.20
 MUCH_LESS = 0.50
 
 
 def significant_share(evidence: Evidence) -> Claim:
-    """Neurons matter on few pictures, by the paper's threshold."""
-    setting = evidence.setting
-    shares = _pooled(evidence.distributions.significant)
-    construction = setting.top / setting.images_count
+    """Neurons matter on few pictures: D says which effects are large, other pictures what they amount to."""
+    above, energy = map(_pooled, (evidence.distributions.above, evidence.distributions.energy))
+    share, amount = (estimate(values) if len(values) else None for values in (above, energy))
     return evidence.claim(
         "Sec. 3.3",
         "A neuron's effect is significant on less than 2 % of the pictures",
-        f"holds if the mean over neurons is below {limit(paper.SIGNIFICANT)} of the evaluation's pictures; in part if "
-        "it is so for more than half of the neurons; cannot be judged where D is so small that the threshold leaves "
-        f"more by construction: it is the {setting.top}th largest of {setting.images_count:,} norms, which leaves "
-        f"{percent(construction)} of D (the paper's 100th of about 5000: 2.0 %)",
-        _sparsity(shares, construction),
-        Figure(
-            "mean share of pictures", estimate(shares) if len(shares) else None, paper.SIGNIFICANT
-        ),
-        of=counted(len(shares), "neurons"),
+        "which effects are large is decided on D, by the 98 % quantile of the centred norms, and what they amount to "
+        "on the evaluation's other pictures: holds if those above the quantile carry at least "
+        f"{limit(MOST_ENERGY)} of the energy (sum of squared norms), mean over neurons; in part from "
+        f"{limit(NORMAL_ENERGY)}, which an effect along one direction with a normal distribution would have; does not "
+        f"hold if more than {limit(FEW)} of the pictures are above; cannot be judged on pictures of D itself or with "
+        f"fewer than {LEAST_PICTURES} in D",
+        _concentration(evidence, share, amount),
+        Figure("pictures above", share, paper.SIGNIFICANT),
+        Figure("their energy", amount),
+        of=counted(len(energy), "neurons"),
     )
 
 
-def _sparsity(shares: PerNeuron, construction: float) -> Judgement:
-    if not len(shares):
-        return missing("counts of significant effects")
-    mean, few = float(shares.mean()), float((shares < paper.SIGNIFICANT).mean())
-    why = (
-        f"mean {percent(mean)}; below {limit(paper.SIGNIFICANT)} for {percent(few)} of the neurons"
-    )
-    if construction > paper.SIGNIFICANT:
-        why += f"; the threshold leaves {percent(construction)} of D by construction"
+def _concentration(
+    evidence: Evidence, share: Estimate | None, amount: Estimate | None
+) -> Judgement:
+    if not (share and amount):
+        return missing("energies of effects on the evaluation's pictures")
+    setting = evidence.setting
+    if not setting.has_other_pictures:
+        return Judgement("cannot be judged", "the evaluation has pictures of D, not others")
+    if setting.images_count < LEAST_PICTURES:
+        why = f"D has {counted(setting.images_count, 'pictures')}: too few for a 98 % quantile"
         return Judgement("cannot be judged", why)
-    if mean < paper.SIGNIFICANT:
-        return Judgement("holds", why)
-    return Judgement("holds in part" if few > 0.5 else "does not hold", why)
+    if share.value > FEW:
+        return Judgement("does not hold", f"{percent(share.value)} of the pictures are above")
+    name = f"energy of the {percent(share.value)} of pictures above"
+    return at_least(amount, MOST_ENERGY, NORMAL_ENERGY, name)
 
 
 def effective_share(evidence: Evidence) -> Claim:

@@ -61,8 +61,8 @@ class AblationsStage(Stage):
 
     @property
     def identity(self) -> Mapping[str, object]:
-        """What texts replace, and the pools in the order in which their reconstructions are read."""
-        return {"rule": self.rule, "pools": [*self.reconstructions]}
+        """What texts replace, the pools in the order in which they are read, and where energy is counted from."""
+        return {"rule": self.rule, "pools": [*self.reconstructions], "energy": "quantile_98"}
 
     def shards(self, run: Run) -> Sequence[Shard]:
         """The shards of the labelled pictures."""
@@ -74,13 +74,14 @@ class AblationsStage(Stage):
 
     def share(self, run: Run) -> "Substitutes":
         """Means, thresholds, directions and sums of texts."""
-        columns = ["layer", "neuron", "direction", "threshold"]
+        columns = ["layer", "neuron", "direction", "threshold", "quantile_98"]
         known = run.read(self.directions.name, "directions", columns=columns)
         return Substitutes(
             classifier_of(run, self.classifier.name).matrix,
             mean_effects(run, self.means.name, self.lenses.layers),
             _by_layer(known, "direction"),
             _by_layer(known, "threshold"),
+            _by_layer(known, "quantile_98"),
             {
                 name_of_texts(pool, size): found
                 for pool, stage in self.reconstructions.items()
@@ -101,6 +102,8 @@ class Substitutes:
     means: dict[int, MeanEffect]
     directions: dict[int, Array]
     thresholds: dict[int, Float[np.ndarray, "neuron"]]
+    quantiles: dict[int, Float[np.ndarray, "neuron"]]
+    """The norms below which 98 % of D's lie."""
     texts: dict[str, dict[int, Array]]
     """By ablation, then by layer; not every layer has them."""
 
@@ -116,7 +119,7 @@ class Substitutes:
                 replacements[name] = text_replacement(directions, sums, rule)
         thresholds = unchanging(self.thresholds[layer])
         mean_effect = mean.coefficients, mean.remainder
-        return LayerAblation(lens, *mean_effect, thresholds, replacements, axes=mean.axes)
+        return LayerAblation(lens, *mean_effect, thresholds, replacements, axes=mean.known_axes)
 
 
 class AblationsWorker:
@@ -125,6 +128,7 @@ class AblationsWorker:
     def __init__(self, stage: AblationsStage, clip: "Clip", substitutes: Substitutes) -> None:
         self.stage, self.clip = stage, clip
         self.classifier = unchanging(substitutes.classifier).to(clip.device)
+        self.quantiles = substitutes.quantiles
         lenses = stage.lenses.on(clip)
         with torch.inference_mode():
             self.layers = [substitutes.of(lens, stage.rule) for lens in lenses.values()]
@@ -133,39 +137,52 @@ class AblationsWorker:
     def process(self, loaded: Batch, advance: Advance) -> Output:
         """The tables `predictions` and `significance`."""
         predictions = Predictions(self.classifier)
-        above = {item.lens.layer: torch.zeros(self.clip.neurons) for item in self.layers}
+        energies = {item.lens.layer: self._energy(item.lens.layer) for item in self.layers}
         for pictures, pixels in loaded.slices(self.stage.batch_size):
             trace = trace_of(self.clip, pixels, self.stage.lenses.layers, writes=True)
             before = representations(trace, normalize=self.stage.lenses.normalize)
             predictions.add({NONE: before})
             for item in self.layers:
                 layer, found = item.lens.layer, item.ablated(trace)
-                above[layer] += found.large.sum(0).cpu()
+                energies[layer].add(found.norms)
                 ablated = {name: before + change for name, change in found.changes.items()}
                 predictions.add({Ablation(name, layer): rows for name, rows in ablated.items()})
             advance(len(pictures))
         advance(len(loaded.failures))
         tables_of_shard = {
             "predictions": predictions.table(loaded),
-            "significance": _significance(above, len(loaded.good)),
+            "significance": pa.concat_tables([own.table(layer) for layer, own in energies.items()]),
         }
         return Output(tables_of_shard, loaded.failures)
 
+    def _energy(self, layer: int) -> "Energy":
+        return Energy(unchanging(self.quantiles[layer]).to(self.clip.device))
 
-def _significance(above: Mapping[int, Tensor], count: int) -> pa.Table:
-    schema = tables.schema("significance")
-    parts = [
-        table_of(
-            {
-                **neuron_columns(layer, 0, len(counts)),
-                "count": pa.array([count] * len(counts), pa.int64()),
-                "above": counts.long().numpy(),
-            },
-            schema,
-        )
-        for layer, counts in above.items()
-    ]
-    return pa.concat_tables(parts)
+
+class Energy:
+    """Sums of a layer's |phi - b|^2 over pictures, of all of them and of those above a limit that D has set."""
+
+    def __init__(self, limits: Float[Tensor, "neuron"]) -> None:
+        self.limits, self.count = limits, 0
+        self._sums = torch.zeros(3, len(limits), dtype=torch.float64, device=limits.device)
+
+    def add(self, norms: Float[Tensor, "image neuron"]) -> None:
+        """Take in the centred norms of one batch."""
+        self.count += len(norms)
+        above, squares = norms > self.limits, norms.double().square()
+        self._sums += torch.stack([above.double(), squares, squares * above]).sum(1)
+
+    def table(self, layer: int) -> pa.Table:
+        """The table `significance` of the layer, a row per neuron."""
+        above, energy, energy_above = self._sums.cpu()
+        columns = {
+            **neuron_columns(layer, 0, len(above)),
+            "count": pa.array([self.count] * len(above), pa.int64()),
+            "above": above.long().numpy(),
+            "energy": energy.numpy(),
+            "energy_above": energy_above.numpy(),
+        }
+        return table_of(columns, tables.schema("significance"))
 
 
 def _sums(run: Run, stage: str) -> dict[int, dict[int, Array]]:
