@@ -203,7 +203,7 @@ def test_the_paper_stands_beside_its_own_pairs_and_model_only(tmp_path: Path) ->
     assert beside.pairs == ["horse:automobile", "cat:dog"]
     assert "7.0 ± 0.0 [5.3 ± 1.9]" in beside.markdown()
     assert "7.0 ± 0.0 [5.3 ± 1.9]" in printed(beside)
-    assert "| cat → dog | 100.0 ± 0.0 |" in beside.markdown()
+    assert "| cat → dog | - | 100.0 ± 0.0 |" in beside.markdown()
     alone = table(run)
     assert "[" not in alone.markdown()
     assert "In brackets" not in alone.markdown()
