@@ -197,9 +197,8 @@ class Sweep:
         )
 
     def judged(self, texts: TextsStage, atoms: int) -> PoolStage:
-        """The stage that judges whether an encoded pool allows descriptions of so many texts."""
-        words = min(self.recipe.words, len(texts.pool))
-        return PoolStage(texts, texts.label, max(atoms, words), self.recipe.preparation)
+        """The stage that judges whether an encoded pool allows long descriptions of so many texts."""
+        return PoolStage(texts, texts.label, atoms, self.recipe.preparation)
 
     def described(self, texts: TextsStage, directions: DirectionsStage) -> DescriptionsStage:
         """The stage that describes all layers with an encoded pool, as the recipe does with its own."""

@@ -24,7 +24,7 @@ class PoolStage(Stage):
     pool: str
     """The pool's name."""
     atoms: int
-    """Texts of the longest description that is to be made with it."""
+    """Texts of the long descriptions that are to be made with it."""
     preparation: Preparation
     resources: Resources = Resources(local=True)
 
@@ -63,7 +63,7 @@ class PoolStage(Stage):
             raise ValueError(
                 f"the {len(prepared.words):,} texts of {self.pool}, prepared {self.preparation}, extend in {found} "
                 f"independent directions, too few for descriptions of {self.atoms} texts: set `recipe.atoms` "
-                f"(`evaluation.sizes`, `recipe.words`) to at most {found}, or give a pool of other texts"
+                f"(in a reproduction `evaluation.sizes`) to at most {found}, or give a pool of other texts"
             )
         return prepared
 
