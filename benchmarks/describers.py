@@ -9,13 +9,16 @@ the model: the correlation (Pearson) between what a neuron writes along its dire
 picture, the sum of the weights of those that are true; AUPRC over its base rate, of the pictures of which a word of
 positive weight is true; and of the neurons that some one word of the pool explains (a correlation above 0.3), the share
 that has this word among its own, with the right sign. The error |r - r_hat| is that of all texts of the way, not of the
-words shown. Figures are medians over neurons, but for the share.
+words shown. Figures are medians over neurons, but for the share. A second table shows the pursuits of all lengths
+together by their largest summand: where truth ends is the bound of the stage `descriptions`.
 
 Directions are those of `clipneuron run`, in --store. DATA is as for trained_vit.py: a photograph's class is the one
 that people gave it, true where the head has a class of that very name.
 """
 
 import argparse
+import itertools
+import math
 import shlex
 import sys
 import tempfile
@@ -215,13 +218,26 @@ def layer_table(
     )
     headings = ("way", "words", "correlation", "AUPRC / base", "named", "error", "largest weight")
     print(f"| {' | '.join(headings)} |\n|{'---|' * len(headings)}")
-    found = {}
+    found, pursuits = {}, []
     for name, way in ways(directions, texts):
         found[name] = judge.figures(way)
+        if name.startswith("pursuit of"):
+            pursuits.append((way.largest, judge.correlations(way)))
         counts, *others = found[name]
         cells = [f"{counts:.0f}", *(f"{value:.3f}" for value in others)]
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
+    by_largest(*map(torch.cat, zip(*pursuits, strict=True)))
     return found
+
+
+def by_largest(largest: Tensor, correlations: Tensor) -> None:
+    """Print how true the words are of descriptions whose largest summand is so long."""
+    edges = torch.tensor([0.0, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, math.inf])
+    print("\n| largest summand | descriptions | correlation |\n|---|---|---|")
+    for low, high in itertools.pairwise(edges.tolist()):
+        own = correlations[(largest > low) & (largest <= high)]
+        if len(own):
+            print(f"| {low:g} to {high:g} | {len(own):,} | {float(own.median()):.3f} |", flush=True)
 
 
 def ways(directions: Tensor, texts: Tensor) -> Iterator[tuple[str, Way]]:
@@ -263,11 +279,9 @@ def by_cosine(directions: Tensor, texts: Tensor) -> Way:
 
 def by_lasso(directions: Tensor, texts: Tensor) -> Way:
     """The weights of the lasso path (LARS) at the last knot with so many texts."""
-    dense = torch.zeros(len(directions), len(texts))
+    dense, columns = torch.zeros(len(directions), len(texts)), texts.double().numpy().T
     for neuron, direction in enumerate(directions.double().numpy()):
-        _, _, path = lars_path(
-            texts.double().numpy().T, direction, method="lasso", max_iter=4 * SHOWN
-        )
+        _, _, path = lars_path(columns, direction, method="lasso", max_iter=4 * SHOWN)
         counts = (path != 0).sum(0)
         (fitting,) = np.nonzero(counts <= SHOWN)
         dense[neuron] = torch.from_numpy(path[:, fitting[-1]])
@@ -311,14 +325,18 @@ class Judge:
 
     def figures(self, way: Way) -> list[float]:
         """Medians over neurons; `named` is a share of the explained ones."""
-        says = (way.weights @ self.truth).T
-        correlation = (standard(self.written) * standard(says)).mean(dim=0)
+        correlation = self.correlations(way)
         own = way.weights.gather(1, self.best[:, None])[:, 0]
         named = (own * self.sign > 0)[self.explained].float()
         counts = (way.weights != 0).sum(dim=1)
         lift = self._lift(way.weights)
         figures = [counts.float().median(), correlation.median(), np.median(lift), named.mean()]
         return [*map(float, figures), float(way.errors.median()), float(way.largest.median())]
+
+    def correlations(self, way: Way) -> Tensor:
+        """Of what each neuron writes with what its words say."""
+        says = (way.weights @ self.truth).T
+        return (standard(self.written) * standard(says)).mean(dim=0)
 
     def _lift(self, weights: Tensor) -> list[float]:
         """AUPRC over base rate, 1 where no word of positive weight is true of any picture, or one is of all."""
