@@ -76,6 +76,11 @@ class Recipe(Config):
         ge=1,
         description="texts per neuron of the short descriptions, the words that are shown and scored",
     )
+    negative_words: bool = Field(
+        default=True,
+        description="words may have negative weights, where a neuron writes against them; without, they come from a "
+        "non-negative pursuit",
+    )
     seed: int = Field(default=0, ge=0, description="seed of the demo world's scenes")
     text_activation: Literal["trained", "gelu"] = Field(
         default="trained",

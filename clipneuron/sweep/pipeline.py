@@ -212,6 +212,7 @@ class Sweep:
             block=recipe.block,
             atoms=self.atoms,
             words=recipe.words,
+            negative=recipe.negative_words,
             preparation=recipe.preparation,
             device=recipe.device,
         )

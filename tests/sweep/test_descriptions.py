@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 def stage_of(**options: object) -> DescriptionsStage:
     fields: dict[str, object] = {"neurons": 8, "block": 8, "atoms": 3, "words": 2}
-    fields |= {"preparation": "unit", "device": "cpu", **options}
+    fields |= {"preparation": "unit", "device": "cpu", "negative": True, **options}
     return DescriptionsStage(Named("texts"), Named("directions"), "x", (0,), **fields)  # type: ignore[arg-type]
 
 
@@ -113,6 +113,21 @@ def test_the_words_are_the_first_texts_refitted_by_falling_weight() -> None:
     torch.testing.assert_close(tensor(pursuits["condition"]), long.conditions)
     torch.testing.assert_close(tensor(pursuits["words_largest_weight"]), short.largest)
     assert tables["descriptions"].num_rows == 64
+
+
+def test_words_without_negative_weights_come_from_a_non_negative_pursuit() -> None:
+    dice = torch.Generator().manual_seed(2)
+    texts = prepare(torch.randn(30, 16, generator=dice))
+    directions = normalize(torch.randn(8, 16, generator=dice), dim=1)
+    stages = [stage_of(atoms=4, words=3, negative=negative) for negative in (True, False)]
+    both, positive = (described(stage, texts, directions).tables for stage in stages)
+    (expected,) = solutions(directions, texts, [3], nonnegative=True)
+    found = positive["neuron_words"].group_by("neuron").aggregate([("weight", "sum")])
+    torch.testing.assert_close(tensor(found["weight_sum"]).float(), expected.weights.sum(dim=1))
+    assert min(positive["neuron_words"]["weight"].to_pylist()) >= 0
+    assert min(both["neuron_words"]["weight"].to_pylist()) < 0
+    assert positive["descriptions"].equals(both["descriptions"])
+    assert stages[0].name != stages[1].name
 
 
 def test_summands_that_cancel_each_other_are_marked_and_give_no_words() -> None:

@@ -43,6 +43,8 @@ class DescriptionsStage(Stage):
     """Texts of the long description."""
     words: int
     """Texts of the short one."""
+    negative: bool
+    """Whether the short one may have negative weights."""
     preparation: Preparation
     device: str
     table: str = "directions"
@@ -72,6 +74,7 @@ class DescriptionsStage(Stage):
             "preparation": self.preparation,
             "atoms": self.atoms,
             "words": self.words,
+            "negative": self.negative,
             "bound": BOUND,
         }
 
@@ -122,8 +125,7 @@ class DescriptionsWorker:
         """The tables `descriptions`, `neuron_words` and `pursuits`."""
         block, rows = loaded
         directions = tensor(rows["direction"]).to(self.texts)
-        lengths = [min(length, *self.texts.shape) for length in self._lengths]
-        long, short = solutions(directions, self.texts, lengths)
+        long, short = self._solutions(directions)
         neurons = tensor(rows["neuron"])
         advance(block.size)
         return Output(
@@ -134,9 +136,15 @@ class DescriptionsWorker:
             }
         )
 
-    @property
-    def _lengths(self) -> tuple[int, int]:
-        return self.stage.atoms, self.stage.words
+    def _solutions(self, directions: Tensor) -> tuple[Solution, Solution]:
+        """The long and the short one, of one pass unless the short one has other choices to make."""
+        atoms, words = (min(n, *self.texts.shape) for n in (self.stage.atoms, self.stage.words))
+        if self.stage.negative:
+            long, short = solutions(directions, self.texts, [atoms, words])
+            return long, short
+        (long,) = solutions(directions, self.texts, [atoms])
+        (short,) = solutions(directions, self.texts, [words], nonnegative=True)
+        return long, short
 
     def _descriptions(self, layer: int, neurons: Tensor, found: Solution) -> pa.Table:
         neuron, atom = (found.indices >= 0).nonzero(as_tuple=True)
