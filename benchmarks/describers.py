@@ -85,10 +85,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder with vit_tiny_in1k/ and photos/")
     parser.add_argument("--layers", type=int, nargs="+", required=True)
     parser.add_argument(
-        "--swept", type=int, default=2000, help="scenes that directions are made of"
+        "--swept", type=int, default=2000, help="pictures that directions are made of"
     )
     parser.add_argument(
-        "--held-out", type=int, default=3000, help="scenes that words are scored on"
+        "--held-out", type=int, default=3000, help="pictures that words are scored on"
     )
     parser.add_argument("--preparation", default="unit")
     parser.add_argument("--store", type=Path, help="keeps the sweep; a temporary one by default")
@@ -133,6 +133,11 @@ def scenes(chosen: argparse.Namespace, store: Path) -> tuple[Clip, Recipe, HeldO
     return clip, recipe, HeldOut(batches, lambda texts: truth_table(drawn, list(texts)).T)
 
 
+def spread(photos: pa.Table, most: int) -> pa.Table:
+    """At most so many photographs, spread over all: they are sorted by class."""
+    return photos.take(pa.array(range(0, len(photos), -(-len(photos) // most))))
+
+
 def photographs(chosen: argparse.Namespace, store: Path) -> tuple[Clip, Recipe, HeldOut]:
     """The real ViT-Tiny with its head's classes as texts; every second photograph is held out."""
     model = HeadModel(chosen.data / "vit_tiny_in1k")
@@ -140,7 +145,11 @@ def photographs(chosen: argparse.Namespace, store: Path) -> tuple[Clip, Recipe, 
     photos = pq.read_table(
         chosen.data / "photos" / "imagen200.parquet", columns=["file", "name", "image"]
     )
-    swept, kept = (photos.take(pa.array(range(first, len(photos), 2))) for first in (0, 1))
+    halves = (photos.take(pa.array(range(first, len(photos), 2))) for first in (0, 1))
+    swept, kept = (
+        spread(half, most)
+        for half, most in zip(halves, (chosen.swept, chosen.held_out), strict=True)
+    )
     pq.write_table(swept.select(["file", "image"]), store / "swept.parquet")
     (store / "classes.txt").write_text("\n".join(model.names))
     images, names = kept["image"].to_pylist(), np.array(kept["name"].to_pylist())
@@ -157,7 +166,7 @@ def photographs(chosen: argparse.Namespace, store: Path) -> tuple[Clip, Recipe, 
         pool=str(store / "classes.txt"),
         layers=chosen.layers,
         preparation=chosen.preparation,
-        top=10,
+        top=max(2, len(swept) // 50),
     )
     return clip, recipe, HeldOut(batches, lambda texts: np.array(texts)[:, None] == names)
 
