@@ -13,6 +13,7 @@ import argparse
 from collections.abc import Iterator
 
 import numpy as np
+import pyarrow as pa
 import torch
 from machine import describe
 from scipy.stats import spearmanr
@@ -87,25 +88,29 @@ def top_effect(row: np.ndarray, measured: np.ndarray) -> float:
 
 
 def scores(run: Run, v: Tensor, unit: Tensor) -> Iterator[tuple[str, Tensor]]:
-    """Eq. 6 with the 100 strongest neurons of all layers and of each, and with 100 random ones [pair, text]."""
+    """Eq. 6 with the 100 strongest neurons of all layers and of each, and with 100 random ones [pair, text].
+
+    With the neurons' few words; the strongest of all layers also with their long descriptions, as in the paper.
+    """
     found = run.results(SweepResults)[0]
     directions = run.read(found.directions, "directions").sort_by(
         [("layer", "ascending"), ("neuron", "ascending")]
     )
-    described = run.read(found.descriptions, "descriptions")
     layers = tensor(directions["layer"]).long()
     neurons = int((layers == 0).sum())
-    indices = torch.full((len(layers), 1 + int(described["atom"].to_numpy().max())), STOPPED)
-    weights = torch.zeros(indices.shape)
-    row = tensor(described["layer"]).long() * neurons + tensor(described["neuron"]).long()
-    indices[row, tensor(described["atom"]).long()] = tensor(described["text_index"]).long()
-    weights[row, tensor(described["atom"]).long()] = tensor(described["weight"])
+    indices, weights = texts_of(
+        run.read(found.descriptions, "neuron_words"), "place", layers, neurons
+    )
+    long = texts_of(run.read(found.descriptions, "descriptions"), "atom", layers, neurons)
     along = v @ tensor(directions["direction"]).T
     choices = {"second order, all layers": torch.arange(len(layers))}
     choices |= {
         f"second order, layer {layer}": (layers == layer).nonzero()[:, 0]
         for layer in layers.unique().tolist()
     }
+    chosen = strongest_neurons(along, 100)
+    given = contributions(along, chosen, long[1])
+    yield "as in the paper, all layers", text_scores(given, long[0][chosen], len(unit))
     for name, own in choices.items():
         chosen = own[strongest_neurons(along[:, own], 100)]
         given = contributions(along, chosen, weights)
@@ -119,6 +124,19 @@ def scores(run: Run, v: Tensor, unit: Tensor) -> Iterator[tuple[str, Tensor]]:
     # Without words: v as the neurons' directions alone reproduce it.
     whole = along @ tensor(directions["direction"])
     yield "all directions, no words", cosines(whole, unit)
+
+
+def texts_of(
+    described: pa.Table, place: str, layers: Tensor, neurons: int
+) -> tuple[Tensor, Tensor]:
+    """The texts of all neurons and their weights [neuron, atom]."""
+    atom = tensor(described[place]).long()
+    indices = torch.full((len(layers), 1 + int(atom.max())), STOPPED)
+    weights = torch.zeros(indices.shape)
+    row = tensor(described["layer"]).long() * neurons + tensor(described["neuron"]).long()
+    indices[row, atom] = tensor(described["text_index"]).long()
+    weights[row, atom] = tensor(described["weight"])
+    return indices, weights
 
 
 def effect(clip: Clip, c1: str, v: Tensor, names: list[str]) -> Tensor:

@@ -41,24 +41,24 @@ CAVEAT = (
 class HeadModel(nn.Module):
     """An image tower with a class head in the place of a text tower: a text is a class's name, its embedding a row."""
 
-    context_length = 1
+    context_length = 2
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
         head = np.load(folder / "head.npz")
         self.names = _distinct([str(name) for name in head["names"]])
-        self.vocab_size = len(self.names)
+        self.vocab_size = 1 + len(self.names)
         self.visual = _tower(folder)
         self.register_buffer("rows", torch.from_numpy(head["weight"]))
         self.register_buffer("bias", torch.from_numpy(head["bias"]))
 
     def encode_text(self, tokens: Tensor) -> Tensor:
         """The head's rows [text, embed]."""
-        return self.rows[tokens[:, 0]]
+        return self.rows[tokens[:, 0] - 1]
 
     def tokenize(self, texts: list[str]) -> Tensor:
-        """The numbers of classes by their names [text, 1]."""
-        return torch.tensor([[self.names.index(text)] for text in texts])
+        """The numbers of classes by their names, from 1 on, each with a 0 behind it, as has an empty text [text, 2]."""
+        return torch.tensor([[1 + self.names.index(text) if text else 0, 0] for text in texts])
 
 
 def main() -> None:

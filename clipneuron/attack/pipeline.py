@@ -213,7 +213,8 @@ class AttackLine:
     ) -> WordsStage:
         """The stage that finds the words."""
         asked, sweep = self.asked, self.sweep
-        sources = {"second-order": WordSource(swept.directions, swept.descriptions)}
+        own = WordSource(swept.directions, swept.descriptions)
+        sources = {"second-order": own, "second-order-paper": replace(own, texts="descriptions")}
         if indirect:
             found = indirect.interventions.directions, indirect.descriptions
             sources["indirect"] = WordSource(*found, "indirect_directions")

@@ -4,11 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from clipneuron.attack.counts import OURS, PAPERS
 from clipneuron.attack.results import AttackResults
 from clipneuron.reports.markup import terminal
 from clipneuron.store.errors import StoreError
 from clipneuron.store.store import Run
-from clipneuron.sweep.neurons import NeuronCard, neuron_cards
+from clipneuron.sweep.neurons import NeuronCard, neuron_cards, without_words
 from clipneuron.sweep.results import SweepResults
 from clipneuron.tables import registry as tables
 from clipneuron.tables.experiments import METHODS, Experiment, pair_key
@@ -32,6 +33,8 @@ class Traced:
     neurons: tuple[Mapping[str, Any], ...]
     cards: Mapping[tuple[int, int], NeuronCard]
     """Of second-order neurons, by layer and neuron."""
+    silence: str = ""
+    """Why these have no words."""
 
     @property
     def image(self) -> bytes | None:
@@ -73,7 +76,8 @@ class Traced:
         )
         spare = ("along c2 - c1", "weight", "top pictures")
         rows = map(self._neuron, self.neurons)
-        return terminal("Neurons that gave them", headings, rows, spare=spare)
+        title = "Neurons that gave them"
+        return terminal(title, headings, rows, spare=spare, caption=self.silence)
 
     def _neuron(self, row: Mapping[str, Any]) -> tuple[str, ...]:
         card = self.cards.get((row["layer"], row["neuron"]))
@@ -81,7 +85,7 @@ class Traced:
             row["text"],
             f"{row['layer']}:{row['neuron']}",
             *(f"{row[name]:+.4f}" for name in ("contribution", "weight", "projection")),
-            card.signed_words if card else "-",
+            (card.signed_words if card else "") or "-",
             ", ".join(map(str, card.top_images[:5])) if card else "-",
         )
 
@@ -140,10 +144,11 @@ def _history(
     words = run.read(results.words, "words", shards=pair, filters=used).to_pylist()
     given = run.read(results.words, "word_neurons", shards=pair, filters=used).to_pylist()
     neurons = tuple(row for word in words for row in _strongest(word["text"], given))
-    swept = one.method in ("second-order", "random")
+    swept = one.method in (OURS, PAPERS, "random")
+    silence = without_words(run, results.swept.descriptions) if swept else ""
     cards = _cards(run, results.swept, neurons) if swept else {}
     verdict = verdicts[0] if verdicts else {}
-    return Traced(picture, verdict, caption, tuple(words), neurons, cards)
+    return Traced(picture, verdict, caption, tuple(words), neurons, cards, silence)
 
 
 def _absent(picture: str, run: Run, attacks: Sequence[AttackResults]) -> str:

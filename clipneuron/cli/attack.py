@@ -31,7 +31,7 @@ examples:
   clipneuron attack --recipe demo --pairs horse:automobile dog:deer --store demo-run
       from words to verdicts in the demo world, with its own writer and painter
   clipneuron attack --recipe demo --pairs all --store demo-run
-      ten pairs, four methods, three repeats, a hundred pictures each
+      ten pairs, five methods, three repeats, a hundred pictures each
   clipneuron attack --recipe vit_b_32 --images imagenet/train --pairs cifar10 --store s3://runs --address auto
       Table 3: LLaMA-3 writes, DeepFloyd IF paints, on the nodes that offer `gen`
   clipneuron attack --recipe demo --pairs dog:deer --store demo-run --prompts prompts.jsonl

@@ -88,10 +88,10 @@ def run(chosen: argparse.Namespace) -> int:
 
 
 def show_notes(done: "Run") -> None:
-    """Print what is to be said of the run's pictures."""
-    from clipneuron.sweep.notes import picture_notes
+    """Print what is to be said of the run's pictures, pools and descriptions."""
+    from clipneuron.sweep.notes import run_notes
 
-    for note in picture_notes(done):
+    for note in run_notes(done):
         print(f"note: {as_options(one_line(note))}")
 
 

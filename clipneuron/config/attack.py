@@ -40,7 +40,8 @@ class Attack(Config):
     )
     methods: tuple[Method, ...] = Field(
         default=METHODS,
-        description="how words are found: by the neurons for c2 - c1, or by one of Table 3's baselines",
+        description="how words are found: by the few words of the neurons for c2 - c1, as in the paper by their long "
+        "descriptions, or by one of Table 3's baselines",
     )
     repeats: int = Field(default=3, ge=1, description="repetitions of the whole experiment")
     layers: LayersOrAll = Field(

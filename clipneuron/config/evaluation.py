@@ -39,7 +39,9 @@ class Evaluation(Config):
         description="text pools of Fig. 4, as for `recipe.pool`, or class-descriptions:ANSWERS.jsonl",
     )
     sizes: tuple[int, ...] = Field(
-        default=(4, 8, 16, 32, 64, 128), description="texts per neuron, m of Fig. 4"
+        default=(),
+        description="texts per neuron, m of Fig. 4; by default 4, 8, ... up to a quarter of the model's dimensions, at "
+        "most 128",
     )
     reconstruction: Rule = Field(
         default="paper",

@@ -4,7 +4,16 @@ A pipeline knows its own kinds, but only once torch is imported and the model lo
 The levels at which summaries are merged are not among them: how many there are depends on the collection.
 """
 
-SWEEP = ("plan", "texts", "calibrate", "effects", "directions", "descriptions", "explanations")
+SWEEP = (
+    "plan",
+    "texts",
+    "pool",
+    "calibrate",
+    "effects",
+    "directions",
+    "descriptions",
+    "explanations",
+)
 
 EVIDENCE = (
     *SWEEP,

@@ -18,7 +18,6 @@ RECIPES: dict[str, dict[str, Any]] = {
         "limit": 2000,
         "top": 40,  # 2 % of the pictures, as the paper's 100 are of its 5,000
         "pool": "demo",
-        "atoms": 32,
         "batch_size": 64,
         "evaluation": {
             "images": "demo",
@@ -26,7 +25,6 @@ RECIPES: dict[str, dict[str, Any]] = {
             "templates": "demo",
             "pools": ("demo", "words-10k", "class-descriptions"),
             "detail_layers": (0, 3),
-            "sizes": (4, 8, 16, 32, 64),
             "indirect_images": 128,
         },
         "attack": {"sentences": "clip", "captioner": "demo", "painter": "demo"},

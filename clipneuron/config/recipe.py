@@ -56,7 +56,12 @@ class Recipe(Config):
     preparation: Preparation = Field(
         default="unit", description="unit, centered, or authors (per-dimension norm, see docs)"
     )
-    atoms: int = Field(default=128, ge=1, description="texts per neuron, m (Sec. 4: up to 128)")
+    atoms: int | None = Field(
+        default=None,
+        ge=1,
+        description="texts per neuron of the long descriptions that the paper's claims are about, m; by default a "
+        "quarter of the model's dimensions, the paper's ratio, at most 128",
+    )
     shard_size: int = Field(default=256, ge=1, description="pictures per shard")
     block: int = Field(default=256, ge=1, description="neurons per shard of the per-neuron stages")
     batch_size: int = Field(default=32, ge=1, description="pictures per forward pass")
@@ -66,7 +71,16 @@ class Recipe(Config):
     device: str = Field(
         default="auto", description="auto (a GPU if there is one), cpu, cuda or cuda:1"
     )
-    words: int = Field(default=4, ge=1, description="top words that an explanation is scored by")
+    words: int = Field(
+        default=4,
+        ge=1,
+        description="texts per neuron of the short descriptions, the words that are shown and scored",
+    )
+    negative_words: bool = Field(
+        default=True,
+        description="words may have negative weights, where a neuron writes against them; without, they come from a "
+        "non-negative pursuit",
+    )
     seed: int = Field(default=0, ge=0, description="seed of the demo world's scenes")
     text_activation: Literal["trained", "gelu"] = Field(
         default="trained",

@@ -32,12 +32,14 @@ from clipneuron.readers.pictures import PictureFeed
 from clipneuron.readers.sweep import Planned
 from clipneuron.reports.quantities import counted
 from clipneuron.store.store import Run, Store
+from clipneuron.sweep import lengths
 from clipneuron.sweep.inputs import about_classes, readable, unread
 from clipneuron.sweep.interventions import Interventions
 from clipneuron.sweep.pipeline import Sweep, SweepStages
 from clipneuron.sweep.stages.classifier import ClassifierStage
 from clipneuron.sweep.stages.descriptions import DescriptionsStage
 from clipneuron.sweep.stages.plan import PlanStage
+from clipneuron.sweep.stages.pools import PoolStage
 from clipneuron.sweep.stages.texts import TextsStage
 
 SHARD = 256
@@ -99,7 +101,9 @@ class Reproduction:
     @cached_property
     def sizes(self) -> tuple[int, ...]:
         """The sizes of Fig. 4, in rising order."""
-        return tuple(sorted({*self.asked.sizes}))
+        smallest, recipe = min(map(len, self.pools), default=lengths.MOST), self.sweep.recipe
+        usual = lengths.usual(self.sweep.clip.embed, smallest, recipe.preparation)
+        return tuple(sorted({*self.asked.sizes})) or lengths.usual_sizes(usual)
 
     def check(self) -> None:
         """Raises ValueError for layers that are not swept, sizes that no pool allows and neurons that do not exist."""
@@ -109,13 +113,11 @@ class Reproduction:
                 f"`evaluation.detail_layers` {missing} are not among the layers of the run, {list(self.sweep.layers)}: "
                 "add them to `recipe.layers`, or choose among those"
             )
+        if self.sizes[0] < 1:
+            raise ValueError(f"`evaluation.sizes` {list(self.sizes)}: expected numbers from 1 on")
         for pool in self.pools:
-            most = min(len(pool), self.sweep.clip.embed)
-            if not self.sizes or self.sizes[0] < 1 or self.sizes[-1] > most:
-                raise ValueError(
-                    f"`evaluation.sizes` {list(self.sizes)} do not fit the pool {pool.name}: "
-                    f"expected numbers from 1 to {most}"
-                )
+            embed = self.sweep.clip.embed
+            lengths.check("evaluation.sizes", self.sizes, embed, len(pool), pool.name)
         wrong = [pair for pair in self.asked.neurons if not self._exists(*pair)]
         if wrong:
             raise ValueError(
@@ -126,6 +128,7 @@ class Reproduction:
     def describe(self) -> str:
         """What is about to run, in a few lines."""
         notes = [unread(pool) for pool in self.pools if pool.digest != self.sweep.pool.digest]
+        notes.append(lengths.warning("evaluation.sizes", self.sizes[-1], self.sweep.clip.embed))
         notes += about_classes(self.classes, self.templates, self.sweep.clip)
         return "\n".join(
             [
@@ -201,9 +204,10 @@ class Reproduction:
         """
         sweep, recipe, most = self.sweep, self.sweep.recipe, self.sizes[-1]
         texts = TextsStage(sweep.loader, pool)
-        descriptions = swept.descriptions
-        if pool.digest != sweep.pool.digest or recipe.atoms < most:
+        judged, descriptions = swept.pool, swept.descriptions
+        if pool.digest != sweep.pool.digest or sweep.atoms < most:
             own = sweep.described(texts, swept.directions)
+            judged = sweep.judged(texts, most)
             descriptions = replace(own, atoms=most, layers=self.detail_layers)
         reconstructions = ReconstructionsStage(
             texts,
@@ -217,7 +221,7 @@ class Reproduction:
             recipe.preparation,
             recipe.device,
         )
-        return DescribedPool(texts, descriptions, reconstructions)
+        return DescribedPool(texts, judged, descriptions, reconstructions)
 
     def _head_effects(self, pictures: PictureFeed) -> HeadEffects:
         recipe = self.sweep.recipe
@@ -239,13 +243,14 @@ class DescribedPool:
     """The stages of one pool of texts."""
 
     texts: TextsStage
+    judged: PoolStage
     descriptions: DescriptionsStage
     reconstructions: ReconstructionsStage
 
     @property
     def all(self) -> list[Stage]:
         """As a list."""
-        return [self.texts, self.descriptions, self.reconstructions]
+        return [self.texts, self.judged, self.descriptions, self.reconstructions]
 
 
 @dataclass(frozen=True)

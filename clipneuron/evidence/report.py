@@ -31,7 +31,6 @@ from clipneuron.version import __version__
 if TYPE_CHECKING:
     from rich.table import Table
 
-TOP_TEXTS = 4
 NAMED_FAILURES = 10
 CLAIM = ("where", "claim", "paper", "ours", "difference", "verdict")
 SPARE = ("difference", "paper", "ours")
@@ -41,7 +40,7 @@ SHORT = {"all": "w/o all", "large": "w/o large", "small": "w/o small", "pc": "fr
 
 @dataclass(frozen=True)
 class Spoken:
-    """The first texts of a neuron with their signs, by pool (Tables 2 and 5)."""
+    """The words of a neuron with their signs, by pool (Tables 2 and 5)."""
 
     layer: int
     neuron: int
@@ -183,7 +182,7 @@ def _spoken(run: Run, keys: EvidenceResults, cards: Sequence[NeuronCard]) -> lis
             described = SweepResults(
                 name=stage, layers=(), directions=keys.directions, descriptions=stage
             )
-            for card in neuron_cards(run, described, layer, neurons, TOP_TEXTS):
+            for card in neuron_cards(run, described, layer, neurons):
                 texts[layer, card.neuron][pool] = card.words
     return [Spoken(*place, words) for place, words in texts.items()] if pools else []
 

@@ -16,3 +16,6 @@ HighDepth = Literal["clip", "scale", "refuse"]
 
 Scoring = Literal["sum", "authors"]
 """How contributions become a text's score; see `clipneuron.lens.spurious.text_scores`."""
+
+ALIKE = 0.99
+"""The cosine of two prepared texts above which they count as nearly equal: singular and plural, two spellings."""

@@ -6,7 +6,6 @@ whole block of neurons, and an orthonormal basis of each support grows by one ve
 neither the text x text Gram matrix nor a copy of the pool is ever made.
 """
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple, get_args
 
@@ -17,9 +16,8 @@ from torch.linalg import vector_norm
 from torch.nn import functional
 
 from clipneuron.lens.options import Preparation
-
-STOPPED = -1
-"""The index that fills `Pursuit.indices` after a neuron's pursuit has ended early."""
+from clipneuron.lens.sparse.supports import STOPPED as STOPPED
+from clipneuron.lens.sparse.supports import NonNegativeSupport, Support, solved
 
 _NEGLIGIBLE = 32
 """A residual whose correlation with the best text is below so many units of rounding counts as zero."""
@@ -39,6 +37,22 @@ class Pursuit(NamedTuple):
     indices: Int[Tensor, "neuron atom"]
     weights: Float[Tensor, "neuron atom"]
     residuals: Float[Tensor, "neuron atom"]
+
+
+class Solution(NamedTuple):
+    """A `Pursuit`, and how well its texts can be told apart.
+
+    conditions: the condition number of a neuron's chosen texts, each of unit norm [neuron]. 1: orthogonal. The
+    weights change by up to so many times as much as the direction, in parts of each.
+    largest: the length of the longest summand, |gamma_j| |t_j|, in parts of |r_n| [neuron]; 0 where there is none.
+    Far above 1, summands cancel each other, and their texts say nothing of the neuron.
+    """
+
+    indices: Int[Tensor, "neuron atom"]
+    weights: Float[Tensor, "neuron atom"]
+    residuals: Float[Tensor, "neuron atom"]
+    conditions: Float[Tensor, "neuron"]
+    largest: Float[Tensor, "neuron"]
 
 
 def prepare(
@@ -96,7 +110,61 @@ def pursuit(
     _check_atoms(atoms, texts)
     _check_block(block)
     found = [_pursue(part, texts, atoms) for part in torch.split(directions, block)]
-    return Pursuit(*(torch.cat(parts) for parts in zip(*found, strict=True)))
+    parts = [(item.indices, item.weights(atoms), item.residual_norms) for item in found]
+    return Pursuit(*map(torch.cat, zip(*parts, strict=True)))
+
+
+@torch.no_grad()
+def solutions(
+    directions: Float[Tensor, "neuron embed"],
+    texts: Float[Tensor, "text embed"],
+    lengths: Sequence[int],
+    *,
+    nonnegative: bool = False,
+    block: int = 512,
+) -> tuple[Solution, ...]:
+    """What a pursuit of each length finds, in the order of `lengths`, at the price of one pursuit of the longest.
+
+    Matching pursuit is greedy: the first m choices are those of a pursuit of m texts. Only the weights differ, and are
+    refitted to the first m: they are not the first m of a longer solution.
+
+    `nonnegative`: each step takes the text of largest positive <t_j, residual>, and the weights are those of
+    non-negative least squares (NN-OMP, Bruckstein, Elad and Zibulevsky 2008). Such a pursuit ends when no text points
+    along the residual; a text that later ones have made superfluous has weight 0.
+
+    >>> short, long = solutions(torch.tensor([[3.0, 0.0, -4.0]]), torch.eye(3), [1, 2])
+    >>> short.weights, long.weights, long.conditions
+    (tensor([[-4.]]), tensor([[-4.,  3.]]), tensor([1.]))
+    """
+    _check_pair(directions, texts)
+    _check_block(block)
+    if not lengths:
+        raise ValueError("no length of a description is asked for; give at least one")
+    for length in lengths:
+        _check_atoms(length, texts)
+    kind = NonNegativeSupport if nonnegative else Support
+    parts = torch.split(directions, block)
+    sizes = vector_norm(texts, dim=1)
+    found = [
+        _solutions(_pursue(part, texts, max(lengths), kind), part, sizes, lengths) for part in parts
+    ]
+    return tuple(
+        Solution(*map(torch.cat, zip(*same, strict=True))) for same in zip(*found, strict=True)
+    )
+
+
+def _solutions(
+    support: Support, directions: Tensor, sizes: Tensor, lengths: Sequence[int]
+) -> list[Solution]:
+    whole = vector_norm(directions, dim=1).clamp(min=torch.finfo(directions.dtype).tiny)
+    found = []
+    for length in lengths:
+        indices, weights = support.indices[:, :length], support.weights(length)
+        summands = weights.abs() * sizes[indices.clamp(min=0)]
+        residuals, conditions = support.residual_norms[:, :length], support.conditions(length)
+        largest = summands.amax(dim=1) / whole
+        found.append(Solution(indices, weights, residuals, conditions, largest))
+    return found
 
 
 @torch.no_grad()
@@ -138,86 +206,21 @@ def reconstruction(
     return functional.embedding_bag(chosen, texts, per_sample_weights=weights, mode="sum")
 
 
-def _pursue(directions: Tensor, texts: Tensor, atoms: int) -> Pursuit:
-    support = _Support(directions, atoms)
+def _pursue(
+    directions: Tensor, texts: Tensor, atoms: int, kind: type[Support] = Support
+) -> Support:
+    support = kind(directions, atoms)
     scores = directions.new_empty(len(directions), len(texts))
     smallest = _NEGLIGIBLE * torch.finfo(directions.dtype).eps * vector_norm(directions, dim=1)
     for step in range(atoms):
-        score, index = _best_texts(support, texts, step, scores)
+        torch.matmul(support.residual, texts.T, out=scores)
+        score, index = support.scored(scores, step)
         atom = texts[index]
         worthwhile = score > smallest * vector_norm(atom, dim=1)
         support.grow(step, index, atom, worthwhile)
         if not support.growing.any():
             break
-    return Pursuit(support.indices, support.weights(), support.residual_norms)
-
-
-def _best_texts(
-    support: "_Support", texts: Tensor, step: int, scores: Tensor
-) -> tuple[Tensor, Tensor]:
-    """The largest |<t_j, residual>| of the texts not yet chosen, and which text it is [neuron]."""
-    torch.matmul(support.residual, texts.T, out=scores).abs_()
-    taken = support.indices[:, :step].clamp(min=0)
-    scores.scatter_(1, taken, -1.0)
-    score, index = scores.max(dim=1)
-    return score, index
-
-
-class _Support:
-    """The chosen texts of a block of neurons as QR factors, T = Q R, grown by a text at a time.
-
-    `basis` holds Q, `upper` R and `coordinates` Qᵀr; `residual` is r - QQᵀr. A neuron that no longer
-    grows keeps zero vectors in Q and the identity in R, which makes its remaining weights zero.
-    """
-
-    def __init__(self, directions: Tensor, atoms: int) -> None:
-        neurons, embed = directions.shape
-        self.residual = directions.clone()
-        self.growing = torch.ones(neurons, dtype=torch.bool, device=directions.device)
-        self.indices = torch.full((neurons, atoms), STOPPED, device=directions.device)
-        self.basis = directions.new_zeros(neurons, atoms, embed)
-        self.upper = torch.eye(atoms).to(directions).repeat(neurons, 1, 1)
-        self.coordinates = directions.new_zeros(neurons, atoms)
-        self.residual_norms = vector_norm(directions, dim=1, keepdim=True).repeat(1, atoms)
-
-    def grow(self, step: int, index: Tensor, atom: Tensor, worthwhile: Tensor) -> None:
-        """Add the texts `index`, whose embeddings are `atom`, to the neurons that are still growing."""
-        column, rest = _orthogonalised(atom, self.basis[:, :step])
-        height = vector_norm(rest, dim=1)
-        self.growing &= worthwhile & (height > _dependence(atom))
-        self.indices[:, step] = index.where(self.growing, STOPPED)
-        self.upper[:, :step, step] = column.where(self.growing[:, None], 0.0)
-        self.upper[:, step, step] = height.where(self.growing, 1.0)
-        unit = (rest / height[:, None]).where(self.growing[:, None], 0.0)
-        self.basis[:, step] = unit
-        self.coordinates[:, step] = (unit * self.residual).sum(dim=1)
-        self.residual -= self.coordinates[:, step, None] * unit
-        self.residual_norms[:, step:] = vector_norm(self.residual, dim=1, keepdim=True)
-
-    def weights(self) -> Tensor:
-        """gamma = R⁻¹ Qᵀr, the least-squares coefficients [neuron, atom]."""
-        return _solved(self.upper, self.coordinates)
-
-
-def _orthogonalised(atom: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
-    """`atom` in the basis [neuron, step], and the part of it outside [neuron, embed].
-
-    Gram-Schmidt is applied twice: once would lose orthogonality with the square of the condition number,
-    and texts are much alike. The product is row vector times matrix, since matrix times column vector takes
-    torch twelve times as long.
-    """
-    column, rest = atom.new_zeros(basis.shape[:2]), atom
-    for _ in range(2):
-        correction = (rest[:, None] @ basis.mT)[:, 0]
-        column = column + correction
-        rest = rest - (correction[:, None] @ basis)[:, 0]
-    return column, rest
-
-
-def _dependence(atom: Tensor) -> Tensor:
-    """The distance from the span of the support below which a text counts as part of it [neuron]."""
-    distance: Tensor = math.sqrt(torch.finfo(atom.dtype).eps) * vector_norm(atom, dim=1)
-    return distance
+    return support
 
 
 def _refit(directions: Tensor, texts: Tensor, indices: Tensor, prefixes: Sequence[int]) -> Tensor:
@@ -228,13 +231,8 @@ def _refit(directions: Tensor, texts: Tensor, indices: Tensor, prefixes: Sequenc
     coordinates = (directions[:, None] @ basis)[:, 0] * chosen
     weights: Tensor = coordinates.new_zeros(len(prefixes), *indices.shape)
     for place, atoms in enumerate(prefixes):
-        weights[place, :, :atoms] = _solved(upper[:, :atoms, :atoms], coordinates[:, :atoms])
+        weights[place, :, :atoms] = solved(upper[:, :atoms, :atoms], coordinates[:, :atoms])
     return weights
-
-
-def _solved(upper: Tensor, coordinates: Tensor) -> Tensor:
-    solution: Tensor = torch.linalg.solve_triangular(upper, coordinates[:, :, None], upper=True)
-    return solution[:, :, 0]
 
 
 def _check_pair(directions: Tensor, texts: Tensor) -> None:

@@ -230,10 +230,13 @@ def _groups(shards: int) -> Iterator[int]:
 def _described(sweep: Sweep, neurons: int) -> list[Expected]:
     """What does not grow with the pictures, by the numbers in its rows; texts and repeated values are small."""
     recipe, embed = sweep.recipe, sweep.clip.embed
-    atoms = neurons * min(recipe.atoms, len(sweep.pool), embed)
+    atoms = neurons * min(sweep.atoms, len(sweep.pool))
+    words = neurons * min(recipe.words, len(sweep.pool))
     texts = len(sweep.pool)
     return [
         Expected("texts", "text_embeddings", texts, texts * 4.0 * embed),
         Expected("directions", "directions", neurons, neurons * (8.0 * embed + 16 * recipe.top)),
         Expected("descriptions", "descriptions", atoms, atoms * 8.0),
+        Expected("descriptions", "neuron_words", words, words * 8.0),
+        Expected("descriptions", "pursuits", neurons, neurons * 24.0),
     ]

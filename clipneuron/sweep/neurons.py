@@ -55,7 +55,6 @@ def selective_neurons(
     keys: SweepResults,
     layer: int,
     count: int,
-    words: int = 4,
     directions: pa.Table | None = None,
 ) -> list[NeuronCard]:
     """The `count` neurons of a layer with the lowest participation among those whose effect is not small.
@@ -69,7 +68,7 @@ def selective_neurons(
     speaks = np.array([not note for note in notes_of(table)])
     candidates = np.where(speaks & (thresholds >= np.median(thresholds)), participation, np.inf)
     chosen = np.argsort(candidates, kind="stable")[:count]
-    return neuron_cards(run, keys, layer, [int(neuron) for neuron in chosen], words, table)
+    return neuron_cards(run, keys, layer, [int(neuron) for neuron in chosen], table)
 
 
 def neuron_cards(
@@ -77,14 +76,13 @@ def neuron_cards(
     keys: SweepResults,
     layer: int,
     neurons: Sequence[int],
-    words: int = 4,
     directions: pa.Table | None = None,
 ) -> list[NeuronCard]:
-    """Cards of chosen neurons of a layer, in the order asked for."""
+    """Cards of chosen neurons of a layer, in the order asked for; without words where `without_words` says why."""
     own = [("layer", "==", layer), ("neuron", "in", list(neurons))]
     table = directions or run.read(keys.directions, "directions", filters=own)
     rows = {row: place for place, row in enumerate(table["neuron"].to_pylist())}
-    spoken = _words(run.read(keys.descriptions, "descriptions", filters=own), words)
+    spoken = {} if without_words(run, keys.descriptions) else _words(run, keys.descriptions, own)
     return [
         _card(table.slice(rows[neuron], 1).to_pylist()[0], spoken.get(neuron, ()))
         for neuron in neurons
@@ -98,15 +96,27 @@ def notes_of(directions: pa.Table) -> list[str]:
     return [note or "" for note in directions["note"].to_pylist()]
 
 
-def _words(table: pa.Table, words: int) -> Mapping[int, tuple[tuple[str, float], ...]]:
+def without_words(run: Run, descriptions: str) -> str:
+    """Why a stage has no words of short descriptions, in a sentence; "" where it has them. Raises StoreError."""
+    commits = run.committed(descriptions).values()
+    if all(any(item.table == "neuron_words" for item in commit.objects) for commit in commits):
+        return ""
+    return (
+        f"{descriptions} of run {run.name} is of an earlier version, which stored long descriptions alone, whose "
+        "strongest texts are not the neuron's words: give the run's command once more, which describes the neurons "
+        "anew without sweeping again"
+    )
+
+
+def _words(
+    run: Run, stage: str, own: list[tuple[str, str, Any]]
+) -> Mapping[int, tuple[tuple[str, float], ...]]:
+    table = run.read(stage, "neuron_words", filters=own).sort_by("place")
     found: dict[int, list[tuple[str, float]]] = {}
     columns = (table[name].to_pylist() for name in ("neuron", "text", "weight"))
     for neuron, text, weight in zip(*columns, strict=True):
         found.setdefault(neuron, []).append((text, weight))
-    return {
-        neuron: tuple(sorted(spoken, key=lambda item: -abs(item[1]))[:words])
-        for neuron, spoken in found.items()
-    }
+    return {neuron: tuple(spoken) for neuron, spoken in found.items()}
 
 
 def _card(row: Mapping[str, Any], words: Sequence[tuple[str, float]]) -> NeuronCard:

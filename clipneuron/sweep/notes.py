@@ -1,12 +1,17 @@
-"""What is to be said of a run's pictures: too few of them, or read, but not as people see them."""
+"""What is to be said of a run: too few pictures, or pictures read, but not as people see them; texts and descriptions.
+
+A line per kind of note.
+"""
 
 from collections.abc import Iterator
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from clipneuron.lens.options import ALIKE
 from clipneuron.reports.quantities import counted
 from clipneuron.store.store import Run
+from clipneuron.sweep.neurons import without_words
 
 MANY = 0.1
 """Share of the pictures above which top effects are no longer the few that the paper means (2 %)."""
@@ -33,6 +38,17 @@ _KINDS = {
 """The beginnings of notes, which `clipneuron.models.clip` writes, and what they mean."""
 
 
+def run_notes(run: Run) -> list[str]:
+    """What is to be said of its pictures, its pools and its descriptions; raises StoreError."""
+    order = run.announced()
+    known = zip(order.kinds, order.stages, strict=True) if order and order.kinds else ()
+    stages = [(kind, stage) for kind, stage in known if kind in _ABOUT and run.done(stage)]
+    return [
+        *picture_notes(run),
+        *(note for kind, stage in stages if (note := _ABOUT[kind](run, stage))),
+    ]
+
+
 def picture_notes(run: Run) -> list[str]:
     """A line per kind of note in the table `norms`: how many pictures have it, and one of them; raises StoreError."""
     if not run.done("effects"):
@@ -46,6 +62,33 @@ def _noted(run: Run) -> pa.Table:
     norms = run.dataset("effects", "norms").replace_schema(_SCHEMA)
     return norms.to_table(filter=pc.field("note").is_valid())
 
+
+def _alike(run: Run, stage: str) -> str:
+    """What to say of a pool's texts that are nearly equal to others, "" where none is."""
+    (found,) = run.read(stage, "pools").to_pylist()
+    if not found["alike"]:
+        return ""
+    pair = f"{found['text']!r} and {found['other']!r} ({found['cosine']:.4f})"
+    return (
+        f"{counted(found['alike'], 'texts')} of {counted(found['texts'], 'texts')} nearly equal to another once "
+        f"prepared (cosine above {ALIKE}), such as {pair}: which of them describes a neuron means little"
+    )
+
+
+def _ill_conditioned(run: Run, stage: str) -> str:
+    """What to say of neurons whose descriptions are ill-conditioned, "" where none is."""
+    if without_words(run, stage):
+        return ""
+    notes = run.read(stage, "pursuits", columns=["note", "words_note"])
+    long, short = (notes.num_rows - notes[name].null_count for name in notes.column_names)
+    said = [f"{long:,} long descriptions (`recipe.atoms`)"] if long else []
+    said += [f"the words of {counted(short, 'neurons')}, which are left out"] if short else []
+    of = f"ill-conditioned in {stage}, of {counted(notes.num_rows, 'neurons')}"
+    return f"{of}: {' and '.join(said)}" if said else ""
+
+
+_ABOUT = {"pool": _alike, "descriptions": _ill_conditioned}
+"""By the kind of a stage, what to say of it."""
 
 _SCHEMA = pa.schema({"image": pa.string(), "note": pa.string()})
 

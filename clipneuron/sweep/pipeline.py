@@ -23,6 +23,7 @@ from clipneuron.store.errors import RunMismatchError
 from clipneuron.store.identity import differences
 from clipneuron.store.outlines import Results
 from clipneuron.store.store import Run, Store
+from clipneuron.sweep import lengths
 from clipneuron.sweep.inputs import model_of, pictures_of, readable, scene_truth, texts_of, unread
 from clipneuron.sweep.notes import many_large
 from clipneuron.sweep.report import Findings
@@ -34,6 +35,7 @@ from clipneuron.sweep.stages.effects import EffectsStage
 from clipneuron.sweep.stages.explanations import ExplanationsStage
 from clipneuron.sweep.stages.merge import MergeStage, MergeTree
 from clipneuron.sweep.stages.plan import PlanStage
+from clipneuron.sweep.stages.pools import PoolStage
 from clipneuron.sweep.stages.texts import TextsStage
 from clipneuron.version import NUMERICS, __version__
 
@@ -72,20 +74,23 @@ class Sweep:
         clip = clip or model_of(recipe)
         for layer in recipe.layers:
             clip.weights.check_layer(layer)
-        return cls(
-            recipe,
-            store,
-            clip,
-            pictures_of(recipe, store.objects),
-            readable(texts_of(recipe), clip),
-            extends,
-            retry,
-        )
+        pool = readable(texts_of(recipe), clip)
+        if recipe.atoms:
+            lengths.check("recipe.atoms", [recipe.atoms], clip.embed, len(pool), pool.name)
+        lengths.check("recipe.words", [recipe.words], clip.embed, recipe.words, pool.name)
+        pictures = pictures_of(recipe, store.objects)
+        return cls(recipe, store, clip, pictures, pool, extends, retry)
 
     @cached_property
     def layers(self) -> tuple[int, ...]:
         """The layers of the run, in rising order."""
         return tuple(sorted(set(self.recipe.layers))) or tuple(range(self.clip.layers - 1))
+
+    @property
+    def atoms(self) -> int:
+        """Texts of the long descriptions."""
+        usual = lengths.usual(self.clip.embed, len(self.pool), self.recipe.preparation)
+        return self.recipe.atoms or usual
 
     @cached_property
     def identity(self) -> dict[str, object]:
@@ -176,6 +181,7 @@ class Sweep:
         """The stages of a planned run."""
         recipe, lenses, neurons = self.recipe, self.lenses, self.clip.neurons
         plan, texts = self.plan(), self.texts()
+        pool = self.judged(texts, self.atoms)
         passes = self.loader, self.pictures, lenses, recipe.batch_size
         calibrate = CalibrateStage(*passes, plan)
         effects = EffectsStage(*passes, recipe.top, plan, calibrate, planned.parts)
@@ -188,8 +194,12 @@ class Sweep:
         descriptions = self.described(texts, directions)
         scored = self._explanations(planned, effects, directions, descriptions)
         return SweepStages(
-            plan, texts, calibrate, effects, tree.levels, directions, descriptions, scored
+            plan, texts, pool, calibrate, effects, tree.levels, directions, descriptions, scored
         )
+
+    def judged(self, texts: TextsStage, atoms: int) -> PoolStage:
+        """The stage that judges whether an encoded pool allows long descriptions of so many texts."""
+        return PoolStage(texts, texts.label, atoms, self.recipe.preparation)
 
     def described(self, texts: TextsStage, directions: DirectionsStage) -> DescriptionsStage:
         """The stage that describes all layers with an encoded pool, as the recipe does with its own."""
@@ -201,7 +211,9 @@ class Sweep:
             self.layers,
             neurons=self.clip.neurons,
             block=recipe.block,
-            atoms=recipe.atoms,
+            atoms=self.atoms,
+            words=recipe.words,
+            negative=recipe.negative_words,
             preparation=recipe.preparation,
             device=recipe.device,
         )
@@ -214,7 +226,12 @@ class Sweep:
         """What is about to run, in a few lines."""
         clip, recipe = self.clip, self.recipe
         layers = ", ".join(map(str, self.layers))
-        cut, large = unread(self.pool), many_large(recipe.top, len(self.collection))
+        notes = [
+            many_large(recipe.top, len(self.collection)),
+            unread(self.pool),
+            lengths.warning("recipe.atoms", self.atoms, clip.embed),
+            lengths.warning("recipe.words", recipe.words, clip.embed),
+        ]
         return "\n".join(
             [
                 f"model     {clip.name}: {counted(clip.layers, 'layers')} of {clip.neurons:,} neurons",
@@ -222,7 +239,8 @@ class Sweep:
                 + _aside("skipped", self.collection.skipped),
                 f"texts     {len(self.pool):,} of {self.pool.name}{_aside('dropped', self.pool.dropped)}",
                 f"layers    {layers}; split {recipe.split}, {'' if recipe.normalize else 'not '}normalised",
-                *(f"note      {note}" for note in (large, cut) if note),
+                f"words     {recipe.words} per neuron; long descriptions of {self.atoms} in {clip.embed} dimensions",
+                *(f"note      {note}" for note in notes if note),
             ]
         )
 
@@ -285,7 +303,6 @@ class Sweep:
             descriptions.pool,
             self.layers,
             self.clip.neurons,
-            self.recipe.words,
             planned.shards,
         )
 
@@ -297,6 +314,8 @@ class SweepStages:
     plan: PlanStage
     texts: TextsStage
     """Early: a model without a text tower should not cost two passes over the pictures."""
+    pool: PoolStage
+    """Early too: neither should a pool that is too poor."""
     calibrate: CalibrateStage
     effects: EffectsStage
     merges: tuple[MergeStage, ...]
@@ -307,7 +326,7 @@ class SweepStages:
     @property
     def all(self) -> list[Stage]:
         """As a list."""
-        passes = [self.plan, self.texts, self.calibrate, self.effects]
+        passes = [self.plan, self.texts, self.pool, self.calibrate, self.effects]
         words = [self.directions, self.descriptions]
         scored = [self.explanations] if self.explanations else []
         return [*passes, *self.merges, *words, *scored]

@@ -9,7 +9,10 @@ import pyarrow as pa
 from clipneuron.tables.columns import LAYER, NEURON, described, list_of
 
 _PAIR = (pa.string(), "classes c1:c2; c1 is in the picture, c2 is what it is to be taken for")
-_METHOD = (pa.string(), "how the words were found: second-order, random, indirect or similar")
+_METHOD = (
+    pa.string(),
+    "how the words were found: second-order, second-order-paper, random, indirect or similar",
+)
 _REPEAT = (pa.int16(), "number of the repetition, from 0")
 _STATUS = (pa.string(), '"ok", or why the row is left out')
 _REASON = (pa.string(), "that in words, null when ok")

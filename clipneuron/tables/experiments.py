@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Method = Literal["second-order", "random", "indirect", "similar"]
-"""How the words are found: the method and the three baselines of Table 3."""
+Method = Literal["second-order", "second-order-paper", "random", "indirect", "similar"]
+"""How the words are found: by the neurons' words, by Eq. 6 with their long descriptions, and by Table 3's baselines."""
 
 METHODS: tuple[Method, ...] = get_args(Method)
 

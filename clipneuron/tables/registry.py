@@ -54,6 +54,8 @@ TABLES: dict[str, Callable[..., pa.Schema]] = {
         sweep_tables.remainders,
         sweep_tables.directions,
         sweep_tables.descriptions,
+        sweep_tables.pursuits,
+        sweep_tables.pools,
         sweep_tables.neuron_words,
         sweep_tables.text_embeddings,
         sweep_tables.explanations,

@@ -176,7 +176,7 @@ def directions() -> pa.Schema:
 
 
 def descriptions() -> pa.Schema:
-    """Each neuron's direction as a sparse sum of texts, a row per text."""
+    """Each neuron's direction as a sparse sum of many texts, a row per text: for the paper's claims."""
     return described(
         "descriptions",
         {
@@ -203,6 +203,47 @@ def neuron_words() -> pa.Schema:
             "text_index": (pa.int32(), "number of the word in its pool"),
             "weight": (pa.float32(), "its weight; negative where the neuron writes against it"),
         },
+    )
+
+
+def pursuits() -> pa.Schema:
+    """How well the long and the short description of each neuron are determined, a row per neuron."""
+    return described(
+        "pursuits",
+        {
+            "layer": LAYER,
+            "neuron": NEURON,
+            "atoms": (pa.int16(), "texts of the long description, the table descriptions"),
+            "residual": (pa.float32(), "|r - r_hat| of the long description"),
+            "condition": (pa.float32(), "condition number of its texts, each of unit norm"),
+            "largest_weight": (pa.float32(), "length of its longest summand, |weight| |text|"),
+            "note": (pa.string(), "ill-conditioned: ..., where that is too much; else null"),
+            "words": (pa.int16(), "texts of the short description, the table neuron_words"),
+            "words_residual": (pa.float32(), "|r - r_hat| of the short description"),
+            "words_condition": (pa.float32(), "condition number of its texts"),
+            "words_largest_weight": (pa.float32(), "length of its longest summand"),
+            "words_note": (
+                pa.string(),
+                "ill-conditioned: ..., where that is too much and no words are given; else null",
+            ),
+        },
+        nullable=("note", "words_note"),
+    )
+
+
+def pools() -> pa.Schema:
+    """What a prepared pool of texts allows, one row."""
+    return described(
+        "pools",
+        {
+            "texts": (pa.int32(), "texts of the pool"),
+            "rank": (pa.int32(), "axes of the joint space along which they extend"),
+            "alike": (pa.int32(), "texts that have another one before them with a cosine > 0.99"),
+            "text": (pa.string(), "one of the two texts of largest cosine, null if none is alike"),
+            "other": (pa.string(), "the other one"),
+            "cosine": (pa.float32(), "their cosine"),
+        },
+        nullable=("text", "other", "cosine"),
     )
 
 

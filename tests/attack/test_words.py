@@ -7,6 +7,7 @@ from functools import cache, partial
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import torch
 
@@ -100,6 +101,18 @@ def described(layer: int, neurons: list[int], seed: int) -> pa.Table:
     )
 
 
+def spoken(described: pa.Table) -> pa.Table:
+    """Words of the same neurons as the long descriptions: the first two texts, refitted to half of their weights."""
+    few = described.filter(pc.less(described["atom"], 2))
+    columns = {name: few[name] for name in ("layer", "neuron", "text", "text_index")}
+    return rows("neuron_words", **columns, place=few["atom"], weight=pc.divide(few["weight"], 2.0))
+
+
+def describe(run: Run, stage: str, key: str, layer: int, neurons: list[int], seed: int) -> None:
+    long = described(layer, neurons, seed)
+    run.commit(stage, key, {"descriptions": long, "neuron_words": spoken(long)})
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Run:
     run = Store(tmp_path_factory.mktemp("words")).open_run("words", {"seed": 0})
@@ -118,12 +131,12 @@ def run(tmp_path_factory) -> Run:
             run.commit(
                 "directions", key, {"directions": directed("directions", layer, neurons, seed)}
             )
-            run.commit("descriptions", key, {"descriptions": described(layer, neurons, seed)})
+            describe(run, "descriptions", key, layer, neurons, seed)
     few = [2, 5, 11]
     run.commit(
         "indirect", "all", {"indirect_directions": directed("indirect_directions", 3, few, 50)}
     )
-    run.commit("indirect-descriptions", "all", {"descriptions": described(3, few, 51)})
+    describe(run, "indirect-descriptions", "all", 3, few, 51)
     return run
 
 
@@ -133,6 +146,7 @@ SOURCE = WordSource(Named("directions"), Named("descriptions"))
 def stage_of(**options: object) -> WordsStage:
     sources = {
         "second-order": SOURCE,
+        "second-order-paper": replace(SOURCE, texts="descriptions"),
         "indirect": WordSource(
             Named("indirect"), Named("indirect-descriptions"), "indirect_directions"
         ),
@@ -188,10 +202,10 @@ class Literal:
         }
 
     def given_by(
-        self, projections, chosen, stage="descriptions"
+        self, projections, chosen, stage="descriptions", texts="neuron_words"
     ) -> dict[str, dict[tuple[int, int], float]]:
         found = defaultdict(dict)
-        for row in self.run.read(stage, "descriptions").to_pylist():
+        for row in self.run.read(stage, texts).to_pylist():
             neuron = row["layer"], row["neuron"]
             if neuron in chosen:
                 found[row["text"]][neuron] = row["weight"] * projections[neuron]
@@ -235,17 +249,18 @@ def check_list(
 
 
 @pytest.mark.parametrize(("method", "sources"), [
-    ("second-order", ("directions", "directions", "descriptions")),
-    ("indirect", ("indirect", "indirect_directions", "indirect-descriptions")),
+    ("second-order", ("directions", "directions", "descriptions", "neuron_words")),
+    ("second-order-paper", ("directions", "directions", "descriptions", "descriptions")),
+    ("indirect", ("indirect", "indirect_directions", "indirect-descriptions", "neuron_words")),
 ])  # fmt: skip
 @pytest.mark.parametrize("scoring", ["sum", "authors"])
 def test_words_are_the_literal_sums_over_the_strongest_neurons(run, method, sources, scoring):
-    stage, table, descriptions = sources
+    stage, table, descriptions, texts = sources
     mined = made(stage_of(scoring=scoring), run, method=method)
     literal, kept = Literal(run), mined["words"]
     for pair in PAIRS:
         projections = literal.projections(pair, stage, table)
-        given_by = literal.given_by(projections, strongest(projections, 15), descriptions)
+        given_by = literal.given_by(projections, strongest(projections, 15), descriptions, texts)
         whole = sum if scoring == "sum" else max
         scores = {text: whole(each.values()) for text, each in given_by.items()}
         for repeat in range(2):
@@ -329,7 +344,7 @@ def test_the_same_shard_twice_gives_equal_tables_whatever_came_before(run):
     for shard in reversed(shards):
         worker, counted = stage.build(stage.share(run)), []
         output = worker.process(stage.loader(run).load(shard), counted.append)
-        assert sum(counted) == shard.rows == 8
+        assert sum(counted) == shard.rows == 10
         assert set(output.tables) == set(stage.writes)
         for name, table in output.tables.items():
             assert table.equals(run.read("words", name, shards=[shard.name]))
@@ -365,7 +380,7 @@ def test_names_alone_make_the_class_direction(run):
 @pytest.mark.parametrize(("options", "message"), [
     ({"methods": ("best",)}, "expected methods among"),
     ({"repeats": 0}, "at least 1 repeat"),
-    ({"sources": {"second-order": SOURCE}}, r"descriptions of \['indirect'\]"),
+    ({"sources": {"second-order": SOURCE}}, r"descriptions of \['indirect', 'second-order-paper'\]"),
     ({"pairs": (("cat", "cat"),)}, "two different classes"),
 ])  # fmt: skip
 def test_what_does_not_fit_together_is_refused(options, message):

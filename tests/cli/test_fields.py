@@ -50,6 +50,8 @@ def sample(kind: Any, field: str) -> tuple[list[str], Any]:
     kinds = {int: (["7"], 7), float: (["0.5"], 0.5), tuple[int, int]: (["9:4"], (9, 4))}
     if kind in kinds:
         return kinds[kind]
+    if get_args(kind) == (int, type(None)):
+        return kinds[int]
     if get_origin(kind) is tuple:
         words, value = sample(get_args(kind)[0], field)
         return (words * 2, (value,) * 2)

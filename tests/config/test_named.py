@@ -16,7 +16,7 @@ PAPER = {
     "top": 100,
     "pool": "words-30k",
     "preparation": "unit",
-    "atoms": 128,
+    "atoms": None,  # 128 in the 512 and 768 dimensions of these models
     "every": 250,
     "limit": 0,
     "dtype": "float32",

@@ -35,7 +35,7 @@ def test_the_steps_of_a_cluster_and_the_feed_load_no_heavy_library() -> None:
 @pytest.mark.process
 def test_the_tasks_of_single_neurons_load_torch_alone() -> None:
     """open_clip costs a process as much again, and only those with a model need it."""
-    stages = ("directions", "merge", "descriptions", "explanations")
+    stages = ("directions", "merge", "descriptions", "pools", "explanations")
     assert loaded_by("\n".join(f"import clipneuron.sweep.stages.{stage}" for stage in stages)) == [
         "torch"
     ]

@@ -60,9 +60,7 @@ def run_and_stages(tmp_path_factory) -> tuple[Run, dict[str, Stage]]:
     layers, neurons = reproduction.sweep.layers, clip().neurons
     tree = MergeTree.over(swept.effects, planned.shards, layers, neurons, block=24, fan_in=2)
     read = swept.effects, swept.directions, swept.descriptions
-    scored = ExplanationsStage(
-        some_truth, *read, "texts", layers, neurons, words=4, swept=planned.shards
-    )
+    scored = ExplanationsStage(some_truth, *read, "texts", layers, neurons, swept=planned.shards)
     quiet_runner().run([*tree.levels, scored], run)
     return run, {stage.kind: stage for stage in reversed([*stages.all, *tree.levels, scored])}
 

@@ -152,18 +152,17 @@ def first_order(sizes: np.ndarray, count: int) -> pa.Table:
     return pa.table(columns, schema=tables.schema("first_order"))
 
 
-def descriptions(layer: int, texts: Sequence[tuple[str, float]], neurons: int) -> pa.Table:
+def neuron_words(layer: int, texts: Sequence[tuple[str, float]], neurons: int) -> pa.Table:
     rows = [(neuron, *item) for neuron in range(neurons) for item in enumerate(texts)]
     columns = {
         "layer": [layer] * len(rows),
         "neuron": [neuron for neuron, _, _ in rows],
-        "atom": [atom for _, atom, _ in rows],
+        "place": [place for _, place, _ in rows],
         "text": [text for _, _, (text, _) in rows],
-        "text_index": [atom for _, atom, _ in rows],
+        "text_index": [place for _, place, _ in rows],
         "weight": [weight for _, _, (_, weight) in rows],
-        "residual": [0.5] * len(rows),
     }
-    return pa.table(columns, schema=tables.schema("descriptions"))
+    return pa.table(columns, schema=tables.schema("neuron_words"))
 
 
 def card(neuron: int, layer: int = DETAIL) -> NeuronCard:
@@ -242,10 +241,10 @@ def complete_run(root: Path, pictures: int = 400) -> Run:
         DETAIL, generator.beta(3, 22, NEURONS), generator.beta(9, 10, NEURONS)
     )
     run.commit("indirect-directions", "0", {"indirect_directions": compared})
-    words = descriptions(DETAIL, [("snow", 0.1), ("frost", -0.7), ("a | pipe", 0.3)], NEURONS)
-    run.commit("descriptions-words", "0", {"descriptions": words})
-    full = descriptions(DETAIL, [("a picture of falling snow", 0.6)], NEURONS)
-    run.commit("descriptions-class", "0", {"descriptions": full})
+    words = neuron_words(DETAIL, [("frost", -0.7), ("a | pipe", 0.3), ("snow", 0.1)], NEURONS)
+    run.commit("descriptions-words", "0", {"neuron_words": words})
+    full = neuron_words(DETAIL, [("a picture of falling snow", 0.6)], NEURONS)
+    run.commit("descriptions-class", "0", {"neuron_words": full})
     return run
 
 

@@ -12,7 +12,7 @@ from clipneuron.demo.collection import read_collection, write_collection
 from clipneuron.engine.stage import Named
 from clipneuron.store.store import Run, Store
 from clipneuron.sweep.inputs import scene_truth
-from clipneuron.sweep.stages.explanations import ExplanationsStage, derangement, top_words
+from clipneuron.sweep.stages.explanations import ExplanationsStage, derangement
 from clipneuron.tables import registry as tables
 
 STAGES = ("effects", "directions", "descriptions-x")
@@ -51,13 +51,13 @@ def run(tmp_path) -> Run:
     )
     run.commit("directions", "0", {"directions": directions})
     neuron, text, weight = zip(*WORDS, strict=True)
-    described = table("descriptions", len(WORDS), neuron=neuron, text=text, weight=weight)
-    run.commit("descriptions-x", "0", {"descriptions": described})
+    words = table("neuron_words", len(WORDS), neuron=neuron, text=text, weight=weight)
+    run.commit("descriptions-x", "0", {"neuron_words": words})
     return run
 
 
 def test_words_that_are_true_of_the_top_pictures_score_one(run):
-    stage = ExplanationsStage(truth, *map(Named, STAGES), "x", (0,), 3, words=2, swept=("0",))
+    stage = ExplanationsStage(truth, *map(Named, STAGES), "x", (0,), 3, swept=("0",))
     worker = stage.build(stage.share(run))
     (shard,) = stage.shards(run)
     found = (
@@ -71,13 +71,6 @@ def test_words_that_are_true_of_the_top_pictures_score_one(run):
     # Picture 6 scores 0: it loses to the three cats and ties with the four others.
     assert found[2]["auc"] == pytest.approx(4 * 0.5 / 7)
     assert found[1]["shuffled_auc"] < 0.6  # words about cats say nothing of dogs
-
-
-def test_only_the_asked_number_of_words_counts():
-    neuron = torch.tensor([1, 0, 1, 0, 1])
-    weight = torch.tensor([0.5, -3.0, 1.0, 2.0, -0.7])
-    assert sorted(top_words(neuron, weight, 1).tolist()) == [1, 2]
-    assert sorted(top_words(neuron, weight, 2).tolist()) == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("size", [2, 3, 10])

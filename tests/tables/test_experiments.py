@@ -26,7 +26,7 @@ def test_every_pair_of_names_has_a_key_of_its_own_that_the_store_takes():
 
 def test_seeds_differ_by_everything_they_are_for_and_stay_what_they_are():
     found = {one.seed(part) for one in experiments([("a", "b"), ("ab", "")]) for part in ("x", 1)}
-    assert len(found) == 2 * 4 * 3 * 2
+    assert len(found) == 2 * 5 * 3 * 2
     assert all(0 <= seed < 2**31 for seed in found)
     assert seed_of("horse", 1) == 1_944_235_297
 

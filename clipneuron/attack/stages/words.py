@@ -27,25 +27,37 @@ from clipneuron.tables.experiments import Experiment, Pair, experiments, pair_ke
 
 @dataclass(frozen=True)
 class WordSource:
-    """The stages that hold neurons' directions and the descriptions of those directions by the pool."""
+    """The stages that hold neurons' directions and the texts with which the pool describes these."""
 
     directions: Upstream
     descriptions: Upstream
     table: Literal["directions", "indirect_directions"] = "directions"
+    texts: Literal["neuron_words", "descriptions"] = "neuron_words"
+    """The table of the texts: the few words of each neuron, or its long description."""
 
     def __getstate__(self) -> dict[str, object]:
         """The fields, with the stages by their names: they would bring their models along."""
         names = Named(self.directions.name), Named(self.descriptions.name)
-        return {"directions": names[0], "descriptions": names[1], "table": self.table}
+        return {**vars(self), "directions": names[0], "descriptions": names[1]}
+
+
+_SOURCES = {
+    "second-order": "second-order",
+    "second-order-paper": "second-order-paper",
+    "random": "second-order",
+    "indirect": "indirect",
+}
+"""The source that each method takes its words from; one that is not here takes them from the pool itself."""
 
 
 @dataclass(frozen=True)
 class WordsStage(Stage):
     """Mines the words of pairs of classes by several methods, each `repeats` times.
 
-    "second-order": Eq. 6 over the `neurons` neurons of largest |<v, r>|; "random": over as many that are drawn for
-    each repetition; "indirect": as the first, with directions of indirect effects; "similar": the texts nearest to
-    v. Only "random" has other words in another repetition.
+    "second-order": Eq. 6 over the `neurons` neurons of largest |<v, r>|, with the few words of each;
+    "second-order-paper": with their long descriptions, as in the paper; "random": as the first, over neurons that are
+    drawn for each repetition; "indirect": as the first, with directions of indirect effects; "similar": the texts
+    nearest to v. Only "random" has other words in another repetition.
 
     v is made of the rows of `classes`, a stage that writes `classifier`: with the one template "{}" those are bare
     names, as in the paper. Raises ValueError for what does not fit together.
@@ -58,7 +70,7 @@ class WordsStage(Stage):
     texts: Upstream
     """The stage that has encoded the pool of the descriptions."""
     sources: Mapping[str, WordSource]
-    """Of "second-order", which "random" draws from too, and of "indirect"."""
+    """Of "second-order", which "random" draws from too, of "second-order-paper" and of "indirect"."""
     layers: tuple[int, ...]
     sentences: Callable[[], Sentences]
     rules: Rules = field(default_factory=Rules)
@@ -87,15 +99,15 @@ class WordsStage(Stage):
     @property
     def kinds(self) -> tuple[str, ...]:
         """The sources that the methods need."""
-        needs = {"second-order": "second-order", "random": "second-order", "indirect": "indirect"}
-        return tuple(dict.fromkeys(needs[each] for each in self.methods if each in needs))
+        needed = (_SOURCES[each] for each in self.methods if each in _SOURCES)
+        return tuple(dict.fromkeys(needed))
 
     @property
     def reads(self) -> tuple[Upstream, ...]:
         """The classes, the pool, and the directions and descriptions that the methods need."""
         chosen = [self.sources[kind] for kind in self.kinds]
         stages = [stage for source in chosen for stage in (source.directions, source.descriptions)]
-        return (self.classes, self.texts, *stages)
+        return (self.classes, self.texts, *{stage.name: stage for stage in stages}.values())
 
     @property
     def identity(self) -> Mapping[str, object]:
@@ -104,7 +116,7 @@ class WordsStage(Stage):
             "pairs": self.pairs,
             "methods": self.methods,
             "repeats": self.repeats,
-            "sources": self.kinds,
+            "sources": {kind: self.sources[kind].texts for kind in self.kinds},
             "layers": self.layers,
             "neurons": self.neurons,
             "count": self.count,
@@ -176,18 +188,19 @@ def _neurons(run: Run, source: WordSource, layers: Sequence[int]) -> Neurons:
     columns = ["layer", "neuron", "direction"]
     rows = run.read(source.directions.name, source.table, columns=columns, filters=own)
     rows = rows.sort_by([("layer", "ascending"), ("neuron", "ascending")])
-    columns = ["layer", "neuron", "atom", "text_index", "weight"]
-    words = run.read(source.descriptions.name, "descriptions", columns=columns, filters=own)
+    place = "place" if source.texts == "neuron_words" else "atom"
+    columns = ["layer", "neuron", place, "text_index", "weight"]
+    words = run.read(source.descriptions.name, source.texts, columns=columns, filters=own)
     known, described = _numbered(rows), _numbered(words)
     if not len(known) or not np.isin(described, known).all():
         raise ValueError(
             f"{source.descriptions.name} describes other neurons of layers {list(layers)} than "
             f"{source.directions.name} has: name stages that belong together, and layers that they cover"
         )
-    place = np.searchsorted(known, described), words["atom"].to_numpy()
-    shape = len(known), int(place[1].max(initial=-1)) + 1
+    cells = np.searchsorted(known, described), words[place].to_numpy()
+    shape = len(known), int(cells[1].max(initial=-1)) + 1
     indices, weights = np.full(shape, STOPPED, np.int64), np.zeros(shape, np.float32)
-    indices[place], weights[place] = words["text_index"].to_numpy(), words["weight"].to_numpy()
+    indices[cells], weights[cells] = words["text_index"].to_numpy(), words["weight"].to_numpy()
     vectors = tensor(rows["direction"]).numpy()
     return Neurons(rows["layer"].to_numpy(), rows["neuron"].to_numpy(), vectors, indices, weights)
 
@@ -236,7 +249,7 @@ class WordsWorker:
         direction = torch.from_numpy(c2 - c1)[None]
         if one.method == "similar":
             return cosines(direction, self.texts)[0], None
-        neurons = self.shared.neurons["indirect" if one.method == "indirect" else "second-order"]
+        neurons = self.shared.neurons[_SOURCES[one.method]]
         projections = direction @ unchanging(neurons.directions).T
         if one.method == "random":
             chosen = self._drawn(len(neurons.numbers), one)

@@ -1,6 +1,6 @@
 """explanations: do a neuron's words predict the pictures it acts on? Needs pictures of known content.
 
-For every neuron, each picture is scored by the summed weights of those of its top words that are true of the
+For every neuron, each picture is scored by the summed weights of those of its words that are true of the
 picture; the score's AUC says how well that tells the neuron's top pictures with a positive projection from all
 others. The control gives each neuron another neuron's words.
 """
@@ -37,7 +37,6 @@ class ExplanationsStage(Stage):
     """The name of the pool of the descriptions."""
     layers: tuple[int, ...]
     neurons: int
-    words: int
     swept: tuple[str, ...]
     """The sweep's shards."""
     seed: int = 0
@@ -59,8 +58,8 @@ class ExplanationsStage(Stage):
 
     @property
     def identity(self) -> Mapping[str, object]:
-        """How many words are scored, and which other neuron's words are the control."""
-        return {"words": self.words, "seed": self.seed}
+        """Which other neuron's words are the control."""
+        return {"seed": self.seed}
 
     def shards(self, run: Run) -> Sequence[Shard]:
         """A shard per layer."""
@@ -94,7 +93,7 @@ class ExplanationsLoader:
         """The layer with its directions and its descriptions."""
         layer = [("layer", "==", shard.payload)]
         directions = self.run.read(self.directions, "directions", filters=layer)
-        described = self.run.read(self.descriptions, "descriptions", filters=layer)
+        described = self.run.read(self.descriptions, "neuron_words", filters=layer)
         return shard.payload, directions.sort_by("neuron"), described
 
 
@@ -122,25 +121,13 @@ class ExplanationsWorker:
     def _scores(self, described: pa.Table) -> Float[Tensor, "neuron image"]:
         neuron, weight = tensor(described["neuron"]).long(), tensor(described["weight"])
         texts = described["text"].to_pylist()
-        chosen = top_words(neuron, weight, self.stage.words)
-        vocabulary = sorted({texts[place] for place in chosen.tolist()})
+        vocabulary = sorted({*texts})
         column = {text: index for index, text in enumerate(vocabulary)}
         weights = torch.zeros(self.stage.neurons, max(len(vocabulary), 1))
-        places = torch.tensor([column[texts[place]] for place in chosen.tolist()])
-        if len(chosen):
-            weights[neuron[chosen], places] = weight[chosen]
+        if texts:
+            weights[neuron, torch.tensor([column[text] for text in texts])] = weight
         truth = torch.from_numpy(self.stage.truth(vocabulary or [""])).float()
         return weights @ truth
-
-
-def top_words(neuron: Tensor, weight: Tensor, words: int) -> Tensor:
-    """Rows of the `words` largest absolute weights of every neuron."""
-    order = weight.abs().argsort(descending=True, stable=True)
-    order = order[neuron[order].argsort(stable=True)]
-    sorted_neuron = neuron[order]
-    starts = torch.searchsorted(sorted_neuron, sorted_neuron)
-    rank = torch.arange(len(order)) - starts
-    return order[rank < words]
 
 
 def _acts(directions: pa.Table, images: int) -> Bool[Tensor, "neuron image"]:
