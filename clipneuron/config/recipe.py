@@ -9,6 +9,7 @@ from clipneuron.config.attack import Attack
 from clipneuron.config.base import Config
 from clipneuron.config.columns import ImageColumn, LabelColumn, Member, NameColumn
 from clipneuron.config.evaluation import Evaluation
+from clipneuron.config.explanation import Explanation
 from clipneuron.config.layers import LayersOrAll
 from clipneuron.lens.options import HighDepth, Preparation, Split
 
@@ -66,7 +67,7 @@ class Recipe(Config):
     device: str = Field(
         default="auto", description="auto (a GPU if there is one), cpu, cuda or cuda:1"
     )
-    words: int = Field(default=4, ge=1, description="top words that an explanation is scored by")
+    words: int = Field(default=4, ge=1, description="words that describers other than the pursuit give a neuron")
     seed: int = Field(default=0, ge=0, description="seed of the demo world's scenes")
     text_activation: Literal["trained", "gelu"] = Field(
         default="trained",
@@ -75,6 +76,9 @@ class Recipe(Config):
     )
     evaluation: Evaluation = Field(
         default_factory=Evaluation, description="how the paper's evidence is gathered"
+    )
+    explanation: Explanation = Field(
+        default_factory=Explanation, description="how the truth of words is measured"
     )
     attack: Attack = Field(
         default_factory=Attack, description="how semantic adversarial images are produced"

@@ -87,20 +87,6 @@ def labelled_pictures_of(recipe: Recipe, store: Objects) -> Labelled:
     return Labelled(pictures, join, whole)
 
 
-def templates_of(recipe: Recipe) -> tuple[str, ...]:
-    """The sentences that a class name is put into; raises ValueError."""
-    spec = recipe.evaluation.templates
-    if spec == "imagenet":
-        from clipneuron.models.clip.model import IMAGENET_TEMPLATES
-
-        return IMAGENET_TEMPLATES
-    if spec == "demo":
-        from clipneuron.demo.training.evaluate import PROMPTS
-
-        return PROMPTS
-    return open_pool(spec).texts
-
-
 def evaluation_pools_of(recipe: Recipe, classes: Sequence[str]) -> tuple[Pool, ...]:
     """The pools of the evaluation; raises ValueError for what is not there and for two of one name."""
     pools = tuple(_pool(spec, recipe, classes) for spec in recipe.evaluation.pools)

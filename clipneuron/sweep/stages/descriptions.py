@@ -17,6 +17,8 @@ from clipneuron.readers.sweep import NeuronBlock, PreparedTexts, neuron_blocks, 
 from clipneuron.store.store import Run
 from clipneuron.tables import registry as tables
 
+WORDS = 4
+
 
 @dataclass(frozen=True)
 class DescriptionsStage(Stage):
@@ -37,7 +39,7 @@ class DescriptionsStage(Stage):
     resources: Resources = Resources()
 
     kind = "descriptions"
-    writes = ("descriptions",)
+    writes = ("descriptions", "neuron_words")
     unit = "neurons"
 
     @property
@@ -58,6 +60,7 @@ class DescriptionsStage(Stage):
             "layers": self.layers,
             "preparation": self.preparation,
             "atoms": self.atoms,
+            "words": WORDS,
         }
 
     def shards(self, run: Run) -> Sequence[Shard]:
@@ -109,7 +112,8 @@ class DescriptionsWorker:
         atoms = min(self.stage.atoms, *self.texts.shape)
         found = pursuit(tensor(rows["direction"]).to(self.texts), self.texts, atoms)
         advance(block.size)
-        return Output({"descriptions": self._table(block.layer, tensor(rows["neuron"]), found)})
+        described = self._table(block.layer, tensor(rows["neuron"]), found)
+        return Output({"descriptions": described, "neuron_words": _strongest(described)})
 
     def _table(self, layer: int, neurons: Tensor, found: Pursuit) -> pa.Table:
         neuron, atom = (found.indices >= 0).nonzero(as_tuple=True)
@@ -124,3 +128,14 @@ class DescriptionsWorker:
             "residual": found.residuals[neuron, atom].float().cpu().numpy(),
         }
         return table_of(columns, tables.schema("descriptions"))
+
+
+def _strongest(described: pa.Table) -> pa.Table:
+    """The table `neuron_words`: the texts of largest absolute weight."""
+    rows = described.to_pylist()
+    rows.sort(key=lambda row: (row["neuron"], -abs(row["weight"])))
+    places: dict[int, int] = {}
+    for row in rows:
+        row["place"] = places[row["neuron"]] = places.get(row["neuron"], -1) + 1
+    chosen = [row for row in rows if row["place"] < WORDS]
+    return pa.Table.from_pylist(chosen, schema=tables.schema("neuron_words"))
