@@ -84,9 +84,7 @@ def named_recipe(name: str | None, options: Mapping[str, Any]) -> Recipe:
 
 def over(fields: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """The fields with the options in their place; those of each of the `SECTIONS` one by one."""
-    nested = {
-        name: {**fields.get(name, {}), **options.get(name, {})} for name in SECTIONS
-    }
+    nested = {name: {**fields.get(name, {}), **options.get(name, {})} for name in SECTIONS}
     return {**fields, **options, **nested}
 
 

@@ -67,7 +67,9 @@ class Recipe(Config):
     device: str = Field(
         default="auto", description="auto (a GPU if there is one), cpu, cuda or cuda:1"
     )
-    words: int = Field(default=4, ge=1, description="words that describers other than the pursuit give a neuron")
+    words: int = Field(
+        default=4, ge=1, description="words that describers other than the pursuit give a neuron"
+    )
     seed: int = Field(default=0, ge=0, description="seed of the demo world's scenes")
     text_activation: Literal["trained", "gelu"] = Field(
         default="trained",

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from clipneuron.config.evaluation import Evaluation
 from clipneuron.config.recipe import Recipe
 from clipneuron.data.opening import Collection, check_place
-from clipneuron.data.text_pools import Pool, open_pool, pool_of
+from clipneuron.data.text_pools import Pool, pool_of
 from clipneuron.demo.grammar import GrammarCaptioner
 from clipneuron.evidence.class_descriptions import descriptions
 from clipneuron.evidence.classes import Join, joined

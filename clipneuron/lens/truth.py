@@ -84,9 +84,7 @@ class Ranking:
         self.low = self.images - torch.searchsorted(ordered, negated)
         self.is_alive = written.amax(1) > written.amin(1)
         found = self.groups[order]
-        self.within = written.new_zeros(
-            GROUPS, len(written), self.images + 1, dtype=torch.int32
-        )
+        self.within = written.new_zeros(GROUPS, len(written), self.images + 1, dtype=torch.int32)
         for group in range(GROUPS):
             torch.cumsum(found == group, 1, dtype=torch.int32, out=self.within[group, :, 1:])
 
@@ -219,7 +217,9 @@ def _correlations(
     said = einsum(degrees[words.indices], words.weights, "n w i, n w -> n i").double()
     x = ranking.written.double()
     x, said = x - x.mean(1, keepdim=True), said - said.mean(1, keepdim=True)
-    said = said * (said.abs().amax(1, keepdim=True) > 1e-7)  # of equal values, means leave roundings
+    said = said * (
+        said.abs().amax(1, keepdim=True) > 1e-7
+    )  # of equal values, means leave roundings
     member = torch.nn.functional.one_hot(ranking.groups, GROUPS).double()
     parts = torch.stack([(values @ member) for values in (x, said, x * x, said * said, x * said)])
     whole = parts.sum(-1, keepdim=True)

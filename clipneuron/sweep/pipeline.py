@@ -184,9 +184,7 @@ class Sweep:
             on_cpu, lenses, neurons, recipe.block, tree, calibrate, planned.parts
         )
         descriptions = self.described(texts, directions)
-        return SweepStages(
-            plan, texts, calibrate, effects, tree.levels, directions, descriptions
-        )
+        return SweepStages(plan, texts, calibrate, effects, tree.levels, directions, descriptions)
 
     def described(self, texts: TextsStage, directions: DirectionsStage) -> DescriptionsStage:
         """The stage that describes all layers with an encoded pool, as the recipe does with its own."""

@@ -9,6 +9,7 @@ from pkgutil import iter_modules
 import numpy as np
 import pytest
 import torch
+from clipneuron.sweep.stages.explanations import ExplanationsStage
 
 import clipneuron.evidence.stages
 import clipneuron.sweep.stages
@@ -16,7 +17,6 @@ from clipneuron.data.opening import open_collection
 from clipneuron.engine.stage import Stage
 from clipneuron.readers.sweep import Planned
 from clipneuron.store.store import Run
-from clipneuron.sweep.stages.explanations import ExplanationsStage
 from clipneuron.sweep.stages.merge import MergeStage, MergeTree
 from clipneuron.tables import registry as tables
 from tests.samples.world import (

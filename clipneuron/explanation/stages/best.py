@@ -17,6 +17,7 @@ from clipneuron.readers.arrow import unchanging
 from clipneuron.readers.explanation import pictures_of, truth_of, values_of, words_table
 from clipneuron.store.store import Run
 
+
 class Known(NamedTuple):
     """The pool, and how much each of its texts is true of each picture."""
 

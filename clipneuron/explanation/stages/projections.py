@@ -139,10 +139,7 @@ class ProjectionsWorker:
             columns[name] = fixed_list_column(torch.cat([empty, *found.projections]), present)
             patches = torch.cat([empty, *found.activations])[fit]
             active[name] = fixed_list_column(patches, everyone)
-        sums = [
-            found.table(layer, self.layers[layer])
-            for layer, found in gathered.items()
-        ]
+        sums = [found.table(layer, self.layers[layer]) for layer, found in gathered.items()]
         return {
             "projections": table_of(columns, tables.schema("projections", **wide)),
             "patch_activations": table_of(active, tables.schema("patch_activations", **wide)),

@@ -60,7 +60,9 @@ class NameIndex:
             parts = _words(name)
             for form in _forms(parts) if parts else ():
                 self._places.setdefault(form, []).append((place, len(parts)))
-        self._longest = max((parts for found in self._places.values() for _, parts in found), default=0)
+        self._longest = max(
+            (parts for found in self._places.values() for _, parts in found), default=0
+        )
 
     def within(self, text: str) -> set[int]:
         """The places of the names that the text contains.
