@@ -107,7 +107,8 @@ def _no_recipe(name: str) -> str:
     if path.suffix in (".yaml", ".yml"):
         return (
             f"the recipe {name} is YAML, which is not read: write it as TOML in {path.stem}.toml, a field a line such "
-            'as model = "ViT-B-16" or layers = [8, 9, 10] and those of [attack], [evaluation] and [explanation] below these headings, '
+            'as model = "ViT-B-16" or layers = [8, 9, 10] and those of [attack], [evaluation] and [explanation] below '
+            "these headings, "
             "or as JSON"
         )
     known = f"{', '.join(RECIPES)} or a file ending in .json or .toml"

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from clipneuron.config.explanation import Explanation
 from clipneuron.config.recipe import Recipe
 from clipneuron.data.opening import Collection, check_place
+from clipneuron.data.tags import digest_of, told_in
 from clipneuron.demo.things import THINGS
 from clipneuron.explanation import witness as witnesses
 from clipneuron.explanation.stages.statements import Tell
@@ -97,8 +98,8 @@ def _check_halves(asked: Explanation, pictures: Collection, swept: int, remedy: 
     if min(halves.count("fit"), halves.count("score")) < LEAST:
         raise ValueError(
             f"{asked.images} leaves {len(pictures)} held-out pictures ({swept:,} were swept), of which "
-            f"{halves.count('fit')} are to fit and {halves.count('score')} to score: expected at least {LEAST} of each; "
-            f"{remedy}, or raise `explanation.limit`"
+            f"{halves.count('fit')} are to fit and {halves.count('score')} to score: expected at least {LEAST} "
+            f"of each; {remedy}, or raise `explanation.limit`"
         )
 
 
@@ -165,7 +166,18 @@ def witness_of(recipe: Recipe, pictures: Collection, clip: "Clip") -> StatedWitn
             )
         tell = partial(witnesses.scenes, scenes_seed(recipe))
         return StatedWitness("the scenes of the demo world", f"seed {scenes_seed(recipe)}", tell)
-    return _labels(asked, pictures)
+    return _tags(asked, pictures) if kind == "tags" else _labels(asked, pictures)
+
+
+def _tags(asked: Explanation, pictures: Collection) -> StatedWitness:
+    if not asked.tag_column:
+        raise ValueError(
+            "which column has the tags or captions? Name it with `explanation.tag_column`"
+        )
+    told = told_in(pictures, asked.tag_column, "`explanation.tag_column`")
+    digest = hashlib.sha256(digest_of(told).encode()).hexdigest()
+    name = f"{asked.tag_column} of {asked.images}"
+    return StatedWitness(name, digest, partial(witnesses.tags, told))
 
 
 def _labels(asked: Explanation, pictures: Collection) -> StatedWitness:
@@ -273,9 +285,9 @@ def _check_named(recipe: Recipe) -> None:
         raise ValueError(
             "words are judged on pictures that were not swept: name some with `explanation.images`"
         )
-    if recipe.explanation.images == recipe.images != "demo" and recipe.every == 1:
-        if not recipe.limit:
-            raise ValueError(
-                f"`explanation.images` are the swept ones, {recipe.images}, and words that are judged by the pictures "
-                "they come from are flattered: name others, or sweep a part of them with `recipe.every`"
-            )
+    same = recipe.explanation.images == recipe.images != "demo"
+    if same and recipe.every == 1 and not recipe.limit:
+        raise ValueError(
+            f"`explanation.images` are the swept ones, {recipe.images}, and words that are judged by the pictures they "
+            "come from are flattered: name others, or sweep a part of them with `recipe.every`"
+        )

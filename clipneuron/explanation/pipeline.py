@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from clipneuron.config.explanation import Explanation
 from clipneuron.config.recipe import Recipe
@@ -137,7 +138,7 @@ class ExplanationLine:
     ) -> dict[str, Stage]:
         """Everybody who gives neurons words, by name. To add one, write a stage with the table `neuron_words`."""
         recipe = self.sweep.recipe
-        shape = {"layers": self.sweep.layers, "neurons": self.sweep.clip.neurons}
+        shape: dict[str, Any] = {"layers": self.sweep.layers, "neurons": self.sweep.clip.neurons}
         pool = {"texts": swept.texts, **shape}
         nearest = NearestWordsStage(
             directions=swept.directions,

@@ -1,4 +1,4 @@
-"""The report on the truth of words: neurons with their scores and controls, a leaderboard, and the whole distribution."""
+"""The report on the truth of words: neurons with scores and controls, a leaderboard, and the whole distribution."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Witnesses that need no model: who says which texts are true of which pictures, by what people or programs wrote down."""
+"""Witnesses that need no model: which texts are true of which pictures, by what people or programs wrote down."""
 
 from collections.abc import Mapping, Sequence
 
@@ -24,7 +24,7 @@ def scenes(seed: int, texts: Sequence[str], pictures: Sequence[Picture]) -> list
 def labels(
     terms: Mapping[str, tuple[str, ...]], texts: Sequence[str], pictures: Sequence[Picture]
 ) -> list[list[int]]:
-    """By classes: a text is true where it is the class's name, or another of its terms, in whatever form of the word."""
+    """By classes: a text is true where it is the class's name, or another of its terms, in any form of the word."""
     index = NameIndex(texts)
     true_of = {
         name: sorted(set().union(*(index.equal(term) for term in own)))

@@ -1,8 +1,8 @@
 """CLIP-Dissect's word for a neuron (Oikarinen and Weng, ICLR 2023): soft weighted pointwise mutual information.
 
 P is the matrix of the model's own image-text similarities, softmax over texts of `SHARPNESS` times the cosine. B_k are
-the `top` pictures of neuron k's highest activations, picture i of them belonging to it with probability p_i, which falls
-linearly from 0.998 to 0.97 (both as in the authors' program):
+the `top` pictures of neuron k's highest activations; picture i of them belongs to it with probability p_i, which
+falls linearly from 0.998 to 0.97 (both as in the authors' program):
 
     log p(t | B_k) = sum_i log(1 + p_i (P[i, t] - 1))
     soft WPMI(t, k) = log p(t | B_k) - log mean_k' p(t | B_k')
@@ -36,7 +36,8 @@ def soft_wpmi(
     if not 1 <= top <= len(activations):
         raise ValueError(f"top is {top}: expected 1 to the {len(activations)} pictures")
     best = activations.topk(top, dim=0).indices.T
-    blocks = [_given(probabilities, places) for places in best.split(BLOCK)]
+    starts = range(0, len(best), BLOCK)
+    blocks = [_given(probabilities, best[start : start + BLOCK]) for start in starts]
     given = torch.cat(blocks)
     return given - (torch.logsumexp(given, 0) - torch.log(torch.tensor(float(len(given)))))
 

@@ -185,7 +185,8 @@ class _Claims:
         counts = (
             parts.sum(1) - (parts[:, group] if group is not None else 0) for parts in self._much
         )
-        return torch.where(self.weights > 0, *(count[:, None] for count in counts))
+        high, low = (count[:, None] for count in counts)
+        return torch.where(self.weights > 0, high, low)
 
     def auc(self) -> Float[Tensor, "neuron word"]:
         """Mann and Whitney's, a half where it is not defined."""
@@ -200,7 +201,7 @@ def _entries(
 ) -> tuple[Int[Tensor, "entry"], Int[Tensor, "entry"], Int[Tensor, "neuron word"]]:
     """Of each claim the pictures of which it is true, by claim, and how many they are."""
     texts = torch.where(words.weights != 0, words.indices, len(holds)).flatten()
-    used, inverse = texts.unique(return_inverse=True)
+    used, inverse = torch.unique(texts, return_inverse=True)
     rows = holds[used.clamp(max=len(holds) - 1)] & (used < len(holds))[:, None]
     counts, (_, listed) = rows.sum(1), rows.nonzero(as_tuple=True)
     mine = counts[inverse]

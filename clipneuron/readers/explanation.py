@@ -128,7 +128,7 @@ def _stated(
     array = rows.combine_chunks()
     image = np.repeat(np.arange(len(images)), array.value_lengths().to_numpy())
     text = array.flatten().to_numpy()
-    wanted, inverse = texts.unique(return_inverse=True)
+    wanted, inverse = torch.unique(texts, return_inverse=True)
     place = np.searchsorted(wanted.numpy(), text).clip(max=len(wanted) - 1)
     asked = wanted.numpy()[place] == text
     holds = torch.zeros(len(wanted), len(images), dtype=torch.bool)

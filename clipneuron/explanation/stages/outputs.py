@@ -85,7 +85,7 @@ class OutputScoresStage(LayerStage):
         rows = run.read(self.projections.name, "acting_effects", filters=own)
         neuron = tensor(rows["neuron"]).long()
         sums = (tensor(rows[name]).double() for name in ("count", "coefficients", "coordinates"))
-        totals = (
+        counts, coefficients, remainders = (
             values.new_zeros(self.neurons, *values.shape[1:]).index_add_(0, neuron, values)
             for values in sums
         )
@@ -93,7 +93,7 @@ class OutputScoresStage(LayerStage):
             name: words_of(run, stage.name, layer, self.neurons)
             for name, stage in self.describers.items()
         }
-        return Acting(*totals, words)
+        return Acting(counts, coefficients, remainders, words)
 
     def tables(self, shared: Known, layer: int, loaded: Acting) -> Mapping[str, pa.Table]:
         """The table `output_scores`."""

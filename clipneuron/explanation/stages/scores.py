@@ -62,7 +62,7 @@ class ScoresStage(LayerStage):
             name: words_of(run, stage.name, layer, self.neurons)
             for name, stage in self.describers.items()
         }
-        used = torch.cat([item.indices.flatten() for item in words.values()]).unique()
+        used = torch.unique(torch.cat([item.indices.flatten() for item in words.values()]))
         placed = {
             name: Words(torch.searchsorted(used, item.indices), item.weights)
             for name, item in words.items()
