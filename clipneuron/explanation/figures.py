@@ -7,11 +7,13 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import torch
 from numpy.typing import NDArray
 
 from clipneuron.explanation.pipeline import BOUND, CONTROL, PURSUIT
 from clipneuron.explanation.results import ExplanationResults
-from clipneuron.reports.estimates import Estimate, estimate
+from clipneuron.lens.metrics import bootstrap_interval
+from clipneuron.reports.estimates import Estimate
 from clipneuron.store.store import Run
 
 METRICS = ("correlation", "auprc", "f1", "iou")
@@ -114,7 +116,7 @@ class Figures:
             {metric: _finite_mean(values) for metric, values in own.items()},
             {metric: _finite_median(values) for metric, values in own.items()},
             {
-                metric: estimate(values[np.isfinite(values)])
+                metric: _estimate(values[np.isfinite(values)])
                 for metric, values in differences.items()
                 if describer != CONTROL and np.isfinite(values).any()
             },
@@ -169,6 +171,11 @@ class Figures:
             of(CONTROL, "correlation"),
             of(BOUND, "correlation"),
         )
+
+
+def _estimate(values: PerNeuron) -> Estimate:
+    interval = bootstrap_interval(torch.from_numpy(values), draws=400)
+    return Estimate(float(values.mean()), *interval)
 
 
 def _split(table: pa.Table) -> dict[tuple[int, str], pa.Table]:

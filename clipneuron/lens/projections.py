@@ -2,8 +2,8 @@
 
 With centred coefficients c and remainders k, the projection is c . (u r_n) + k . (Q r_n): one vector of the length of a
 path per neuron, so that no effect is formed. A neuron *acts* on a picture where |phi_n - b_n| is above its threshold
-and the projection is positive. Sums of c and k over these pictures give its mean effect there, hence the mean change of any
-logit when the neuron is held at its mean, without an effect being stored.
+and the projection is positive. Sums of c and k over these pictures give its mean effect there, hence the mean change of
+any logit when the neuron is held at its mean, without an effect being stored.
 """
 
 from typing import NamedTuple

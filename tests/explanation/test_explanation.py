@@ -173,10 +173,10 @@ def test_what_does_not_fit_is_said_before_any_work(tmp_path, asked, options, mes
 
 def test_the_swept_collection_is_refused(tmp_path):
     pictures = str(held_out(tmp_path / "all"))
-    with pytest.raises(ValueError, match="swept.*flattered"):
+    with pytest.raises(ValueError, match=r"swept.*flattered"):
         line_of(tmp_path, asked={"images": pictures}, images=pictures)
     (tmp_path / "other name").symlink_to(pictures)
-    with pytest.raises(ValueError, match="swept.*flattered"):
+    with pytest.raises(ValueError, match=r"swept.*flattered"):
         line_of(tmp_path, asked={"images": str(tmp_path / "other name")}, images=pictures)
 
 
