@@ -1,4 +1,4 @@
-"""docs/tables.md: its programs run; docs/operations.md, reproduce.md, attack.md and explain.md: their commands exist."""
+"""docs/tables.md: its programs run; operations.md, reproduce.md, attack.md, explain.md: their commands exist."""
 
 import re
 import shlex
