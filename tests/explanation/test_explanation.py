@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from clipneuron.cli import main
+from clipneuron.config import kinds
 from clipneuron.data.opening import open_collection
 from clipneuron.data.tags import told_in
 from clipneuron.explanation import witness
@@ -60,6 +61,12 @@ def test_projections_are_those_of_the_effects(finished):
             wanted = torch.einsum("ind,nd->in", effects, direction)
             found = np.array(good[f"layer_{layer}"].to_pylist())
             np.testing.assert_allclose(found, wanted, rtol=2e-3, atol=1e-5)
+
+
+def test_every_stage_is_of_a_kind_that_the_command_line_knows(finished):
+    line, run = finished
+    known = {*kinds.EXPLANATION, "merge-1"}
+    assert {stage.kind for stage in line.stages(Planned.of(run)).all} <= known
 
 
 def test_every_describer_has_a_score_of_every_neuron(finished):
