@@ -9,7 +9,7 @@ WORKERS ?= 2
 .PHONY: demo test quick environment check format lint types imports lock clean
 
 demo: .venv/ready
-	$(BIN)/clipneuron run --recipe demo --store $(STORE)
+	$(BIN)/clipneuron explain --recipe demo --store $(STORE)
 
 # Files of tests are dealt out to that many processes, those that use the Ray cluster to one (tests/samples/marks.py).
 # Compiled modules are kept, whatever the environment says: each process would compile all tests anew, for 8 s.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from clipneuron.cli import attack as attacking
 from clipneuron.cli import doctor as machine
+from clipneuron.cli import explain as explaining
 from clipneuron.cli import failures as failing
 from clipneuron.cli import plan as planning
 from clipneuron.cli import reproduce as reproducing
@@ -21,8 +22,8 @@ from clipneuron.version import __version__
 
 EXAMPLES = """\
 examples:
-  clipneuron run --recipe demo --store demo-run
-      describe every neuron of the demo model, on rendered pictures
+  clipneuron explain --recipe demo --store demo-run
+      describe every neuron of the demo model with words, and measure how true they are of other pictures
   clipneuron run --recipe vit_b_32 --images s3://imagenet/train --store s3://runs --address auto
       the paper's setting, with OpenAI's ViT-B-32, on the Ray cluster that this machine belongs to
   clipneuron reproduce --recipe demo --store demo-run
@@ -71,7 +72,7 @@ def build_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"clipneuron {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for module in (
-        *(planning, computing, reproducing, attacking),
+        *(planning, computing, explaining, reproducing, attacking),
         *(status, failing, retrying, stores, machine),
     ):
         module.add_commands(commands)

@@ -4,16 +4,7 @@ A pipeline knows its own kinds, but only once torch is imported and the model lo
 The levels at which summaries are merged are not among them: how many there are depends on the collection.
 """
 
-SWEEP = (
-    "plan",
-    "texts",
-    "pool",
-    "calibrate",
-    "effects",
-    "directions",
-    "descriptions",
-    "explanations",
-)
+SWEEP = ("plan", "texts", "pool", "calibrate", "effects", "directions", "descriptions")
 
 EVIDENCE = (
     *SWEEP,
@@ -27,6 +18,23 @@ EVIDENCE = (
     "indirect",
     "indirect-directions",
     "indirect-ablations",
+)
+
+EXPLANATION = (
+    *SWEEP,
+    "held-out",
+    "projections",
+    "statements",
+    "witness-texts",
+    "witness",
+    "nearest-words",
+    "dissected-words",
+    "best-words",
+    "other-words",
+    "random-words",
+    "scores",
+    "classifier",
+    "output-scores",
 )
 
 ATTACK = (

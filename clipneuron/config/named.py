@@ -27,6 +27,7 @@ RECIPES: dict[str, dict[str, Any]] = {
             "detail_layers": (0, 3),
             "indirect_images": 128,
         },
+        "explanation": {"images": "demo", "limit": 2000, "classes": "demo", "templates": "demo"},
         "attack": {"sentences": "clip", "captioner": "demo", "painter": "demo"},
     },
     # The paper's main setting: OpenAI's ViT-B-32 on every 250th ImageNet training image.
@@ -59,6 +60,9 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 """The named recipes; those for downloaded weights leave `images` to the caller."""
 
+SECTIONS = ("evaluation", "explanation", "attack")
+"""Fields of a recipe that hold the fields of a line of work."""
+
 _ENDINGS = (".json", ".toml")
 
 
@@ -77,10 +81,8 @@ def named_recipe(name: str | None, options: Mapping[str, Any]) -> Recipe:
 
 
 def over(fields: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields with the options in their place; those of the evaluation and of the attack one by one."""
-    nested = {
-        name: {**fields.get(name, {}), **options.get(name, {})} for name in ("evaluation", "attack")
-    }
+    """The fields with the options in their place; those of each of the `SECTIONS` one by one."""
+    nested = {name: {**fields.get(name, {}), **options.get(name, {})} for name in SECTIONS}
     return {**fields, **options, **nested}
 
 
@@ -103,7 +105,8 @@ def _no_recipe(name: str) -> str:
     if path.suffix in (".yaml", ".yml"):
         return (
             f"the recipe {name} is YAML, which is not read: write it as TOML in {path.stem}.toml, a field a line such "
-            'as model = "ViT-B-16" or layers = [8, 9, 10] and those of [attack] and [evaluation] below these headings, '
+            'as model = "ViT-B-16" or layers = [8, 9, 10] and those of [attack], [evaluation] and [explanation] below '
+            "these headings, "
             "or as JSON"
         )
     known = f"{', '.join(RECIPES)} or a file ending in .json or .toml"

@@ -9,6 +9,7 @@ from clipneuron.config.attack import Attack
 from clipneuron.config.base import Config
 from clipneuron.config.columns import ImageColumn, LabelColumn, Member, NameColumn
 from clipneuron.config.evaluation import Evaluation
+from clipneuron.config.explanation import Explanation
 from clipneuron.config.layers import LayersOrAll
 from clipneuron.lens.options import HighDepth, Preparation, Split
 
@@ -74,7 +75,8 @@ class Recipe(Config):
     words: int = Field(
         default=4,
         ge=1,
-        description="texts per neuron of the short descriptions, the words that are shown and scored",
+        description="texts per neuron of the short descriptions, the words that are shown and scored; other describers "
+        "give as many",
     )
     negative_words: bool = Field(
         default=True,
@@ -89,6 +91,9 @@ class Recipe(Config):
     )
     evaluation: Evaluation = Field(
         default_factory=Evaluation, description="how the paper's evidence is gathered"
+    )
+    explanation: Explanation = Field(
+        default_factory=Explanation, description="how the truth of words is measured"
     )
     attack: Attack = Field(
         default_factory=Attack, description="how semantic adversarial images are produced"

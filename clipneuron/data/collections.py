@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from clipneuron.data.files import Files
 from clipneuron.data.labels import Labels, label_names
 from clipneuron.reports.quantities import counted
 from clipneuron.store.errors import ReadError
@@ -69,6 +70,11 @@ class Pictures(Sequence[Picture]):
 
 class Reader(Protocol):
     """Reads the bytes of pictures; small and picklable, without the listing."""
+
+    @property
+    def files(self) -> Files:
+        """Where the pictures' sources lie."""
+        ...
 
     def read_many(self, pictures: Sequence[Picture]) -> Iterator[bytes | ReadError]:
         """The bytes of each picture in turn, or why they can't be read."""

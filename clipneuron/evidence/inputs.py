@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from clipneuron.config.evaluation import Evaluation
 from clipneuron.config.recipe import Recipe
 from clipneuron.data.opening import Collection, check_place
-from clipneuron.data.text_pools import Pool, open_pool, pool_of
+from clipneuron.data.text_pools import Pool, pool_of
 from clipneuron.demo.grammar import GrammarCaptioner
 from clipneuron.evidence.class_descriptions import descriptions
 from clipneuron.evidence.classes import Join, joined
@@ -85,20 +85,6 @@ def labelled_pictures_of(recipe: Recipe, store: Objects) -> Labelled:
     join = _join(asked, whole)
     pictures = thinned(join.applied(whole), asked.every, asked.limit)
     return Labelled(pictures, join, whole)
-
-
-def templates_of(recipe: Recipe) -> tuple[str, ...]:
-    """The sentences that a class name is put into; raises ValueError."""
-    spec = recipe.evaluation.templates
-    if spec == "imagenet":
-        from clipneuron.models.clip.model import IMAGENET_TEMPLATES
-
-        return IMAGENET_TEMPLATES
-    if spec == "demo":
-        from clipneuron.demo.training.evaluate import PROMPTS
-
-        return PROMPTS
-    return open_pool(spec).texts
 
 
 def evaluation_pools_of(recipe: Recipe, classes: Sequence[str]) -> tuple[Pool, ...]:

@@ -16,7 +16,6 @@ from clipneuron.evidence.inputs import (
     Labelled,
     evaluation_pools_of,
     labelled_pictures_of,
-    templates_of,
 )
 from clipneuron.evidence.results import EvidenceResults
 from clipneuron.evidence.stages.ablations import AblationsStage
@@ -33,7 +32,7 @@ from clipneuron.readers.sweep import Planned
 from clipneuron.reports.quantities import counted
 from clipneuron.store.store import Run, Store
 from clipneuron.sweep import lengths
-from clipneuron.sweep.inputs import about_classes, readable, unread
+from clipneuron.sweep.inputs import about_classes, readable, templates_in, unread
 from clipneuron.sweep.interventions import Interventions
 from clipneuron.sweep.pipeline import Sweep, SweepStages
 from clipneuron.sweep.stages.classifier import ClassifierStage
@@ -62,7 +61,7 @@ class Reproduction:
         labelled = labelled_pictures_of(recipe, store.objects)
         pools = evaluation_pools_of(recipe, labelled.join.names)
         pools = tuple(readable(pool, sweep.clip) for pool in pools)
-        found = cls(sweep, labelled, templates_of(recipe), pools)
+        found = cls(sweep, labelled, templates_in(recipe.evaluation.templates), pools)
         found.check()
         return found
 

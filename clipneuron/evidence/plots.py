@@ -4,15 +4,11 @@ Drawn through matplotlib's objects on its Agg canvas and under its own default s
 a user's configuration matters. Every picture is 1000 pixels wide; bands are 95 % intervals.
 """
 
-import io
-from collections.abc import Callable, Mapping, Sequence
-from textwrap import fill
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -21,14 +17,10 @@ from clipneuron.evidence.claims import paper
 from clipneuron.evidence.claims.grounds import Evidence
 from clipneuron.evidence.claims.neurons import NORMAL_ENERGY
 from clipneuron.evidence.distributions import PerNeuron, Variances, finite
+from clipneuron.reports.charts import BLACK, BLUE, GREEN, ORANGE, PINK, RED, SKY, chart
 from clipneuron.reports.estimates import Estimate
 from clipneuron.tables.ablations import NONE, Ablation
 
-WIDTH, DPI = 10.0, 100
-# Colours of Okabe and Ito, which colour-blind readers tell apart.
-BLACK, ORANGE, SKY, GREEN, BLUE, RED, PINK = (
-    "#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7",
-)  # fmt: skip
 LAYER_CURVES = {
     "all": ("w/o all neurons", RED, "o"),
     "large": ("w/o large norms", ORANGE, "s"),
@@ -90,7 +82,7 @@ def layer_curves(found: Accuracies, note: str) -> bytes:
             _curve(axes, _per_layer(found, name), label, colour, marker)
         _finish(axes, "layer", "accuracy (%)", "Second-order effects replaced, one layer at a time")
 
-    return _png(draw, note)
+    return chart(draw, note)
 
 
 def text_curves(found: Accuracies, layer: int, note: str) -> bytes:
@@ -112,7 +104,7 @@ def text_curves(found: Accuracies, layer: int, note: str) -> bytes:
         title = f"Layer {layer} reconstructed from sparse sums of texts"
         _finish(axes, "texts per neuron, m (log scale)", "accuracy (%)", title, whole=False)
 
-    return _png(draw, note)
+    return chart(draw, note)
 
 
 def first_order_curves(found: Accuracies, note: str) -> bytes:
@@ -132,7 +124,7 @@ def first_order_curves(found: Accuracies, note: str) -> bytes:
         title = "First-order effects of attention layers 0 to l at their means"
         _finish(axes, "last attention layer that is at its mean, l", "accuracy (%)", title)
 
-    return _png(draw, note)
+    return chart(draw, note)
 
 
 def head_sizes(sizes: PerNeuron, note: str) -> bytes:
@@ -149,7 +141,7 @@ def head_sizes(sizes: PerNeuron, note: str) -> bytes:
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(_whole_numbers())
 
-    return _png(draw, note)
+    return chart(draw, note)
 
 
 def sparsity(
@@ -175,7 +167,7 @@ def sparsity(
             columns=2,
         )
 
-    return _png(draw, note, height=8.0 if energy else 5.0)
+    return chart(draw, note, height=8.0 if energy else 5.0)
 
 
 def rank(explained: Mapping[int, PerNeuron], note: str) -> bytes:
@@ -190,7 +182,7 @@ def rank(explained: Mapping[int, PerNeuron], note: str) -> bytes:
         title = "Variance of large effects along PC 1"
         _finish(axes, "layer", "explained variance (%)", title, columns=3)
 
-    return _png(draw, note)
+    return chart(draw, note)
 
 
 def indirect_variances(found: Variances, layer: int, note: str) -> bytes:
@@ -212,24 +204,7 @@ def indirect_variances(found: Variances, layer: int, note: str) -> bytes:
         title = f"Variance along PC 1, layer {layer}: indirect against second-order effects"
         _finish(axes, "second order (%)", "indirect (%)", title, whole=False)
 
-    return _png(draw, note)
-
-
-def _png(draw: Callable[[Figure], None], note: str, height: float = 6.0) -> bytes:
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rc("font", size=12)
-        matplotlib.rc("axes.spines", top=False, right=False)
-        figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
-        FigureCanvasAgg(figure)
-        draw(figure)
-        # A picture may travel without its page: it says itself which model it is of.
-        # Names of models and places are no formulas, whatever dollars they have.
-        figure.supxlabel(fill(note, 150), fontsize=9, color="0.35", parse_math=False)
-        buffer = io.BytesIO()
-        # Neither the library's version nor a date: they would change the bytes.
-        figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
+    return chart(draw, note)
 
 
 def _per_layer(found: Accuracies, name: str) -> Curve:

@@ -102,7 +102,7 @@ class LayerAblation:
         self._writes = {name: item.write.to(like) for name, item in replacements.items()}
         reads = {id(item.read): item.read.to(like) for item in replacements.values()}
         self._column = {name: list(reads).index(id(r.read)) for name, r in replacements.items()}
-        self._reads = _read_products(self.lens, list(reads.values()))
+        self._reads = read_products(self.lens, list(reads.values()))
         # the model holds the transpose, from which gathering rows is ten times slower
         self._rows = lens.weights.blocks[lens.layer].neuron_writes.contiguous()
         rows = self.mean.mT @ self._rows
@@ -182,7 +182,7 @@ def cumulative_ablations(
     return torch.cat([torch.zeros_like(steps[:1]), steps.cumsum(0)]) + before
 
 
-def _read_products(
+def read_products(
     lens: SecondOrderLens, reads: list[Tensor]
 ) -> tuple[Float[Tensor, "neuron path read"], Float[Tensor, "read coordinate neuron"]]:
     """The products of the `read` directions with the paths' bases and with the remainder's basis."""

@@ -65,6 +65,20 @@ def mean_ranks(scores: Float[Tensor, "*batch item"]) -> Float[Tensor, "*batch it
     return (below + not_above + 1).double() / 2
 
 
+def spearman(
+    one: Float[Tensor, "*batch item"], other: Float[Tensor, "*batch item"]
+) -> Float[Tensor, "*batch"]:
+    """Spearman's rank correlation: Pearson's of the ranks, equal values sharing theirs; 0 where all are equal.
+
+    >>> spearman(torch.tensor([1.0, 2.0, 9.0]), torch.tensor([0.1, 0.5, 0.4]))
+    tensor(0.5000)
+    """
+    ranks = [mean_ranks(values) for values in (one, other)]
+    first, second = (values - values.mean(-1, keepdim=True) for values in ranks)
+    lengths = first.norm(dim=-1) * second.norm(dim=-1)
+    return ((first * second).sum(-1) / torch.where(lengths > 0, lengths, 1)).to(one.dtype)
+
+
 def r_precision(
     scores: Float[Tensor, "*batch item"], labels: Bool[Tensor, "*batch item"]
 ) -> Float[Tensor, "*batch"]:

@@ -12,24 +12,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from clipneuron.config.evaluation import Evaluation
+from clipneuron.config.explanation import Explanation
 from clipneuron.config.recipe import Recipe
 from clipneuron.data.columns import Columns
 from clipneuron.data.opening import Collection, check_place, open_collection
 from clipneuron.data.text_pools import Pool, check_pool, open_pool, pool_of
 from clipneuron.demo import pool as demo_pool
-from clipneuron.demo.collection import (
-    CONTENTS,
-    scene_seed,
-    write_collection,
-    write_things,
-)
+from clipneuron.demo.collection import CONTENTS, write_collection, write_things
 from clipneuron.demo.pictures import WORLD
-from clipneuron.demo.scenes import sample_scene
 from clipneuron.store.objects.opening import probe
 from clipneuron.store.objects.protocol import Objects
 
@@ -100,6 +93,19 @@ def class_names_in(spec: str) -> tuple[str, ...]:
     return pool.texts
 
 
+def templates_in(spec: str) -> tuple[str, ...]:
+    """The sentences that a class name is put into; raises ValueError."""
+    if spec == "imagenet":
+        from clipneuron.models.clip.model import IMAGENET_TEMPLATES
+
+        return IMAGENET_TEMPLATES
+    if spec == "demo":
+        from clipneuron.demo.training.evaluate import PROMPTS
+
+        return PROMPTS
+    return open_pool(spec).texts
+
+
 def texts_of(recipe: Recipe) -> Pool:
     """The recipe's pool of texts; raises ValueError."""
     pool = pool_of("demo", demo_pool()) if recipe.pool == "demo" else open_pool(recipe.pool)
@@ -165,18 +171,7 @@ def check_device(name: str) -> None:
         )
 
 
-def scene_truth(seed: int, images: Sequence[str], texts: Sequence[str]) -> NDArray[np.bool_]:
-    """Which texts are true of which pictures of the demo world, [text, image]; drawn again, not read."""
-    from clipneuron.demo.training.batches import truth_table
-
-    scenes = [
-        sample_scene(scene_seed(seed, int(image.partition(".")[0])), biased=True)
-        for image in images
-    ]
-    return truth_table(scenes, list(texts)).T
-
-
-def columns_of(asked: Recipe | Evaluation, section: str) -> Columns:
+def columns_of(asked: Recipe | Evaluation | Explanation, section: str) -> Columns:
     """What holds the pictures that a recipe or its evaluation names, and their classes."""
     return Columns.named(
         section, asked.image_column, asked.label_column, asked.name_column, asked.member
@@ -223,8 +218,14 @@ def thinned(collection: Collection, every: int, limit: int) -> Collection:
     kept = kept[:limit] if limit else kept
     if len(kept) == len(collection):
         return collection
+    exact = f"{len(kept)} pictures, every {every if len(kept) > 1 else 1}"
+    return picked(collection, kept, exact)
+
+
+def picked(collection: Collection, kept: Sequence[int], exact: str) -> Collection:
+    """Some of the pictures, numbered anew; `exact` says which in the digest."""
     listing = collection.listing.take(pa.array(kept, pa.int64()))
     numbers = pa.array(range(len(kept)), pa.int64())
     listing = listing.set_column(listing.schema.get_field_index("index"), "index", numbers)
-    exact = f"{collection.digest} {len(kept)} pictures, every {every if len(kept) > 1 else 1}"
-    return replace(collection, listing=listing, digest=hashlib.sha256(exact.encode()).hexdigest())
+    digest = hashlib.sha256(f"{collection.digest} {exact}".encode()).hexdigest()
+    return replace(collection, listing=listing, digest=digest)

@@ -24,7 +24,7 @@ from clipneuron.store.identity import differences
 from clipneuron.store.outlines import Results
 from clipneuron.store.store import Run, Store
 from clipneuron.sweep import lengths
-from clipneuron.sweep.inputs import model_of, pictures_of, readable, scene_truth, texts_of, unread
+from clipneuron.sweep.inputs import model_of, pictures_of, readable, texts_of, unread
 from clipneuron.sweep.notes import many_large
 from clipneuron.sweep.report import Findings
 from clipneuron.sweep.results import SweepResults
@@ -32,7 +32,6 @@ from clipneuron.sweep.stages.calibrate import CalibrateStage
 from clipneuron.sweep.stages.descriptions import DescriptionsStage
 from clipneuron.sweep.stages.directions import DirectionsStage
 from clipneuron.sweep.stages.effects import EffectsStage
-from clipneuron.sweep.stages.explanations import ExplanationsStage
 from clipneuron.sweep.stages.merge import MergeStage, MergeTree
 from clipneuron.sweep.stages.plan import PlanStage
 from clipneuron.sweep.stages.pools import PoolStage
@@ -192,10 +191,8 @@ class Sweep:
             on_cpu, lenses, neurons, recipe.block, tree, calibrate, planned.parts
         )
         descriptions = self.described(texts, directions)
-        scored = self._explanations(planned, effects, directions, descriptions)
-        return SweepStages(
-            plan, texts, pool, calibrate, effects, tree.levels, directions, descriptions, scored
-        )
+        merges = tree.levels
+        return SweepStages(plan, texts, pool, calibrate, effects, merges, directions, descriptions)
 
     def judged(self, texts: TextsStage, atoms: int) -> PoolStage:
         """The stage that judges whether an encoded pool allows long descriptions of so many texts."""
@@ -288,24 +285,6 @@ class Sweep:
         """Through which the run's layers are looked at."""
         return Lenses(self.layers, self.recipe.split, self.recipe.normalize)
 
-    def _explanations(
-        self, planned: Planned, effects: Stage, directions: Stage, descriptions: DescriptionsStage
-    ) -> ExplanationsStage | None:
-        """The stage that scores the words, where the contents of the pictures are known."""
-        if self.recipe.images != "demo":
-            return None
-        names = tuple(picture.image for picture in planned.pictures)
-        return ExplanationsStage(
-            partial(scene_truth, self.recipe.seed, names),
-            effects,
-            directions,
-            descriptions,
-            descriptions.pool,
-            self.layers,
-            self.clip.neurons,
-            planned.shards,
-        )
-
 
 @dataclass(frozen=True)
 class SweepStages:
@@ -321,15 +300,12 @@ class SweepStages:
     merges: tuple[MergeStage, ...]
     directions: DirectionsStage
     descriptions: DescriptionsStage
-    explanations: ExplanationsStage | None
 
     @property
     def all(self) -> list[Stage]:
         """As a list."""
         passes = [self.plan, self.texts, self.pool, self.calibrate, self.effects]
-        words = [self.directions, self.descriptions]
-        scored = [self.explanations] if self.explanations else []
-        return [*passes, *self.merges, *words, *scored]
+        return [*passes, *self.merges, self.directions, self.descriptions]
 
     @property
     def results(self) -> SweepResults:
@@ -339,7 +315,6 @@ class SweepStages:
             layers=self.descriptions.layers,
             directions=self.directions.name,
             descriptions=self.descriptions.name,
-            explanations=self.explanations.name if self.explanations else None,
         )
 
 

@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LayerFigures:
-    """What one layer is like. Medians over neurons; AUCs are means, NaN where contents are unknown.
+    """What one layer is like; medians over neurons.
 
-    beats_shuffled: share of neurons whose words predict their pictures better than another neuron's words.
     dead, no_variance: neurons that the table `directions` has these notes on.
     """
 
@@ -32,9 +31,6 @@ class LayerFigures:
     explained_variance: float
     participation: float
     threshold: float
-    auc: float
-    shuffled_auc: float
-    beats_shuffled: float
     dead: int = 0
     no_variance: int = 0
 
@@ -43,25 +39,13 @@ def layer_figures(
     run: Run, layer: int, keys: SweepResults, directions: pa.Table | None = None
 ) -> LayerFigures:
     """The figures of one layer, whose `directions` may be at hand."""
-    own = [("layer", "==", layer)]
     columns = ["explained_variance", "participation", "threshold"]
     table = directions or directions_of(run, keys, layer)
     notes = Counter(note.partition(":")[0] for note in notes_of(table))
     medians = {name: float(np.median(table[name].to_numpy())) for name in columns}
-    mine = others = better = float("nan")
-    if keys.explanations:
-        scores = run.read(keys.explanations, "explanations", filters=own)
-        auc, shuffled = scores["auc"].to_numpy(), scores["shuffled_auc"].to_numpy()
-        scored = ~np.isnan(auc) & ~np.isnan(shuffled)
-        if scored.any():
-            mine, others = float(np.mean(auc[scored])), float(np.mean(shuffled[scored]))
-            better = float(np.mean(auc[scored] > shuffled[scored]))
     return LayerFigures(
         layer=layer,
         neurons=table.num_rows,
-        auc=mine,
-        shuffled_auc=others,
-        beats_shuffled=better,
         dead=notes["dead"],
         no_variance=notes["no variance"],
         **medians,
@@ -69,15 +53,13 @@ def layer_figures(
 
 
 def layers_table(figures: Iterable[LayerFigures]) -> "Table":
-    """A row per layer; figures of words only where some are known."""
+    """A row per layer."""
     figures = list(figures)
-    scored = any(not np.isnan(row.auc) for row in figures)
-    about_words = ("words' AUC", "shuffled", "beats shuffled") if scored else ()
-    headings = ("layer", "neurons", "PC 1 explains", "effective share", "threshold", *about_words)
-    rows = (_layer_cells(row)[: len(headings)] for row in figures)
+    headings = ("layer", "neurons", "PC 1 explains", "effective share", "threshold")
+    rows = map(_layer_cells, figures)
     caption = "\n".join(filter(None, map(_silence, figures)))
     title = "Layers (medians over neurons)"
-    spare = ("shuffled", "threshold", "words' AUC", "effective share")
+    spare = ("threshold", "effective share")
     return terminal(title, headings, rows, right=headings, caption=caption, spare=spare)
 
 
@@ -95,9 +77,6 @@ def _layer_cells(row: LayerFigures) -> tuple[str, ...]:
         f"{row.explained_variance:.1%}" if 2 * row.no_variance < row.neurons else "no variance",
         f"{row.participation:.1%}",
         f"{row.threshold:.4f}",
-        f"{row.auc:.3f}",
-        f"{row.shuffled_auc:.3f}",
-        f"{row.beats_shuffled:.0%}",
     )
 
 

@@ -10,5 +10,3 @@ class SweepResults(Results):
     layers: tuple[int, ...]
     directions: str
     descriptions: str
-    explanations: str | None = None
-    """None where the contents of the pictures are unknown."""

@@ -9,11 +9,12 @@ import pyarrow as pa
 
 from clipneuron.tables import attack as attack_tables
 from clipneuron.tables import evidence as evidence_tables
+from clipneuron.tables import explanation as explanation_tables
 from clipneuron.tables import sweep as sweep_tables
 
 
 def schema(name: str, **shape: object) -> pa.Schema:
-    """The schema of a table; `norms` takes `layers` and `neurons`, the others no shape.
+    """The schema of a table; those of `WIDE` take `layers` and `neurons`, the others no shape.
 
     Raises ValueError for a name that is no table.
     """
@@ -58,7 +59,6 @@ TABLES: dict[str, Callable[..., pa.Schema]] = {
         sweep_tables.pools,
         sweep_tables.neuron_words,
         sweep_tables.text_embeddings,
-        sweep_tables.explanations,
         sweep_tables.manifest,
         evidence_tables.classifier,
         evidence_tables.predictions,
@@ -69,6 +69,13 @@ TABLES: dict[str, Callable[..., pa.Schema]] = {
         evidence_tables.activation_means,
         evidence_tables.indirect,
         evidence_tables.indirect_directions,
+        explanation_tables.projections,
+        explanation_tables.patch_activations,
+        explanation_tables.acting_effects,
+        explanation_tables.statements,
+        explanation_tables.witness_embeddings,
+        explanation_tables.scores,
+        explanation_tables.output_scores,
         attack_tables.words,
         attack_tables.word_neurons,
         attack_tables.captions,
@@ -79,19 +86,25 @@ TABLES: dict[str, Callable[..., pa.Schema]] = {
 }
 
 
-ACCOUNTED = ("norms", "predictions", "pictures", "verdicts")
+ACCOUNTED = (
+    "norms", "predictions", "projections", "witness_embeddings", "pictures", "verdicts",
+)  # fmt: skip
 """Tables that have a row, with its status, for everything that failed in their shard."""
 
 
+WIDE = ("norms", "projections", "patch_activations")
+"""Tables with a column of all neurons per layer."""
+
+
 def _shape(name: str, found: pa.Schema) -> dict[str, object]:
-    if name != "norms":
+    if name not in WIDE:
         return {}
     columns = [field for field in found if field.name.startswith("layer_")]
     if not all(pa.types.is_fixed_size_list(column.type) for column in columns):
-        raise ValueError("in the table 'norms' every column layer_* is a fixed_size_list<float>")
+        raise ValueError(f"in the table {name!r} every column layer_* is a fixed_size_list<float>")
     sizes = {column.type.list_size for column in columns}
     if len(sizes) != 1:
-        raise ValueError(f"the table 'norms' needs columns layer_* of one length, not {sizes}")
+        raise ValueError(f"the table {name!r} needs columns layer_* of one length, not {sizes}")
     layers = [column.name.removeprefix("layer_") for column in columns]
     return {"layers": layers, "neurons": sizes.pop()}
 

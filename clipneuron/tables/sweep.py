@@ -280,20 +280,3 @@ def text_embeddings() -> pa.Schema:
         },
         nullable=("note",),
     )
-
-
-def explanations() -> pa.Schema:
-    """How well each neuron's words predict its pictures, where the pictures' contents are known."""
-    return described(
-        "explanations",
-        {
-            "layer": LAYER,
-            "neuron": NEURON,
-            "auc": (
-                pa.float32(),
-                "AUC of its own words for its top pictures, NaN if there are none",
-            ),
-            "shuffled_auc": (pa.float32(), "the same with another neuron's words"),
-            "positives": (pa.int32(), "its top pictures with a positive projection"),
-        },
-    )

@@ -1,4 +1,4 @@
-"""docs/tables.md: its programs run; docs/operations.md, reproduce.md and attack.md: their commands exist."""
+"""docs/tables.md: its programs run; operations.md, reproduce.md, attack.md, explain.md: their commands exist."""
 
 import re
 import shlex
@@ -13,7 +13,8 @@ from tests.samples.world import finished
 DOCS = Path(__file__).parents[2] / "docs"
 BLOCKS = re.findall(r"```python( s3)?\n(.*?)```", (DOCS / "tables.md").read_text(), re.DOTALL)
 PAGES = "\n".join(
-    (DOCS / name).read_text() for name in ("operations.md", "reproduce.md", "attack.md")
+    (DOCS / name).read_text()
+    for name in ("operations.md", "reproduce.md", "attack.md", "explain.md")
 )
 COMMANDS = [
     line.strip()
@@ -78,6 +79,7 @@ def test_every_verb_has_a_row_on_the_operations_page():
     assert verbs >= {
         "plan",
         "run",
+        "explain",
         "reproduce",
         "class-prompts",
         "attack",

@@ -11,7 +11,13 @@ from clipneuron.cli.options import fields
 from clipneuron.cli.options.fields import OPTIONS, SECTIONS
 from clipneuron.cli.options.flags import cluster_of, recipe_of
 
-VERBS = {"recipe": "run", "evaluation": "reproduce", "attack": "attack", "cluster": "run"}
+VERBS = {
+    "recipe": "run",
+    "evaluation": "reproduce",
+    "attack": "attack",
+    "explanation": "explain",
+    "cluster": "run",
+}
 
 RECIPE = (
     "atoms batch-size device dtype every extend image-column images label-column layers limit member model "

@@ -35,10 +35,10 @@ def test_the_steps_of_a_cluster_and_the_feed_load_no_heavy_library() -> None:
 @pytest.mark.process
 def test_the_tasks_of_single_neurons_load_torch_alone() -> None:
     """open_clip costs a process as much again, and only those with a model need it."""
-    stages = ("directions", "merge", "descriptions", "pools", "explanations")
-    assert loaded_by("\n".join(f"import clipneuron.sweep.stages.{stage}" for stage in stages)) == [
-        "torch"
-    ]
+    stages = [f"sweep.stages.{name}" for name in ("directions", "merge", "descriptions", "pools")]
+    own = ("nearest", "dissected", "best", "controls", "scores", "outputs", "statements")
+    stages += [f"explanation.stages.{name}" for name in own]
+    assert loaded_by("\n".join(f"import clipneuron.{stage}" for stage in stages)) == ["torch"]
 
 
 @pytest.mark.process

@@ -5,6 +5,7 @@ Which of them a real cluster runs as well is in test_ray_data.py: a sweep and a 
 
 import io
 import threading
+from dataclasses import replace
 from importlib import import_module
 from inspect import isclass
 from pathlib import Path
@@ -16,19 +17,29 @@ from rich.console import Console
 
 import clipneuron.attack.stages
 import clipneuron.evidence.stages
+import clipneuron.explanation.stages
 import clipneuron.sweep.stages
 from clipneuron.attack.pipeline import AttackLine
 from clipneuron.config.named import named_recipe
 from clipneuron.engine.runner import RunIncompleteError, Runner
 from clipneuron.engine.stage import Stage
+from clipneuron.explanation.inputs import OtherClip
+from clipneuron.models.clip.model import load_clip
 from clipneuron.readers.sweep import Planned
 from clipneuron.store.store import Run, Store
 from clipneuron.sweep.stages.merge import MergeTree
 from tests.engine.fakes import Fake, tables_of
 from tests.engine.pickled import Packed, Pickled
+from tests.samples.explained import line_of
+from tests.samples.towers import tiny_clip
 from tests.samples.world import clip, quiet_runner, reproduction_of
 
-PACKAGES = (clipneuron.sweep.stages, clipneuron.evidence.stages, clipneuron.attack.stages)
+PACKAGES = (
+    clipneuron.sweep.stages,
+    clipneuron.evidence.stages,
+    clipneuron.attack.stages,
+    clipneuron.explanation.stages,
+)
 CLASSES = {
     cls
     for package in PACKAGES
@@ -64,11 +75,23 @@ def attack(folder: Path, store: str, by: Runner) -> tuple[Run, list[Stage]]:
     return run, line.stages(Planned.of(run)).all
 
 
+def explanation(folder: Path, store: str, by: Runner) -> tuple[Run, list[Stage]]:
+    """The truth of words of the tiny world, by labels and by another CLIP."""
+    line = line_of(folder, store)
+    other = load_clip(tiny_clip(layers=2, width=16, embed=8, image_size=16, patch_size=8))
+    stages: list[Stage] = []
+    for witness in (line.witness, OtherClip("other", other)):
+        own = replace(line, witness=witness)
+        run, _ = own.run(by)
+        stages += own.stages(Planned.of(run)).all
+    return run, stages
+
+
 @pytest.fixture(scope="module")
 def lines(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Run, Run, list[Stage]]]:
     """Of each line: its run without and with pickles, and the stages."""
     found = []
-    for line in (evidence, attack):
+    for line in (evidence, attack, explanation):
         folder = tmp_path_factory.mktemp(line.__name__)
         here, stages = line(folder, "here", quiet_runner())
         found.append((here, line(folder, "there", runner())[0], stages))

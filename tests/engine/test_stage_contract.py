@@ -1,7 +1,7 @@
 """One contract for every stage: declared schema, any batch size, equal bytes twice, empty shards, picklable."""
 
 import pickle
-from collections.abc import Sequence
+from dataclasses import replace
 from importlib import import_module
 from inspect import isclass
 from pkgutil import iter_modules
@@ -11,14 +11,18 @@ import pytest
 import torch
 
 import clipneuron.evidence.stages
+import clipneuron.explanation.stages
 import clipneuron.sweep.stages
 from clipneuron.data.opening import open_collection
 from clipneuron.engine.stage import Stage
+from clipneuron.explanation.inputs import OtherClip
+from clipneuron.models.clip.model import load_clip
 from clipneuron.readers.sweep import Planned
 from clipneuron.store.store import Run
-from clipneuron.sweep.stages.explanations import ExplanationsStage
 from clipneuron.sweep.stages.merge import MergeStage, MergeTree
 from clipneuron.tables import registry as tables
+from tests.samples.explained import line_of
+from tests.samples.towers import tiny_clip
 from tests.samples.world import (
     clip,
     finished,
@@ -32,7 +36,11 @@ pytestmark = pytest.mark.slow
 
 STAGES = [
     module.name
-    for package in (clipneuron.sweep.stages, clipneuron.evidence.stages)
+    for package in (
+        clipneuron.sweep.stages,
+        clipneuron.evidence.stages,
+        clipneuron.explanation.stages,
+    )
     for module in iter_modules(package.__path__, f"{package.__name__}.")
 ]
 CLASSES = [
@@ -42,27 +50,28 @@ CLASSES = [
     if isclass(cls) and issubclass(cls, Stage) and cls.__module__ == module.__name__
 ]
 KINDS = {cls: cls.kind for cls in CLASSES} | {MergeStage: "merge-1"}
-NAMES = sorted({*KINDS.values(), "evaluation"})
-"""Every kind of stage that there is in a sweep and in the evidence."""
-
-
-def some_truth(texts: Sequence[str]) -> np.ndarray:
-    """Each text is true of every second picture, from its length on."""
-    return np.array([[(image + len(text)) % 2 == 0 for image in range(12)] for text in texts])
+NAMES = sorted({*KINDS.values(), "evaluation", "held-out", "random-words", "witness-texts"})
+"""Every kind of stage that there is in a sweep, in the evidence and in the truth of words."""
 
 
 @pytest.fixture(scope="module")
 def run_and_stages(tmp_path_factory) -> tuple[Run, dict[str, Stage]]:
-    reproduction = reproduction_of(tmp_path_factory.mktemp("contract"))
+    folder = tmp_path_factory.mktemp("contract")
+    reproduction = reproduction_of(folder)
     run, _ = reproduction.run(quiet_runner())
     planned = Planned.of(run)
     stages, swept = reproduction.stages(planned), reproduction.stages(planned).swept
     layers, neurons = reproduction.sweep.layers, clip().neurons
     tree = MergeTree.over(swept.effects, planned.shards, layers, neurons, block=24, fan_in=2)
-    read = swept.effects, swept.directions, swept.descriptions
-    scored = ExplanationsStage(some_truth, *read, "texts", layers, neurons, swept=planned.shards)
-    quiet_runner().run([*tree.levels, scored], run)
-    return run, {stage.kind: stage for stage in reversed([*stages.all, *tree.levels, scored])}
+    quiet_runner().run(tree.levels, run)
+    line = line_of(folder)
+    other = load_clip(tiny_clip(layers=2, width=16, embed=8, image_size=16, patch_size=8))
+    scored: list[Stage] = []
+    for witness in (line.witness, OtherClip("other", other)):
+        own = replace(line, witness=witness)
+        own.run(quiet_runner())
+        scored += own.stages(planned).all
+    return run, {stage.kind: stage for stage in reversed([*stages.all, *tree.levels, *scored])}
 
 
 def test_every_kind_of_stage_is_held_to_the_contract(run_and_stages):

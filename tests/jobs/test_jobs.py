@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 COMMAND = str(Path(sys.executable).with_name("ray"))
 HERE = ["--engine", "in-process"]
 SMALL = ["--recipe", "demo", "--limit", "64", "--top", "6", "--layers", "4"]
-SWEPT = {"plan", "calibrate", "effects", "directions", "texts", "descriptions", "explanations"}
+SWEPT = {"plan", "calibrate", "effects", "directions", "texts", "descriptions"}
 
 
 def command(job: str, store: Path, *more: str) -> list[str]:
@@ -137,7 +137,7 @@ STAGES = {
     "effects": {"effects"},
     "directions": {"directions"},
     "descriptions": {"descriptions"},
-    "ablations": {"explanations", "evaluation", "classifier", "reconstructions", "ablations"},
+    "ablations": {"evaluation", "classifier", "reconstructions", "ablations"},
 }
 """What each job does after those before it."""
 

@@ -4,7 +4,7 @@ import pytest
 from clipneuron.tables import registry as tables
 from tests.samples.tables import means, norms
 
-SHAPES = {"norms": {"layers": (8, 9), "neurons": 3}}
+SHAPES = {name: {"layers": (8, 9), "neurons": 3} for name in tables.WIDE}
 
 
 @pytest.mark.parametrize("name", sorted(tables.TABLES))
@@ -24,7 +24,7 @@ def test_an_empty_table_of_each_kind_conforms(name: str) -> None:
 def test_an_unknown_table_names_the_known_ones() -> None:
     with pytest.raises(
         ValueError,
-        match=r"no table 'effect'; there are activation_means, .*descriptions, directions",
+        match=r"no table 'effect'; there are acting_effects, activation_means, .*descriptions, directions",
     ):
         tables.schema("effect")
 

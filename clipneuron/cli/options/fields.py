@@ -16,6 +16,7 @@ from clipneuron.config.attack import Attack
 from clipneuron.config.base import Config
 from clipneuron.config.cluster import ClusterOptions
 from clipneuron.config.evaluation import Evaluation
+from clipneuron.config.explanation import Explanation
 from clipneuron.config.recipe import Recipe
 from clipneuron.config.suggestions import suggestion
 
@@ -23,6 +24,7 @@ SECTIONS: dict[str, type[Config]] = {
     "recipe": Recipe,
     "evaluation": Evaluation,
     "attack": Attack,
+    "explanation": Explanation,
     "cluster": ClusterOptions,
 }
 """Every configuration that the command line speaks for, by the name that its fields have in messages."""

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from clipneuron.cli.options.fields import add_fields, faults, given
 from clipneuron.cli.options.values import one_of, positive, share
 from clipneuron.config.cluster import ClusterOptions
-from clipneuron.config.named import RECIPES, named_recipe, over
+from clipneuron.config.named import RECIPES, SECTIONS, named_recipe, over
 from clipneuron.config.recipe import Recipe
 
 if TYPE_CHECKING:  # Arrow comes with the store: --help is spared it
@@ -149,8 +149,8 @@ def check_cluster(chosen: argparse.Namespace) -> None:
 
 
 def nested_fields(chosen: argparse.Namespace) -> dict[str, Any]:
-    """What the command line says of the evaluation and of the attack."""
-    found = {name: given(chosen, name) for name in ("evaluation", "attack")}
+    """What the command line says of the sections of a recipe."""
+    found = {name: given(chosen, name) for name in SECTIONS}
     return {name: own for name, own in found.items() if own}
 
 

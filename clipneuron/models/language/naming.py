@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from functools import cache
 
 _WORD = re.compile(r"[^\W_]+")
@@ -48,6 +49,43 @@ def names(text: str, name: str) -> bool:
     # One word more than the name has: "air plane" is an airplane.
     spans = ((at, at + length) for at in range(len(words)) for length in range(1, len(parts) + 2))
     return any("".join(words[start:end]) in forms for start, end in spans if end <= len(words))
+
+
+class NameIndex:
+    """Many names at once: which of them a text contains, or is, in whatever form of the words, as `names` has it."""
+
+    def __init__(self, known: Sequence[str]) -> None:
+        self._places: dict[str, list[tuple[int, int]]] = {}
+        for place, name in enumerate(known):
+            parts = _words(name)
+            for form in _forms(parts) if parts else ():
+                self._places.setdefault(form, []).append((place, len(parts)))
+        self._longest = max(
+            (parts for found in self._places.values() for _, parts in found), default=0
+        )
+
+    def within(self, text: str) -> set[int]:
+        """The places of the names that the text contains.
+
+        >>> sorted(NameIndex(["dog", "stop sign", "signs"]).within("Two STOP-signs"))
+        [1, 2]
+        """
+        words = _words(text)
+        return {
+            place
+            for start in range(len(words))
+            for length in range(1, min(self._longest + 1, len(words) - start) + 1)
+            for place, parts in self._places.get("".join(words[start : start + length]), ())
+            if length <= parts + 1
+        }
+
+    def equal(self, text: str) -> set[int]:
+        """The places of the names that the whole text is.
+
+        >>> NameIndex(["dog", "hot dog"]).equal("hot dogs")
+        {1}
+        """
+        return {place for place, _ in self._places.get("".join(_words(text)), ())}
 
 
 def plural_of(noun: str) -> str:

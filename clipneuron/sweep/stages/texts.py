@@ -27,8 +27,10 @@ class TextsStage(Stage):
     shard_size: int = 2048
     batch_size: int = 256
     resources: Resources = Resources(pool="clip")
+    kind: str = "texts"
+    model: str = ""
+    """A digest of the model, where it is not the run's own."""
 
-    kind = "texts"
     reads: tuple[Upstream, ...] = ()
     writes = ("text_embeddings",)
     unit = "texts"
@@ -36,7 +38,8 @@ class TextsStage(Stage):
     @property
     def identity(self) -> Mapping[str, object]:
         """The texts: a pool is encoded once per run, whatever describes with it."""
-        return {"pool": self.pool.digest}
+        other = {"model": self.model} if self.model else {}
+        return {"pool": self.pool.digest, **other}
 
     @property
     def label(self) -> str:

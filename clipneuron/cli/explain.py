@@ -1,0 +1,81 @@
+"""`clipneuron explain`: how true the words of neurons are."""
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any
+
+from clipneuron.cli.options.fields import add_fields
+from clipneuron.cli.options.flags import add_engine, add_recipe, add_show, add_store, add_until
+from clipneuron.cli.options.parser import add_command
+from clipneuron.cli.run import engine, judged, show_notes
+from clipneuron.cli.units import show_table
+from clipneuron.config import kinds
+from clipneuron.reports.printing import print
+
+if TYPE_CHECKING:  # torch takes seconds to import, which --help and the other commands are spared
+    from clipneuron.explanation.pipeline import ExplanationLine
+    from clipneuron.store.store import Run
+
+EXAMPLES = """\
+examples:
+  clipneuron explain --recipe demo --store demo-run
+      the demo: words of all neurons, and how true they are of rendered scenes that the sweep has not seen
+  clipneuron explain --recipe vit_b_32 --images imagenet/train --explanation-images imagenet/val --store runs
+      by the labels of ImageNet's validation pictures; --hypernyms FILE adds what else is true of a class
+  clipneuron explain --model ViT-B-16 --pretrained openai --images photos --explanation-images other-photos \\
+      --witness ViT-L-14:laion2b_s32b_b82k --store runs
+      pictures without labels: another CLIP says what is true of them
+"""
+
+
+def add_commands(commands: Any) -> None:
+    """explain."""
+    does = "describe every neuron, and measure on held-out pictures how true the words are"
+    parser = add_command(commands, "explain", does, explain, epilog=EXAMPLES)
+    add_store(parser)
+    add_until(parser, kinds.EXPLANATION)
+    add_show(parser)
+    add_fields(
+        parser,
+        "explanation",
+        "what words are judged by (in place of the recipe's fields)",
+    )
+    add_recipe(parser)
+    add_engine(parser)
+
+
+def explain(chosen: argparse.Namespace) -> int:
+    """`clipneuron explain`."""
+    from clipneuron.engine.runner import stages_table
+    from clipneuron.explanation.inputs import check
+    from clipneuron.reports.consoles import Console
+
+    if chosen.extend:
+        raise ValueError("--extend belongs to `clipneuron run`: extend the run first, then explain")
+    progress = Console(file=sys.stderr)
+    with judged(chosen, check) as (recipe, store):
+        from clipneuron.explanation.pipeline import ExplanationLine
+
+        line = ExplanationLine.of(recipe, store)
+    progress.print(line.describe(), highlight=False)
+    with engine(chosen, progress) as runner:
+        run, reports = line.run(runner, until=chosen.until)
+    if chosen.until:
+        show_table(stages_table(reports))
+        show_notes(run)
+        print(f"tables: {run.url}")
+    else:
+        conclude(line, run, chosen.show)
+        show_table(stages_table(reports))
+        show_notes(run)
+    return 0
+
+
+def conclude(line: "ExplanationLine", run: "Run", show: int) -> None:
+    """Print the scores, and write the report."""
+    from clipneuron.explanation.report import explanation_report, write_report
+
+    report = explanation_report(line, run, show)
+    for table in report.tables():
+        show_table(table)
+    print(f"report: {write_report(run, report)}")

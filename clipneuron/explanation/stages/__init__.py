@@ -1,0 +1,1 @@
+"""Pictures to scores: one arrow of the flow per module."""

@@ -1,0 +1,194 @@
+"""projections: what every neuron writes along its direction on held-out pictures, in one pass for all layers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
+from clipneuron.lens.ablations import representations
+from clipneuron.lens.effects import SecondOrderLens
+from clipneuron.lens.projections import LayerProjections, Written
+from clipneuron.readers.arrow import (
+    fixed_list_column,
+    list_column,
+    neuron_columns,
+    table_of,
+    tensor,
+    unchanging,
+)
+from clipneuron.readers.lenses import ClipLoader, Lenses, trace_of
+from clipneuron.readers.pictures import Batch, PictureFeed
+from clipneuron.readers.sweep import MeanEffect, mean_effects
+from clipneuron.store.store import Run
+from clipneuron.tables import registry as tables
+from clipneuron.tables.halves import half_of
+
+if TYPE_CHECKING:
+    from clipneuron.models.clip.model import Clip
+
+FLOATS = pa.list_(pa.float32())
+
+
+class Known(NamedTuple):
+    """What the sweep knows of its neurons, as arrays; by layer."""
+
+    means: dict[int, MeanEffect]
+    directions: dict[int, Float[np.ndarray, "neuron embed"]]
+    thresholds: dict[int, Float[np.ndarray, "neuron"]]
+
+
+@dataclass(frozen=True)
+class ProjectionsStage(Stage):
+    """One pass over the held-out pictures."""
+
+    clip: ClipLoader
+    pictures: PictureFeed
+    lenses: Lenses
+    batch_size: int
+    plan: Upstream
+    """Of the held-out pictures."""
+    means: Upstream
+    directions: Upstream
+    resources: Resources = Resources(pool="clip")
+
+    kind = "projections"
+    writes = ("projections", "patch_activations", "acting_effects")
+    unit = "images"
+
+    @property
+    def reads(self) -> tuple[Upstream, ...]:
+        """The pictures, the mean effects and the directions."""
+        return (self.plan, self.means, self.directions)
+
+    def shards(self, run: Run) -> Sequence[Shard]:
+        """The shards of the held-out pictures."""
+        return self.pictures.shards(run, parts=1)
+
+    def loader(self, run: Run) -> PictureFeed:
+        """Reads and decodes pictures."""
+        return self.pictures
+
+    def share(self, run: Run) -> Known:
+        """Means, directions and thresholds."""
+        columns = ["layer", "neuron", "direction", "threshold"]
+        rows = run.read(self.directions.name, "directions", columns=columns)
+        layers = self.lenses.layers
+        own = {
+            layer: rows.filter(pc.equal(rows["layer"], layer)).sort_by("neuron") for layer in layers
+        }
+        return Known(
+            mean_effects(run, self.means.name, layers),
+            {layer: tensor(found["direction"]).numpy() for layer, found in own.items()},
+            {layer: tensor(found["threshold"]).numpy() for layer, found in own.items()},
+        )
+
+    def build(self, shared: Known) -> "ProjectionsWorker":
+        """A worker with the model and the directions of every layer."""
+        return ProjectionsWorker(self, self.clip(), shared)
+
+
+class ProjectionsWorker:
+    """Projects the effects on one shard of pictures after another."""
+
+    def __init__(self, stage: ProjectionsStage, clip: "Clip", known: Known) -> None:
+        self.stage, self.clip = stage, clip
+        with torch.inference_mode():
+            self.layers = {
+                layer: _of_layer(lens.narrowed(known.means[layer].axes), known, layer)
+                for layer, lens in stage.lenses.on(clip).items()
+            }
+
+    @torch.inference_mode()
+    def process(self, loaded: Batch, advance: Advance) -> Output:
+        """The tables `projections`, `patch_activations` and `acting_effects`."""
+        gathered = {layer: _Gathered() for layer in self.layers}
+        embeddings = [torch.zeros(0, self.clip.embed)]
+        for pictures, pixels in loaded.slices(self.stage.batch_size):
+            trace = trace_of(self.clip, pixels, self.stage.lenses.layers)
+            embeddings.append(representations(trace).float().cpu())
+            for layer, item in self.layers.items():
+                # The class token's activation is none of a patch.
+                patches = trace.activations[layer][:, 1:].float().mean(1)
+                gathered[layer].add(item.of(trace), patches)
+            advance(len(pictures))
+        advance(len(loaded.failures))
+        return Output(self._tables(loaded, gathered, torch.cat(embeddings)), loaded.failures)
+
+    def _tables(
+        self, loaded: Batch, gathered: Mapping[int, "_Gathered"], embeddings: Tensor
+    ) -> dict[str, pa.Table]:
+        wide = {"layers": [*gathered], "neurons": self.clip.neurons}
+        good = {picture.index for picture in loaded.good}
+        present = torch.tensor([picture.index in good for picture in loaded.pictures])
+        halves = [half_of(picture.image) for picture in loaded.pictures]
+        columns: dict[str, object] = {**loaded.rows(), "half": pa.array(halves, pa.string())}
+        columns["embedding"] = fixed_list_column(embeddings, present).cast(FLOATS)
+        fit = torch.tensor([half_of(picture.image) == "fit" for picture in loaded.good]).bool()
+        numbers = [picture.index for picture in loaded.good if half_of(picture.image) == "fit"]
+        active: dict[str, object] = {"index": pa.array(numbers, pa.int64())}
+        everyone = torch.ones(len(numbers), dtype=torch.bool)
+        for layer, found in gathered.items():
+            name, empty = f"layer_{layer}", torch.zeros(0, self.clip.neurons)
+            columns[name] = fixed_list_column(torch.cat([empty, *found.projections]), present)
+            patches = torch.cat([empty, *found.activations])[fit]
+            active[name] = fixed_list_column(patches, everyone)
+        sums = [found.table(layer, self.layers[layer]) for layer, found in gathered.items()]
+        return {
+            "projections": table_of(columns, tables.schema("projections", **wide)),
+            "patch_activations": table_of(active, tables.schema("patch_activations", **wide)),
+            "acting_effects": pa.concat_tables(sums),
+        }
+
+
+class _Gathered:
+    """What a shard leaves of a layer, batch by batch."""
+
+    def __init__(self) -> None:
+        self.projections: list[Tensor] = []
+        self.activations: list[Tensor] = []
+        self.sums: tuple[Tensor, Tensor, Tensor] | None = None
+
+    def add(self, written: Written, activations: Tensor) -> None:
+        self.projections.append(written.projections.float().cpu())
+        self.activations.append(activations.cpu())
+        own = written.acting.sum(0).double(), written.coefficients, written.remainders
+        self.sums = own if self.sums is None else _plus(self.sums, own)
+
+    def table(self, layer: int, item: LayerProjections) -> pa.Table:
+        """The layer's rows of `acting_effects`."""
+        lens = item.lens
+        neurons, schema = lens.weights.neurons, tables.schema("acting_effects")
+        axes = len(lens.remainder_basis)
+        nothing = torch.zeros(neurons), torch.zeros(neurons, lens.paths), torch.zeros(neurons, axes)
+        counts, coefficients, coordinates = self.sums or nothing
+        columns = {
+            **neuron_columns(layer, 0, neurons),
+            "count": counts.cpu().numpy().astype(np.int64),
+            "coefficients": list_column(coefficients.float(), FLOATS),
+            "coordinates": list_column(coordinates.float(), FLOATS),
+        }
+        return table_of(columns, schema)
+
+
+def _plus(
+    one: tuple[Tensor, Tensor, Tensor], other: tuple[Tensor, Tensor, Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    return one[0] + other[0], one[1] + other[1], one[2] + other[2]
+
+
+def _of_layer(lens: SecondOrderLens, known: Known, layer: int) -> LayerProjections:
+    mean = known.means[layer]
+    return LayerProjections(
+        lens,
+        mean.coefficients,
+        mean.remainder @ mean.axes,
+        unchanging(known.directions[layer]),
+        unchanging(known.thresholds[layer]),
+    )

@@ -1,0 +1,39 @@
+"""The truth of words of the tiny world: held-out pictures of three classes, one of them broken."""
+
+from pathlib import Path
+
+from clipneuron.explanation.pipeline import ExplanationLine
+from clipneuron.models.clip.model import Clip
+from tests.samples.world import clip, recipe_of, store_in, write_pictures
+
+CLASSES = ("cat", "dog", "tree")
+
+
+def held_out(folder: Path, each: int = 24) -> Path:
+    """So many pictures of each class; 005.png of each is cut off, and mended but for the first."""
+    if folder.exists():
+        return folder
+    for number, name in enumerate(CLASSES):
+        write_pictures(folder / name, each, seed=30 + number)
+        if number:
+            (folder / name / "005.png").write_bytes((folder / name / "004.png").read_bytes())
+    return folder
+
+
+def line_of(
+    folder: Path,
+    store: str = "store",
+    *,
+    asked: dict[str, object] | None = None,
+    model: Clip | None = None,
+    **options: object,
+) -> ExplanationLine:
+    """The scores on top of `sweep_of`."""
+    explanation = {
+        "images": str(held_out(folder / "held out")),
+        "share": 0.1,
+        "templates": "demo",
+        **(asked or {}),
+    }
+    recipe = recipe_of(folder, **{**options, "explanation": explanation})
+    return ExplanationLine.of(recipe, store_in(folder, store), model or clip())
