@@ -37,6 +37,12 @@ os.environ |= {
     "OMP_NUM_THREADS": "1",
 }
 
+# Processes begin without libraries that their models do not need (tests/samples/light/sitecustomize.py).
+LIGHT = Path(__file__).parent / "samples" / "light"
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    filter(None, [str(LIGHT), os.environ.get("PYTHONPATH", "")])
+)
+
 # Nor does any test join a cluster of somebody else's, or print tables as narrow as somebody's terminal.
 os.environ.pop("RAY_ADDRESS", None)
 os.environ.pop("COLUMNS", None)

@@ -24,7 +24,7 @@ RECIPES: dict[str, dict[str, Any]] = {
             "limit": 1000,
             "templates": "demo",
             "pools": ("demo", "words-10k", "class-descriptions"),
-            "detail_layers": (0, 3),
+            "detail_layers": (0, 5),
             "indirect_images": 128,
         },
         "explanation": {"images": "demo", "limit": 2000, "classes": "demo", "templates": "demo"},

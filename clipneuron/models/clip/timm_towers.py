@@ -4,14 +4,12 @@ Source: timm's models/vision_transformer.py. What a picture goes through first (
 is taken as it is; from the first block on the two libraries compute the same.
 """
 
+import sys
 from typing import Any
 
 import torch
 from open_clip.timm_model import TimmModel
 from open_clip.transformer import LayerScale, VisionTransformer
-from timm.layers.attention import Attention
-from timm.layers.mlp import Mlp
-from timm.models import vision_transformer as timm
 from torch import Tensor, nn
 
 from clipneuron.models.clip.towers import check_tower, refusal
@@ -19,7 +17,11 @@ from clipneuron.models.clip.towers import check_tower, refusal
 
 def is_timm(tower: object) -> bool:
     """Whether this is an image tower of timm's, or open_clip's wrapper of one."""
-    return isinstance(tower, TimmModel | timm.VisionTransformer)
+    # Whoever has one has imported timm; others are spared the import.
+    timm = sys.modules.get("timm.models.vision_transformer")
+    return isinstance(tower, TimmModel) or (
+        timm is not None and isinstance(tower, timm.VisionTransformer)
+    )
 
 
 def check_image_tower(tower: Any) -> None:
@@ -126,6 +128,8 @@ def _preprocess(tower: Any) -> dict[str, Any]:
 
 def _unlike(tower: Any) -> str | None:
     """Why the method's equations do not describe a tower of timm's; None where they do."""
+    from timm.models.vision_transformer import VisionTransformer as Plain
+
     trunk = _trunk(tower)
     if getattr(trunk, "attn_pool", None) is not None:
         return "which is pooled by attention"
@@ -133,7 +137,7 @@ def _unlike(tower: Any) -> str | None:
         return "which has no class token"
     if getattr(trunk, "rope", None) is not None:
         return "whose attention turns queries and keys by their positions (RoPE)"
-    if type(trunk) is not timm.VisionTransformer:
+    if type(trunk) is not Plain:
         return "whose blocks are laid out differently"
     return _unlike_tokens(trunk) or _unlike_blocks(trunk) or _unlike_head(tower)
 
@@ -151,9 +155,13 @@ def _unlike_tokens(trunk: Any) -> str | None:
 
 
 def _unlike_blocks(trunk: Any) -> str | None:
+    from timm.layers.attention import Attention
+    from timm.layers.mlp import Mlp
+    from timm.models.vision_transformer import Block
+
     for number, block in enumerate(trunk.blocks):
         attention, mlp = block.attn, block.mlp
-        plain = type(block) is timm.Block and type(attention) is Attention and type(mlp) is Mlp
+        plain = type(block) is Block and type(attention) is Attention and type(mlp) is Mlp
         if not plain or attention.gate is not None:
             return f"whose blocks are laid out differently (block {number})"
         inner = (attention.q_norm, attention.k_norm, attention.norm, mlp.norm)
