@@ -6,8 +6,9 @@ allows for, and the compiler is loaded by whoever uses it. The tests' own proces
 that are tested under the mark `environment` do without this.
 """
 
-import importlib
+import importlib.util
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -29,6 +30,9 @@ class _Later(ModuleType):
 _LATER = ("torch._dynamo", "torch._dynamo.utils")
 for _name in _LATER:
     sys.modules[_name] = _Later(_name)
-    sys.modules[_name].__path__ = []
+_torch = importlib.util.find_spec("torch")
+_folders = _torch.submodule_search_locations if _torch else None
+# Its other parts are found as usual.
+sys.modules["torch._dynamo"].__path__ = [str(Path(each, "_dynamo")) for each in _folders or ()]
 # The one thing that torchvision imports by name.
 sys.modules["torch._dynamo.utils"].is_compile_supported = lambda device: False  # type: ignore[attr-defined]
