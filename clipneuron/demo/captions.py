@@ -13,7 +13,7 @@ import numpy as np
 
 from clipneuron.demo.backgrounds import BACKGROUNDS, PHRASES
 from clipneuron.demo.scenes import Scene, arranged, counts
-from clipneuron.demo.things import BIASES, CLASSES, THINGS, thing
+from clipneuron.demo.things import CLASSES, THINGS, thing
 from clipneuron.models.language.naming import plural_of
 
 NUMBERS = {"a": 0, "an": 0, "one": 1, "two": 2, "three": 3, "1": 1, "2": 2, "3": 3}
@@ -130,15 +130,5 @@ def scene_from_caption(text: str, seed: int = 0) -> Scene:
 
 @cache
 def pool() -> tuple[str, ...]:
-    """The words and phrases to describe neurons with, all distinct.
-
-    Names of things and backgrounds, their aliases, counts ("two cats"), places ("a dog on
-    grass") and pairs ("horse and tractor").
-    """
-    words = [item.name for item in THINGS] + list(BACKGROUNDS)
-    words += [alias for item in THINGS for alias in item.aliases]
-    words += [noun_phrase(name, count) for name in CLASSES for count in (2, 3)]
-    for name, bias in BIASES.items():
-        words += [f"{noun_phrase(name)} {PHRASES[place]}" for place in bias.backgrounds]
-        words += [f"{name} and {other}" for other in bias.things]
-    return tuple(dict.fromkeys(words))
+    """The words to describe neurons with: the names of all things and backgrounds."""
+    return (*(item.name for item in THINGS), *BACKGROUNDS)

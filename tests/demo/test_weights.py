@@ -10,8 +10,8 @@ from clipneuron.demo.training.train import read_weights
 
 MEGABYTE = 1 << 20
 
-ACCURACY = 0.94
-"""A few points below the figure of the model card (0.984)."""
+ACCURACY = 0.82
+"""A few points below the figure of the model card (0.884)."""
 
 
 def test_the_folder_is_complete_and_small():

@@ -42,7 +42,7 @@ def test_a_sweep_on_a_cluster_gives_the_same_bytes_as_one_in_this_process(tmp_pa
     sweep = sweep_of(tmp_path, "there")
     there, reports = sweep.run(runner())
     assert tables_of(there) == tables_of(here)
-    assert len(tables_of(there)) == 6
+    assert len(tables_of(there)) == 7
     assert there.verify() == []
     assert sum(report.done_now for report in reports) == sum(
         map(len, map(there.done, there.stages()))

@@ -22,7 +22,7 @@ BASE = 512 + 2
 def world_words() -> frozenset[str]:
     """Every word that captions of the world can use."""
     texts = [*pool(), *PHRASES.values(), "some a an one two three and photo picture of"]
-    texts += [item.plural for item in THINGS]
+    texts += [word for item in THINGS for word in (item.plural, *item.aliases)]
     return frozenset(re.findall("[a-z]+", " ".join(texts)))
 
 
