@@ -28,7 +28,7 @@ RECIPES: dict[str, dict[str, Any]] = {
             "detail_layers": (0, 5),
             "indirect_images": 128,
         },
-        "explanation": {"images": "demo", "limit": 2000, "classes": "demo", "templates": "demo"},
+        "explanation": {"images": "demo", "limit": 1000, "classes": "demo", "templates": "demo"},
         "attack": {"sentences": "clip", "captioner": "demo", "painter": "demo"},
     },
     # The paper's main setting: OpenAI's ViT-B-32 on every 250th ImageNet training image.

@@ -56,8 +56,10 @@ class Card:
 
     @property
     def signed_words(self) -> str:
-        """The words with the signs of their weights."""
-        return "  ".join(f"{'+' if weight >= 0 else '-'}{text}" for text, weight in self.words)
+        """The words with their weights."""
+        return "  ".join(
+            f"{'+' if weight >= 0 else '-'}{text} {abs(weight):.2f}" for text, weight in self.words
+        )
 
 
 class Figures:
@@ -125,15 +127,33 @@ class Figures:
     def _joined(self, layers: Sequence[int], describer: str, metric: str) -> PerNeuron:
         return np.concatenate([self.values(layer, describer, metric) for layer in layers])
 
-    def best_explained(self, count: int) -> list[tuple[int, int]]:
-        """The neurons whose correlation is surely the greatest: by the lower ends of the pursuit's intervals."""
-        found = [
-            (-low, layer, neuron)
-            for layer in self.keys.layers
-            for neuron, low in enumerate(self.values(layer, PURSUIT, "correlation_low"))
-            if np.isfinite(low)
-        ]
-        return [(layer, neuron) for _, layer, neuron in sorted(found)[:count]]
+    def best_explained(self, run: Run, count: int) -> list[tuple[int, int]]:
+        """The neurons whose words surely tell most, one for each leading word.
+
+        By the lower end of AUPRC's interval over its base rate: how many times better than chance pictures are ranked.
+        Correlation would put words first that are true of many pictures.
+        """
+        rows = run.read(self.keys.describers[PURSUIT], "neuron_words", filters=[("place", "==", 0)])
+        leading = {
+            (row["layer"], row["neuron"]): row["text"]
+            for row in rows.select(["layer", "neuron", "text"]).to_pylist()
+        }
+        best: dict[str, tuple[int, int]] = {}
+        for place in self._by_lift():
+            if place in leading and len(best) < count:
+                best.setdefault(leading[place], place)
+        return list(best.values())
+
+    def _by_lift(self) -> list[tuple[int, int]]:
+        """All neurons with a score, those of the greatest AUPRC over its base rate first."""
+        found = []
+        for layer in self.keys.layers:
+            low, base = (self.values(layer, PURSUIT, name) for name in ("auprc_low", "base_rate"))
+            lift = np.where(base > 0, low / np.maximum(base, 1e-12), -np.inf)
+            found += [
+                (-value, layer, neuron) for neuron, value in enumerate(lift) if np.isfinite(value)
+            ]
+        return [(layer, neuron) for _, layer, neuron in sorted(found)]
 
     def at_random(self, count: int, seed: int) -> list[tuple[int, int]]:
         """Neurons drawn from all that have a score."""

@@ -51,9 +51,12 @@ class ExplanationReport:
         """Five neurons, the leaderboard, and a row per layer and describer, for a terminal."""
         found = self.figures
         spare = (BOUND, "AUPRC / base", CONTROL)
-        title = f"The {len(self.best[:FIRST])} best explained neurons, by the lower ends of their intervals"
+        title = f"The {len(self.best[:FIRST])} best explained neurons, one for each leading word"
         right = [heading for heading in CARD if heading != "words (signed)"]
-        caption = f"witness: {found.by}; {BOUND}: the best single word, chosen on other pictures"
+        caption = (
+            f"best by the lower end of AUPRC over its base rate; witness: {found.by};\n{CONTROL}, {BOUND}: correlation "
+            "of another neuron's words, and of the best single word, chosen on other pictures"
+        )
         first = markup.terminal(
             title,
             CARD,
@@ -126,7 +129,7 @@ class ExplanationReport:
     @property
     def _lists(self) -> Mapping[str, Sequence[Card]]:
         return {
-            "Best explained, by the lower ends of their intervals": self.best,
+            "Best explained, by the lower end of AUPRC over its base rate, one for each leading word": self.best,
             "Most selective: the least effective share of the swept pictures, whatever the words": self.selective,
             "A random sample": self.random,
         }
@@ -254,7 +257,7 @@ def explanation_report(line: ExplanationLine, run: Run, show: int) -> Explanatio
         title=f"The truth of words: {sweep.clip.name}",
         setting=setting,
         figures=figures,
-        best=figures.cards(run, figures.best_explained(LISTED)),
+        best=figures.cards(run, figures.best_explained(run, LISTED)),
         selective=figures.cards(run, selective),
         random=figures.cards(run, figures.at_random(LISTED, recipe.seed)),
         name=keys.name,

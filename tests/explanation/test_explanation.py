@@ -133,8 +133,17 @@ def test_the_report_shows_best_selective_and_random_neurons_with_controls(finish
     assert {"best", "selective", "random", "leaderboard", "layers"} <= set(data)
     assert all({"control", "bound", "low", "high"} <= set(card) for card in data["best"])
     assert report.files()["distribution.png"][1:4] == b"PNG"
-    lows = [card["low"] for card in data["best"]]
-    assert lows == sorted(lows, reverse=True)
+    leading = [card["words"][0][0] for card in data["best"]]
+    assert len(set(leading)) == len(leading) > 1
+    scores = run.read(line.results(run).scores, "scores").to_pylist()
+    lift = {
+        (row["layer"], row["neuron"]): row["auprc_low"] / row["base_rate"]
+        for row in scores
+        if row["describer"] == "pursuit" and row["base_rate"] > 0
+    }
+    shown = [lift[card["layer"], card["neuron"]] for card in data["best"]]
+    assert shown == sorted(shown, reverse=True)
+    assert shown[0] == max(value for value in lift.values() if value == value)
 
 
 def test_another_clip_is_a_witness_and_the_model_itself_is_none(tmp_path, monkeypatch):
