@@ -78,4 +78,7 @@ def conclude(line: "ExplanationLine", run: "Run", show: int) -> None:
     report = explanation_report(line, run, show)
     for table in report.tables():
         show_table(table)
-    print(f"report: {write_report(run, report)}")
+    places = write_report(run, report)
+    print(f"report: {places['report.md']}")
+    if sheet := places.get("best-neurons.png"):
+        print(f"contact sheet: {sheet}")

@@ -11,13 +11,16 @@ import numpy as np
 
 from clipneuron.explanation.figures import METRICS, OUTPUT, Card, Figures, Row
 from clipneuron.explanation.pipeline import BOUND, CONTROL, PURSUIT, ExplanationLine
+from clipneuron.readers.sweep import Planned
 from clipneuron.reports import markup
 from clipneuron.reports.charts import BLUE, GREEN, ORANGE, chart
+from clipneuron.reports.drawing import png
 from clipneuron.reports.estimates import Estimate
 from clipneuron.reports.quantities import counted
 from clipneuron.store.store import Run
-from clipneuron.sweep.neurons import selective_neurons
+from clipneuron.sweep.neurons import neuron_cards, selective_neurons
 from clipneuron.sweep.results import SweepResults
+from clipneuron.sweep.sheet import neurons_sheet
 from clipneuron.version import __version__
 
 if TYPE_CHECKING:
@@ -44,6 +47,8 @@ class ExplanationReport:
     best: Sequence[Card]
     selective: Sequence[Card]
     random: Sequence[Card]
+    sheet: bytes
+    """The best explained neurons with the pictures that they act on most, as PNG."""
     name: str
     """Of the results."""
 
@@ -153,11 +158,13 @@ class ExplanationReport:
     def files(self) -> dict[str, bytes]:
         """The report's folder: name -> content. The same bytes for the same tables."""
         data = json.dumps(self.as_json(), indent=1, allow_nan=False).encode()
-        return {
+        found = {
             "report.md": self.markdown().encode(),
             "scores.json": data,
             "distribution.png": self.picture,
+            "best-neurons.png": self.sheet,
         }
+        return {name: content for name, content in found.items() if content}
 
     @cached_property
     def picture(self) -> bytes:
@@ -239,6 +246,7 @@ def explanation_report(line: ExplanationLine, run: Run, show: int) -> Explanatio
         for layer in keys.layers
         for card in selective_neurons(run, swept, layer, show)
     ]
+    best = figures.best_explained(run, LISTED)
     sweep, recipe = line.sweep, line.sweep.recipe
     setting = (
         ("model", sweep.clip.name),
@@ -257,15 +265,25 @@ def explanation_report(line: ExplanationLine, run: Run, show: int) -> Explanatio
         title=f"The truth of words: {sweep.clip.name}",
         setting=setting,
         figures=figures,
-        best=figures.cards(run, figures.best_explained(run, LISTED)),
+        best=figures.cards(run, best),
         selective=figures.cards(run, selective),
         random=figures.cards(run, figures.at_random(LISTED, recipe.seed)),
+        sheet=_sheet(line, run, swept, best),
         name=keys.name,
     )
 
 
-def write_report(run: Run, report: ExplanationReport) -> str:
-    """Put the report's files into the run; where its page is."""
+def _sheet(
+    line: ExplanationLine, run: Run, swept: SweepResults, best: Sequence[tuple[int, int]]
+) -> bytes:
+    pictures = Planned.of(run).pictures
+    cards = [card for layer, neuron in best for card in neuron_cards(run, swept, layer, [neuron])]
+    title = f"{line.sweep.clip.name}: the best explained neurons and their top pictures"
+    read = line.sweep.collection.read
+    return png(neurons_sheet(cards, lambda index: read(pictures[index]), title)) if cards else b""
+
+
+def write_report(run: Run, report: ExplanationReport) -> Mapping[str, str]:
+    """Put the report's files into the run; where they are, by name."""
     folder = f"explanation-{report.name}"
-    places = {name: run.put_file(f"{folder}/{name}", data) for name, data in report.files().items()}
-    return places["report.md"]
+    return {name: run.put_file(f"{folder}/{name}", data) for name, data in report.files().items()}

@@ -132,7 +132,8 @@ def test_the_report_shows_best_selective_and_random_neurons_with_controls(finish
     data = json.loads(report.files()["scores.json"])
     assert {"best", "selective", "random", "leaderboard", "layers"} <= set(data)
     assert all({"control", "bound", "low", "high"} <= set(card) for card in data["best"])
-    assert report.files()["distribution.png"][1:4] == b"PNG"
+    for picture in ("distribution.png", "best-neurons.png"):
+        assert report.files()[picture][1:4] == b"PNG"
     leading = [card["words"][0][0] for card in data["best"]]
     assert len(set(leading)) == len(leading) > 1
     scores = run.read(line.results(run).scores, "scores").to_pylist()
