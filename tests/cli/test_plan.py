@@ -97,7 +97,9 @@ def test_the_rows_it_foretells_are_those_that_come(tmp_path, split):
         stored = [
             entry for commit in commits for entry in commit.objects if entry.table == item.table
         ]
-        assert item.rows == sum(entry.rows for entry in stored), item
+        rows = sum(entry.rows for entry in stored)
+        # Ill-conditioned descriptions give no words.
+        assert 0 < rows <= item.rows if item.table == "neuron_words" else rows == item.rows, item
         if item.stage in ("calibrate", "effects"):
             assert 0.3 < item.size / sum(entry.size for entry in stored) < 3, item
 

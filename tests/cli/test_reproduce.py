@@ -64,7 +64,10 @@ def test_until_stops_after_the_ablations(place, labelled, capsys):
             "--classes imagenet: the pictures have 3 classes and the list has 1000",
         ),
         (["--detail-layers", "2"], "not among the layers of the run"),
-        (["--sizes", "1", "99"], "do not fit the pool texts: expected numbers from 1 to 10"),
+        (
+            ["--sizes", "1", "99"],
+            "asks for descriptions of 99 texts in a joint space of 12 dimensions",
+        ),
         (["--neurons", "1:64"], "not in the run: it has layers [0, 1] of 64 neurons"),
         (["--pools", "class-descriptions"], "class-descriptions:ANSWERS.jsonl"),
         (["--pools", "class-descriptions:no.jsonl"], "no.jsonl"),

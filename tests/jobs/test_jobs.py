@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 COMMAND = str(Path(sys.executable).with_name("ray"))
 HERE = ["--engine", "in-process"]
 SMALL = ["--recipe", "demo", "--limit", "64", "--top", "6", "--layers", "4"]
-SWEPT = {"plan", "calibrate", "effects", "directions", "texts", "descriptions"}
+SWEPT = {"plan", "calibrate", "effects", "directions", "texts", "pool", "descriptions"}
 
 
 def command(job: str, store: Path, *more: str) -> list[str]:
@@ -59,7 +59,7 @@ def swept(
     store = tmp_path_factory.mktemp("swept")
     calibrate = command("calibrate", store, *HERE)
     assert submit(jobs, "calibrate", calibrate) == JobStatus.SUCCEEDED
-    assert kinds(run_in(store)) == {"plan", "texts", "calibrate"}
+    assert kinds(run_in(store)) == {"plan", "texts", "pool", "calibrate"}
     calibrated = attempts(run_in(store))
     words = [COMMAND, "job", "submit", "--address", job_server, "--submission-id", "sweep", "--"]
     ended = subprocess.run(
@@ -133,7 +133,7 @@ def test_a_submitted_reproduction_commits_the_evidence(
 
 
 STAGES = {
-    "calibrate": {"plan", "texts", "calibrate"},
+    "calibrate": {"plan", "texts", "pool", "calibrate"},
     "effects": {"effects"},
     "directions": {"directions"},
     "descriptions": {"descriptions"},
