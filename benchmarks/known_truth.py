@@ -78,8 +78,7 @@ def row(
     with tempfile.TemporaryDirectory() as folder:
         sweep, run, _ = swept(world, Path(folder), pictures)
         everyone = range(len(world.planted))
-        most = max(len(plan.words) for plan in world.planted)
-        cards = neuron_cards(run, sweep.results(run), 0, everyone, most)
+        cards = neuron_cards(run, sweep.results(run), 0, everyone)
     kinds = {plan.kind for plan in world.planted} if concepts is None else {"several"}
     asked = [neuron for neuron in everyone if world.planted[neuron].kind in kinds]
     own = [recovery(world.planted[n], cards[n].words) for n in asked]

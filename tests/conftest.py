@@ -37,15 +37,18 @@ os.environ |= {
     "OMP_NUM_THREADS": "1",
 }
 
-# Processes begin without libraries that their models do not need (tests/samples/light/sitecustomize.py).
-LIGHT = Path(__file__).parent / "samples" / "light"
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    filter(None, [str(LIGHT), os.environ.get("PYTHONPATH", "")])
-)
-
 # Nor does any test join a cluster of somebody else's, or print tables as narrow as somebody's terminal.
 os.environ.pop("RAY_ADDRESS", None)
 os.environ.pop("COLUMNS", None)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Processes that tests start begin without libraries that their models do not need (tests/samples/light)."""
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
+        light = str(Path(__file__).parent / "samples" / "light")
+        others = os.environ.get("PYTHONPATH", "")
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [light, others]))
+
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -18,7 +18,7 @@ def test_the_example_of_the_readme_runs():
     paths = clip.weights.paths(4)
     assert lens.coefficients(trace).shape == (1, clip.neurons, paths)
     assert lens.norms(trace).shape == (1, clip.neurons)
-    effects = lens.effects(trace, neurons=[4, 391])
+    effects = lens.effects(trace, neurons=[4, 39])
     assert effects.shape == (1, 2, clip.embed)
     texts = clip.encode_texts(["a cat", "a dog", "the sea"])
     indices, weights, residuals = clipneuron.pursuit(effects[0], texts, atoms=2)

@@ -48,7 +48,7 @@ def test_doctor_looks_for_everything_that_is_needed_and_finds_it(capsys, tmp_pat
     assert main(["doctor", "--store", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "MISSING" not in out
-    assert re.search(r"ok +demo model +7.6 MB", out)
+    assert re.search(r"ok +demo model +8.2 MB", out)
 
 
 def test_doctor_finds_credentials_in_a_file(capsys, tmp_path, monkeypatch):

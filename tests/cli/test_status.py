@@ -82,7 +82,7 @@ def test_a_complete_run_is_status_0_and_nothing_is_written(place, capsys):
     capsys.readouterr()
     assert status(place) == 0
     out = capsys.readouterr().out
-    assert out.count("complete") == 7
+    assert out.count("complete") == 8
     assert "complete; last commit" in out
     assert sorted(Store(place / "store").objects.entries("")) == objects
 

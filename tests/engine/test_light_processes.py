@@ -14,7 +14,7 @@ from clipneuron.readers.pictures import PictureFeed
 from tests.samples.world import clip, write_pictures
 
 HEAVY = ("torch", "torchvision", "open_clip", "transformers", "diffusers")
-LOADED = f"print(json.dumps([name for name in {HEAVY} if name in sys.modules]))"
+LOADED = f"print(json.dumps([name for name in {HEAVY} if sys.modules.get(name)]))"
 
 
 def loaded_by(code: str, *arguments: str) -> list[str]:

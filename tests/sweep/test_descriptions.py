@@ -62,7 +62,7 @@ def test_what_the_space_allows_is_not_refused_and_much_of_it_is_warned_of() -> N
 def test_the_defaults_follow_the_dimensions(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path, atoms=None, words=3)
     assert (sweep.clip.embed, sweep.atoms) == (12, 3)
-    assert "note" not in sweep.describe()
+    assert "dimensions: weights" not in sweep.describe()
     reproduction = reproduction_of(tmp_path, asked={"sizes": ()})
     assert reproduction.sizes == (3,)
     assert lengths.usual_sizes(lengths.usual(512, 30_000)) == (4, 8, 16, 32, 64, 128)

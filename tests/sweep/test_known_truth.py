@@ -37,7 +37,7 @@ class Found(NamedTuple):
 def found_in(folder: Path, **options: float) -> Found:
     world = planted_world(open_pool("words-300").texts, **options)
     sweep, run, shows = swept(world, folder, 280)
-    cards = neuron_cards(run, sweep.results(run), 0, range(len(world.planted)), 4)
+    cards = neuron_cards(run, sweep.results(run), 0, range(len(world.planted)))
     return Found(world, sweep, run, cards, shows, folder)
 
 
