@@ -16,7 +16,6 @@ from clipneuron.data.opening import Collection, check_place
 from clipneuron.data.tags import digest_of, told_in
 from clipneuron.demo.things import THINGS
 from clipneuron.explanation import witness as witnesses
-from clipneuron.explanation.stages.statements import Tell
 from clipneuron.models.clip.synsets import imagenet_synsets
 from clipneuron.store.objects.protocol import Objects
 from clipneuron.sweep.inputs import (
@@ -30,13 +29,11 @@ from clipneuron.sweep.inputs import (
     thinned,
 )
 from clipneuron.sweep.inputs import check as check_sweep
-from clipneuron.tables.halves import half_of
+from clipneuron.tables.halves import LEAST, half_of
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # these bring torch, which a mistyped path is spared
+    from clipneuron.explanation.stages.statements import Tell
     from clipneuron.models.clip.model import Clip
-
-LEAST = 20
-"""Usable pictures of each half."""
 
 
 def check(recipe: Recipe) -> None:
@@ -139,7 +136,7 @@ class StatedWitness:
     name: str
     knows: str
     """A digest of what it goes by beside the pictures' own labels."""
-    tell: Tell
+    tell: "Tell"
 
 
 @dataclass(frozen=True)

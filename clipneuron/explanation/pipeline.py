@@ -29,7 +29,7 @@ from clipneuron.explanation.stages.scores import ScoresStage
 from clipneuron.explanation.stages.statements import StatementsStage
 from clipneuron.explanation.stages.witness import WitnessStage
 from clipneuron.models.clip.model import Clip
-from clipneuron.readers.lenses import placed
+from clipneuron.readers.lenses import moved
 from clipneuron.readers.pictures import PictureFeed
 from clipneuron.readers.sweep import Planned
 from clipneuron.reports.quantities import counted
@@ -168,7 +168,7 @@ class ExplanationLine:
             )
             return (told,)
         clip = self.witness.clip
-        loader = partial(_moved, clip, recipe.device)
+        loader = partial(moved, clip, recipe.device)
         texts = TextsStage(loader, pool, kind="witness-texts", model=clip.digest)
         feed = PictureFeed(pictures.reader, clip.preprocess, planned=plan.name)
         seen = WitnessStage(loader, feed, recipe.batch_size, plan, self.witness.name, clip.digest)
@@ -182,7 +182,7 @@ class ExplanationLine:
         scores = OutputScoresStage(
             layers=sweep.layers,
             neurons=sweep.clip.neurons,
-            clip=partial(_moved, sweep.clip, "cpu"),
+            clip=partial(moved, sweep.clip, "cpu"),
             lenses=sweep.lenses,
             means=swept.calibrate,
             projections=projections,
@@ -234,7 +234,3 @@ class ExplanationStages:
             scores=self.scores.name,
             output_scores=self.outputs[1].name if self.outputs else None,
         )
-
-
-def _moved(clip: Clip, device: str) -> Clip:
-    return clip.on(placed(device))

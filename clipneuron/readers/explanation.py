@@ -12,31 +12,20 @@ from torch import Tensor
 
 from clipneuron.engine.stage import Upstream
 from clipneuron.lens.truth import Truth, Words
-from clipneuron.readers.arrow import table_of, tensor
+from clipneuron.readers.arrow import tensor
+from clipneuron.readers.sweep import words_table
 from clipneuron.store.store import Run
-from clipneuron.tables import registry as tables
-from clipneuron.tables.halves import Half
+from clipneuron.tables.halves import LEAST, Half
 
 Table = Literal["projections", "patch_activations"]
 BLOCK = 256
 """Neurons at a time."""
 
 
-def words_table(layer: int, found: Words, texts: Sequence[str]) -> pa.Table:
+def layer_words(layer: int, found: Words, texts: Sequence[str]) -> pa.Table:
     """The table `neuron_words` for all neurons of a layer; words of weight 0 are none."""
-    order = found.weights.abs().argsort(dim=1, descending=True, stable=True)
-    indices, weights = found.indices.gather(1, order), found.weights.gather(1, order)
-    neuron, place = (weights != 0).nonzero(as_tuple=True)
-    chosen = indices[neuron, place].numpy().astype(np.int32)
-    columns = {
-        "layer": np.full(len(neuron), layer, dtype=np.int16),
-        "neuron": neuron.numpy().astype(np.int32),
-        "place": place.numpy().astype(np.int16),
-        "text": pa.array([texts[index] for index in chosen.tolist()], pa.string()),
-        "text_index": chosen,
-        "weight": weights[neuron, place].float().numpy(),
-    }
-    return table_of(columns, tables.schema("neuron_words"))
+    neurons = torch.arange(len(found.weights))
+    return words_table(layer, neurons, *found, found.weights != 0, texts)
 
 
 def words_of(run: Run, stage: str, layer: int, neurons: int) -> Words:
@@ -71,10 +60,6 @@ def pictures_of(
             "with `explanation.images` and `explanation.limit`"
         )
     return np.sort(index)
-
-
-LEAST = 20
-"""Pictures of a half."""
 
 
 def values_of(

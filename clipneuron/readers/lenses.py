@@ -24,6 +24,11 @@ def placed(device: str) -> torch.device:
     return torch.device(device)
 
 
+def moved(clip: "Clip", device: str) -> "Clip":
+    """The model on the device of this name, as workers get it."""
+    return clip.on(placed(device))
+
+
 @dataclass(frozen=True)
 class Lenses:
     """Which layers a run looks at, and through which lens."""

@@ -40,6 +40,12 @@ class Batch:
         for start in range(0, len(self.good), size):
             yield self.good[start : start + size], self.pixels[start : start + size]
 
+    @property
+    def present(self) -> list[bool]:
+        """Of each picture, whether it could be read."""
+        good = {picture.index for picture in self.good}
+        return [picture.index in good for picture in self.pictures]
+
     def rows(self) -> dict[str, pa.Array]:
         """The columns that say which picture each row is and what became of it."""
         reasons = {failure.image: failure for failure in self.failures}

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from clipneuron.data.collections import Pictures
@@ -147,6 +147,37 @@ class PreparedTexts:
 
     words: tuple[str, ...]
     matrix: Float[np.ndarray, "text embed"]
+
+
+def words_table(
+    layer: int,
+    neurons: Int[Tensor, "neuron"],
+    indices: Int[Tensor, "neuron place"],
+    weights: Float[Tensor, "neuron place"],
+    given: Bool[Tensor, "neuron place"],
+    texts: Sequence[str],
+) -> pa.Table:
+    """The table `neuron_words` of a describer: the texts that are given, by falling |weight|."""
+    order = weights.abs().argsort(dim=1, descending=True, stable=True)
+    indices, weights, given = (each.gather(1, order).cpu() for each in (indices, weights, given))
+    row, place = given.nonzero(as_tuple=True)
+    chosen = indices[row, place].numpy().astype(np.int32)
+    columns = {
+        "layer": np.full(len(row), layer, dtype=np.int16),
+        "neuron": neurons[row].numpy().astype(np.int32),
+        "place": place.numpy().astype(np.int16),
+        "text": pa.array([texts[index] for index in chosen.tolist()], pa.string()),
+        "text_index": chosen,
+        "weight": weights[row, place].float().numpy(),
+    }
+    return table_of(columns, tables.schema("neuron_words"))
+
+
+def pool_texts(run: Run, stage: str) -> list[str]:
+    """The texts of the pool that a stage has encoded, by their number."""
+    rows = run.read(stage, "text_embeddings", columns=["text_index", "text"])
+    found: list[str] = rows.sort_by("text_index")["text"].to_pylist()
+    return found
 
 
 def prepared_texts(run: Run, stage: str, preparation: Preparation) -> PreparedTexts:

@@ -15,7 +15,7 @@ from clipneuron.engine.runner import Runner, StageReport
 from clipneuron.engine.stage import Stage
 from clipneuron.models.clip.model import Clip
 from clipneuron.models.clip.preprocessing.preprocess import Preprocess
-from clipneuron.readers.lenses import ClipLoader, Lenses, placed
+from clipneuron.readers.lenses import ClipLoader, Lenses, moved
 from clipneuron.readers.pictures import PictureFeed
 from clipneuron.readers.sweep import Planned
 from clipneuron.reports.quantities import counted, in_words
@@ -186,7 +186,7 @@ class Sweep:
         effects = EffectsStage(*passes, recipe.top, plan, calibrate, planned.parts)
         shape = self.layers, neurons, recipe.block, FAN_IN
         tree = MergeTree.over(effects, planned.shards, *shape, planned.parts)
-        on_cpu = partial(_moved, self.clip, "cpu")
+        on_cpu = partial(moved, self.clip, "cpu")
         directions = DirectionsStage(
             on_cpu, lenses, neurons, recipe.block, tree, calibrate, planned.parts
         )
@@ -268,7 +268,7 @@ class Sweep:
     @property
     def loader(self) -> ClipLoader:
         """The model on the recipe's device, as workers get it."""
-        return partial(_moved, self.clip, self.recipe.device)
+        return partial(moved, self.clip, self.recipe.device)
 
     @property
     def preprocess(self) -> Preprocess:
@@ -325,7 +325,3 @@ def _without_images(identity: Mapping[str, object]) -> dict[str, object]:
 def _aside(what: str, counts: Mapping[str, int]) -> str:
     shown = in_words(counts)
     return f" ({what}: {shown})" if shown else ""
-
-
-def _moved(clip: Clip, device: str) -> Clip:
-    return clip.on(placed(device))

@@ -5,6 +5,9 @@ from typing import Literal
 
 Half = Literal["fit", "score"]
 
+LEAST = 20
+"""Usable pictures that each half needs."""
+
 
 def half_of(image: str) -> Half:
     """By the digest of the picture's id, whatever the order or the size of the collection.

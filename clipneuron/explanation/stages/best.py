@@ -14,7 +14,8 @@ from clipneuron.engine.stage import Upstream
 from clipneuron.explanation.layers import LayerStage
 from clipneuron.lens.truth import Words, best_words
 from clipneuron.readers.arrow import unchanging
-from clipneuron.readers.explanation import pictures_of, truth_of, values_of, words_table
+from clipneuron.readers.explanation import layer_words, pictures_of, truth_of, values_of
+from clipneuron.readers.sweep import pool_texts
 from clipneuron.store.store import Run
 
 
@@ -50,8 +51,7 @@ class BestWordsStage(LayerStage):
     def share(self, run: Run) -> Known:
         """What is true of the pictures."""
         images = pictures_of(run, self.projections, self.witness, "fit")
-        rows = run.read(self.texts.name, "text_embeddings", columns=["text_index", "text"])
-        texts = rows.sort_by("text_index")["text"].to_pylist()
+        texts = pool_texts(run, self.texts.name)
         numbers = torch.arange(len(texts))
         truth = truth_of(run, self.witness, self.witness_share, images, numbers)
         return Known(tuple(texts), truth.degrees.numpy())
@@ -67,4 +67,4 @@ class BestWordsStage(LayerStage):
         """The table `neuron_words`."""
         index, correlation = best_words(loaded, unchanging(shared.degrees))
         words = Words(index[:, None], correlation[:, None])
-        return {"neuron_words": words_table(layer, words, shared.texts)}
+        return {"neuron_words": layer_words(layer, words, shared.texts)}

@@ -12,7 +12,8 @@ from torch import Tensor
 from clipneuron.engine.stage import Upstream
 from clipneuron.explanation.layers import LayerStage
 from clipneuron.lens.truth import Words
-from clipneuron.readers.explanation import words_of, words_table
+from clipneuron.readers.explanation import layer_words, words_of
+from clipneuron.readers.sweep import pool_texts
 from clipneuron.store.store import Run
 
 
@@ -39,9 +40,7 @@ class ControlWordsStage(LayerStage):
 
     def share(self, run: Run) -> list[str]:
         """The texts."""
-        rows = run.read(self.texts.name, "text_embeddings", columns=["text_index", "text"])
-        found: list[str] = rows.sort_by("text_index")["text"].to_pylist()
-        return found
+        return pool_texts(run, self.texts.name)
 
     def read(self, run: Run, layer: int) -> Words:
         """The words of the layer's neurons."""
@@ -56,7 +55,7 @@ class ControlWordsStage(LayerStage):
         else:
             chance = torch.randint(len(shared), loaded.indices.shape, generator=dice)
             found = Words(chance, loaded.weights)
-        return {"neuron_words": words_table(layer, found, shared)}
+        return {"neuron_words": layer_words(layer, found, shared)}
 
 
 def derangement(size: int, dice: torch.Generator) -> Int[Tensor, "neuron"]:

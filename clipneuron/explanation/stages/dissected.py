@@ -15,7 +15,7 @@ from clipneuron.explanation.layers import LayerStage
 from clipneuron.lens.dissection import similarities, soft_wpmi
 from clipneuron.lens.truth import Words
 from clipneuron.readers.arrow import unchanging
-from clipneuron.readers.explanation import embeddings_of, pictures_of, values_of, words_table
+from clipneuron.readers.explanation import embeddings_of, layer_words, pictures_of, values_of
 from clipneuron.readers.sweep import prepared_texts
 from clipneuron.store.store import Run
 
@@ -73,4 +73,4 @@ class DissectedWordsStage(LayerStage):
         wpmi = soft_wpmi(loaded, unchanging(shared.probabilities), top)
         best = wpmi.argmax(1, keepdim=True)
         words = Words(best, torch.ones(len(best), 1))
-        return {"neuron_words": words_table(layer, words, shared.words)}
+        return {"neuron_words": layer_words(layer, words, shared.words)}

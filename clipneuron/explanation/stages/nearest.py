@@ -13,7 +13,7 @@ from clipneuron.explanation.layers import LayerStage
 from clipneuron.lens.options import Preparation
 from clipneuron.lens.truth import Words
 from clipneuron.readers.arrow import tensor, unchanging
-from clipneuron.readers.explanation import words_table
+from clipneuron.readers.explanation import layer_words
 from clipneuron.readers.sweep import PreparedTexts, prepared_texts
 from clipneuron.store.store import Run
 
@@ -61,4 +61,4 @@ class NearestWordsStage(LayerStage):
         cosines = unchanging(loaded) @ units.T
         found = cosines.abs().topk(min(self.words, len(units)), dim=1).indices
         words = Words(found, cosines.gather(1, found))
-        return {"neuron_words": words_table(layer, words, shared.words)}
+        return {"neuron_words": layer_words(layer, words, shared.words)}

@@ -125,13 +125,13 @@ class ProjectionsWorker:
         self, loaded: Batch, gathered: Mapping[int, "_Gathered"], embeddings: Tensor
     ) -> dict[str, pa.Table]:
         wide = {"layers": [*gathered], "neurons": self.clip.neurons}
-        good = {picture.index for picture in loaded.good}
-        present = torch.tensor([picture.index in good for picture in loaded.pictures])
         halves = [half_of(picture.image) for picture in loaded.pictures]
+        present = torch.tensor(loaded.present, dtype=torch.bool)
         columns: dict[str, object] = {**loaded.rows(), "half": pa.array(halves, pa.string())}
         columns["embedding"] = fixed_list_column(embeddings, present).cast(FLOATS)
-        fit = torch.tensor([half_of(picture.image) == "fit" for picture in loaded.good]).bool()
-        numbers = [picture.index for picture in loaded.good if half_of(picture.image) == "fit"]
+        fit = torch.tensor([half == "fit" for half in halves], dtype=torch.bool)[present]
+        indices = torch.tensor([picture.index for picture in loaded.good], dtype=torch.int64)
+        numbers = indices[fit].numpy()
         active: dict[str, object] = {"index": pa.array(numbers, pa.int64())}
         everyone = torch.ones(len(numbers), dtype=torch.bool)
         for layer, found in gathered.items():

@@ -79,8 +79,7 @@ class WitnessWorker:
             found.append(units.cpu())
             advance(len(pictures))
         advance(len(loaded.failures))
-        good = {picture.index for picture in loaded.good}
-        present = torch.tensor([picture.index in good for picture in loaded.pictures])
+        present = torch.tensor(loaded.present, dtype=torch.bool)
         columns: dict[str, object] = {
             **loaded.rows(),
             "embedding": fixed_list_column(torch.cat(found), present).cast(pa.list_(pa.float32())),

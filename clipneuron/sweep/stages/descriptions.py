@@ -17,7 +17,13 @@ from clipneuron.lens.options import Preparation
 from clipneuron.lens.pursuit import Solution, solutions
 from clipneuron.readers.arrow import table_of, tensor, unchanging
 from clipneuron.readers.lenses import placed
-from clipneuron.readers.sweep import NeuronBlock, PreparedTexts, neuron_blocks, prepared_texts
+from clipneuron.readers.sweep import (
+    NeuronBlock,
+    PreparedTexts,
+    neuron_blocks,
+    prepared_texts,
+    words_table,
+)
 from clipneuron.store.store import Run
 from clipneuron.tables import registry as tables
 
@@ -120,7 +126,7 @@ class DescriptionsWorker:
 
     def __init__(self, stage: DescriptionsStage, shared: PreparedTexts) -> None:
         self.stage = stage
-        self.words = np.array(shared.words, dtype=object)
+        self.words = shared.words
         self.texts = unchanging(shared.matrix).to(placed(stage.device))
 
     @torch.inference_mode()
@@ -151,8 +157,12 @@ class DescriptionsWorker:
 
     def _descriptions(self, layer: int, neurons: Tensor, found: Solution) -> pa.Table:
         neuron, atom = (found.indices >= 0).nonzero(as_tuple=True)
+        indices = found.indices[neuron, atom].cpu().numpy()
         columns = {
-            **self._chosen(layer, neurons, neuron, found.indices[neuron, atom]),
+            "layer": np.full(len(indices), layer, dtype=np.int16),
+            "neuron": neurons[neuron.cpu()].numpy().astype(np.int32),
+            "text": pa.array([self.words[index] for index in indices.tolist()], pa.string()),
+            "text_index": indices.astype(np.int32),
             "atom": atom.cpu().numpy().astype(np.int16),
             "weight": found.weights[neuron, atom].float().cpu().numpy(),
             "residual": found.residuals[neuron, atom].float().cpu().numpy(),
@@ -160,29 +170,9 @@ class DescriptionsWorker:
         return table_of(columns, tables.schema("descriptions"))
 
     def _words(self, layer: int, neurons: Tensor, found: Solution) -> pa.Table:
-        """By falling |weight|; an ill-conditioned neuron has none."""
-        order = found.weights.abs().argsort(dim=1, descending=True, stable=True)
-        indices, weights = found.indices.gather(1, order), found.weights.gather(1, order)
-        # Texts that were not chosen have weight 0, and come last.
-        neuron, place = ((indices >= 0) & (found.largest <= BOUND)[:, None]).nonzero(as_tuple=True)
-        columns = {
-            **self._chosen(layer, neurons, neuron, indices[neuron, place]),
-            "place": place.cpu().numpy().astype(np.int16),
-            "weight": weights[neuron, place].float().cpu().numpy(),
-        }
-        return table_of(columns, tables.schema("neuron_words"))
-
-    def _chosen(
-        self, layer: int, neurons: Tensor, neuron: Tensor, texts: Tensor
-    ) -> dict[str, object]:
-        """The columns that say which text of which neuron a row is."""
-        indices = texts.cpu().numpy()
-        return {
-            "layer": np.full(len(indices), layer, dtype=np.int16),
-            "neuron": neurons[neuron.cpu()].numpy().astype(np.int32),
-            "text": pa.array(self.words[indices], pa.string()),
-            "text_index": indices.astype(np.int32),
-        }
+        """An ill-conditioned neuron has none."""
+        given = (found.indices >= 0) & (found.largest <= BOUND)[:, None]
+        return words_table(layer, neurons, found.indices, found.weights, given, self.words)
 
 
 def _pursuits(layer: int, neurons: Tensor, long: Solution, short: Solution) -> pa.Table:

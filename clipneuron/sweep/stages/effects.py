@@ -133,8 +133,7 @@ def _tables(loaded: Batch, sweeps: Sequence[LayerSweep]) -> dict[str, pa.Table]:
 
 
 def _norms(loaded: Batch, sweeps: Sequence[LayerSweep]) -> pa.Table:
-    good = {picture.index for picture in loaded.good}
-    present = torch.tensor([picture.index in good for picture in loaded.pictures])
+    present = torch.tensor(loaded.present, dtype=torch.bool)
     columns: dict[str, object] = dict(loaded.rows())
     for sweep in sweeps:
         norms = torch.cat(sweep.norms).float()

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pyarrow as pa
 import torch
@@ -55,8 +56,8 @@ class PoolStage(Stage):
         """Nothing but the pool, which all workers share."""
         return PoolLoader()
 
-    def share(self, run: Run) -> PreparedTexts:
-        """The prepared text matrix; raises ValueError where too few of its texts are independent."""
+    def share(self, run: Run) -> "Judged":
+        """The prepared text matrix and its rank; raises ValueError where too few of its texts are independent."""
         prepared = prepared_texts(run, self.texts.name, self.preparation)
         found = rank(unchanging(prepared.matrix))
         if found < self.atoms:
@@ -65,11 +66,18 @@ class PoolStage(Stage):
                 f"independent directions, too few for descriptions of {self.atoms} texts: set `recipe.atoms` "
                 f"(in a reproduction `evaluation.sizes`) to at most {found}, or give a pool of other texts"
             )
-        return prepared
+        return Judged(prepared, found)
 
-    def build(self, shared: PreparedTexts) -> "PoolWorker":
+    def build(self, shared: "Judged") -> "PoolWorker":
         """A worker on the text matrix."""
         return PoolWorker(shared)
+
+
+class Judged(NamedTuple):
+    """A prepared pool, and in how many independent directions it extends."""
+
+    prepared: PreparedTexts
+    rank: int
 
 
 @dataclass(frozen=True)
@@ -83,8 +91,9 @@ class PoolLoader:
 class PoolWorker:
     """Looks at the pool."""
 
-    def __init__(self, shared: PreparedTexts) -> None:
-        self.words, self.texts = shared.words, unchanging(shared.matrix)
+    def __init__(self, shared: Judged) -> None:
+        prepared, self.rank = shared
+        self.words, self.texts = prepared.words, unchanging(prepared.matrix)
 
     @torch.inference_mode()
     def process(self, loaded: None, advance: Advance) -> Output:
@@ -97,7 +106,7 @@ class PoolWorker:
         some = near.texts > 0
         row = {
             "texts": len(texts),
-            "rank": rank(texts),
+            "rank": self.rank,
             "alike": near.texts,
             "text": self.words[near.first] if some else None,
             "other": self.words[near.second] if some else None,
