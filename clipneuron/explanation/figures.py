@@ -66,7 +66,7 @@ class Figures:
     """The tables `scores` and `output_scores` of a run, by layer and describer."""
 
     def __init__(self, run: Run, keys: ExplanationResults) -> None:
-        self.keys = keys
+        self.run, self.keys = run, keys
         self._scores = _split(run.read(keys.scores, "scores"))
         outputs = keys.output_scores
         self._outputs = _split(run.read(outputs, "output_scores")) if outputs else {}
@@ -127,21 +127,26 @@ class Figures:
     def _joined(self, layers: Sequence[int], describer: str, metric: str) -> PerNeuron:
         return np.concatenate([self.values(layer, describer, metric) for layer in layers])
 
-    def best_explained(self, run: Run, count: int) -> list[tuple[int, int]]:
+    @cached_property
+    def _words(self) -> Mapping[tuple[int, int], tuple[tuple[str, float], ...]]:
+        """The pursuit's words of every neuron that it says something of, the strongest first."""
+        rows = self.run.read(self.keys.describers[PURSUIT], "neuron_words").sort_by("place")
+        found: dict[tuple[int, int], tuple[tuple[str, float], ...]] = {}
+        columns = (rows[name].to_pylist() for name in ("layer", "neuron", "text", "weight"))
+        for layer, neuron, text, weight in zip(*columns, strict=True):
+            found[layer, neuron] = (*found.get((layer, neuron), ()), (text, weight))
+        return found
+
+    def best_explained(self, count: int) -> list[tuple[int, int]]:
         """The neurons whose words surely tell most, one for each leading word.
 
         By the lower end of AUPRC's interval over its base rate: how many times better than chance pictures are ranked.
         Correlation would put words first that are true of many pictures.
         """
-        rows = run.read(self.keys.describers[PURSUIT], "neuron_words", filters=[("place", "==", 0)])
-        leading = {
-            (row["layer"], row["neuron"]): row["text"]
-            for row in rows.select(["layer", "neuron", "text"]).to_pylist()
-        }
         best: dict[str, tuple[int, int]] = {}
         for place in self._by_lift():
-            if place in leading and len(best) < count:
-                best.setdefault(leading[place], place)
+            if place in self._words and len(best) < count:
+                best.setdefault(self._words[place][0][0], place)
         return list(best.values())
 
     def _by_lift(self) -> list[tuple[int, int]]:
@@ -167,22 +172,18 @@ class Figures:
         drawn = dice.choice(len(known), min(count, len(known)), replace=False)
         return [known[place] for place in sorted(drawn.tolist())]
 
-    def cards(self, run: Run, neurons: Sequence[tuple[int, int]]) -> list[Card]:
+    def cards(self, neurons: Sequence[tuple[int, int]]) -> list[Card]:
         """What is shown of neurons, in the order asked for."""
-        return [self._card(run, *place) for place in neurons]
+        return [self._card(*place) for place in neurons]
 
-    def _card(self, run: Run, layer: int, neuron: int) -> Card:
-        own = [("layer", "==", layer), ("neuron", "==", neuron)]
-        rows = run.read(self.keys.describers[PURSUIT], "neuron_words", filters=own)
-        words = rows.sort_by("place").select(["text", "weight"]).to_pylist()
-
+    def _card(self, layer: int, neuron: int) -> Card:
         def of(describer: str, metric: str) -> float:
             return float(self.values(layer, describer, metric)[neuron])
 
         return Card(
             layer,
             neuron,
-            tuple((word["text"], word["weight"]) for word in words),
+            self._words.get((layer, neuron), ()),
             of(PURSUIT, "correlation"),
             of(PURSUIT, "correlation_low"),
             of(PURSUIT, "correlation_high"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from clipneuron.data.collections import Pictures
 from clipneuron.explanation.figures import METRICS, OUTPUT, Card, Figures, Row
 from clipneuron.explanation.pipeline import BOUND, CONTROL, PURSUIT, ExplanationLine
 from clipneuron.readers.sweep import Planned
@@ -233,20 +234,16 @@ def _known(value: Any) -> Any:
 
 def explanation_report(line: ExplanationLine, run: Run, show: int) -> ExplanationReport:
     """The report of a finished run, with `show` selective neurons per layer; raises StoreError for damaged tables."""
-    keys = line.results(run)
+    planned = Planned.of(run)
+    stages = line.stages(planned)
+    keys, swept = stages.results, stages.swept.results
     figures = Figures(run, keys)
-    swept = SweepResults(
-        name=keys.name,
-        layers=keys.layers,
-        directions=keys.directions,
-        descriptions=line.sweep.results(run).descriptions,
-    )
     selective = [
         (card.layer, card.neuron)
         for layer in keys.layers
         for card in selective_neurons(run, swept, layer, show)
     ]
-    best = figures.best_explained(run, LISTED)
+    best = figures.best_explained(LISTED)
     sweep, recipe = line.sweep, line.sweep.recipe
     setting = (
         ("model", sweep.clip.name),
@@ -265,18 +262,21 @@ def explanation_report(line: ExplanationLine, run: Run, show: int) -> Explanatio
         title=f"The truth of words: {sweep.clip.name}",
         setting=setting,
         figures=figures,
-        best=figures.cards(run, best),
-        selective=figures.cards(run, selective),
-        random=figures.cards(run, figures.at_random(LISTED, recipe.seed)),
-        sheet=_sheet(line, run, swept, best),
+        best=figures.cards(best),
+        selective=figures.cards(selective),
+        random=figures.cards(figures.at_random(LISTED, recipe.seed)),
+        sheet=_sheet(line, run, swept, planned.pictures, best),
         name=keys.name,
     )
 
 
 def _sheet(
-    line: ExplanationLine, run: Run, swept: SweepResults, best: Sequence[tuple[int, int]]
+    line: ExplanationLine,
+    run: Run,
+    swept: SweepResults,
+    pictures: Pictures,
+    best: Sequence[tuple[int, int]],
 ) -> bytes:
-    pictures = Planned.of(run).pictures
     cards = [card for layer, neuron in best for card in neuron_cards(run, swept, layer, [neuron])]
     title = f"{line.sweep.clip.name}: the best explained neurons and their top pictures"
     read = line.sweep.collection.read
