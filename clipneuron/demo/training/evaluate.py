@@ -13,6 +13,7 @@ from clipneuron.demo.pictures import render
 from clipneuron.demo.scenes import HELD_OUT_SEEDS, Scene, arranged, class_of, sample_scene
 from clipneuron.demo.things import BIASES, CLASSES, THINGS
 from clipneuron.demo.training.batches import LABELS, count_table
+from clipneuron.demo.training.learner import pixels
 from clipneuron.lens.metrics import r_precision
 
 PROMPTS = ("a photo of a {}.", "a picture of a {}", "a {}")
@@ -44,8 +45,7 @@ def encode_scenes(model: Any, scenes: Sequence[Scene]) -> Tensor:
     parts = []
     for first in range(0, len(scenes), 128):
         pictures = np.stack([render(scene) for scene in scenes[first : first + 128]])
-        pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
-        parts.append(model.encode_image(pixels, normalize=True))
+        parts.append(model.encode_image(pixels(pictures), normalize=True))
     return torch.cat(parts)
 
 

@@ -14,9 +14,7 @@ An existing folder is resumed. Snapshots of the weights are kept, so that the be
 import argparse
 import json
 import logging
-import math
 import multiprocessing
-import os
 import shutil
 import threading
 import time
@@ -37,8 +35,14 @@ from clipneuron.demo.pictures import HARDNESS, render
 from clipneuron.demo.scenes import sample_scene
 from clipneuron.demo.training.batches import LABELS, TEMPLATES, count_table
 from clipneuron.demo.training.blocks import insert_silent, keep_neurons, silence
-from clipneuron.demo.training.learner import Patches
-from clipneuron.demo.training.train import read_weights, stop_asked, write_weights
+from clipneuron.demo.training.learner import Patches, pixels
+from clipneuron.demo.training.train import (
+    read_weights,
+    rising_and_falling,
+    stop_asked,
+    write_checkpoint,
+    write_weights,
+)
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +137,7 @@ class TowerTraining:
         self._mask_patches()
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate()
-        images = torch.from_numpy(drawn[0]).permute(0, 3, 1, 2).float() / 127.5 - 1
+        images = pixels(drawn[0])
         embeddings = normalize(self.clip.visual(images), dim=-1)
         logits = self.scale.exp() * embeddings @ self.texts.T + self.bias
         truth = torch.from_numpy(drawn[1]).float()
@@ -157,8 +161,7 @@ class TowerTraining:
             "seconds": self.seconds,
         }
         write_weights(self.clip, self.config, self.out)
-        torch.save(state, self.out / "checkpoint.tmp")
-        os.replace(self.out / "checkpoint.tmp", self.out / "checkpoint.pt")
+        write_checkpoint(state, self.out)
 
     def snapshot(self) -> None:
         """Keep the weights of now in a folder of their own."""
@@ -179,8 +182,7 @@ class TowerTraining:
                 silence(block.mlp.c_proj)
         if recipe.neurons:
             pictures, _ = draw_pictures((recipe.seed, 0, 256, 0.0, recipe.hardness[1]))
-            images = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
-            keep_neurons(tower, recipe.neurons, images)
+            keep_neurons(tower, recipe.neurons, pixels(pictures))
             shape["mlp_ratio"] = recipe.neurons / shape["width"]
 
     def _mask_patches(self) -> None:
@@ -192,8 +194,7 @@ class TowerTraining:
 
     def _learning_rate(self) -> float:
         """Warm-up over 100 steps, then a cosine to 0 at the end of the run."""
-        ramp = min(1.0, (self.step + 1) / 100)
-        return self.recipe.learning_rate * ramp * (1 + math.cos(math.pi * self.progress)) / 2
+        return self.recipe.learning_rate * rising_and_falling(self.step, 100, self.progress)
 
     def _resume(self) -> None:
         state = torch.load(self.out / "checkpoint.pt", weights_only=True)

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from einops import rearrange
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, linear, normalize, pad
 
@@ -38,7 +40,7 @@ class Learner(nn.Module):
         self, batch: TrainingBatch, names: Tensor | None, captions: Tensor | None
     ) -> list[Tensor]:
         """The label loss and, given tokens of names and captions, the losses against these."""
-        image = self.clip.encode_image(pixels(batch), normalize=True).float()
+        image = self.clip.encode_image(pixels(batch.pictures), normalize=True).float()
         labels = torch.from_numpy(batch.labels)
         losses = [self._pairs(image, normalize(self.label, dim=-1), labels, 0)]
         if names is not None and captions is not None:
@@ -67,6 +69,6 @@ class Learner(nn.Module):
         return loss / len(image)
 
 
-def pixels(batch: TrainingBatch) -> Tensor:
-    """The batch's pictures as input of the model, [picture, 3, 64, 64] in [-1, 1]."""
-    return torch.from_numpy(batch.pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
+def pixels(pictures: NDArray[np.uint8]) -> Tensor:
+    """Pictures [picture, 64, 64, 3] as input of the model, [picture, 3, 64, 64] in [-1, 1]."""
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1

@@ -96,8 +96,8 @@ class Training:
 
     def _learning_rate(self) -> float:
         """Linear warm-up, then a cosine to 0 at the end of the run."""
-        ramp = min(1.0, (self.step + 1) / self.recipe.ramp)
-        return self.recipe.learning_rate * ramp * (1 + math.cos(math.pi * self.progress)) / 2
+        share = rising_and_falling(self.step, self.recipe.ramp, self.progress)
+        return self.recipe.learning_rate * share
 
     def save(self) -> None:
         """Write the checkpoint and the weights in their shipped form."""
@@ -107,8 +107,7 @@ class Training:
             "step": self.step,
             "seconds": self.seconds,
         }
-        torch.save(state, self.out / "checkpoint.tmp")
-        os.replace(self.out / "checkpoint.tmp", self.out / "checkpoint.pt")
+        write_checkpoint(state, self.out)
         write_weights(self.learner.clip, self.config, self.out)
 
     def _resume(self) -> None:
@@ -129,6 +128,17 @@ def _optimizer(learner: Learner, recipe: TrainingRecipe) -> torch.optim.AdamW:
         {"params": others, "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98), fused=True)
+
+
+def rising_and_falling(step: int, ramp: int, progress: float) -> float:
+    """The share of the learning rate: linear warm-up over `ramp` steps, and a cosine to 0 at progress 1."""
+    return min(1.0, (step + 1) / ramp) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def write_checkpoint(state: dict[str, Any], folder: Path) -> None:
+    """Put the checkpoint into its place all at once: a run that is killed meanwhile keeps the last one."""
+    torch.save(state, folder / "checkpoint.tmp")
+    os.replace(folder / "checkpoint.tmp", folder / "checkpoint.pt")
 
 
 def write_weights(model: CLIP, config: dict[str, Any], folder: Path) -> None:
