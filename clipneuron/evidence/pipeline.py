@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-import pyarrow.compute as pc
-
 from clipneuron.config.evaluation import Evaluation
 from clipneuron.config.recipe import Recipe
 from clipneuron.data.opening import Collection
@@ -32,7 +30,7 @@ from clipneuron.readers.sweep import Planned
 from clipneuron.reports.quantities import counted
 from clipneuron.store.store import Run, Store
 from clipneuron.sweep import lengths
-from clipneuron.sweep.inputs import about_classes, readable, templates_in, unread
+from clipneuron.sweep.inputs import about_classes, readable, seen_in, templates_in, unread
 from clipneuron.sweep.interventions import Interventions
 from clipneuron.sweep.pipeline import Sweep, SweepStages
 from clipneuron.sweep.stages.classifier import ClassifierStage
@@ -82,14 +80,8 @@ class Reproduction:
 
     @property
     def has_other_pictures(self) -> bool:
-        """Whether no picture of the evaluation is one of D; the demo world's scenes of the two differ by their seed."""
-        swept = self.sweep.collection
-        if self.collection.digest == swept.digest:
-            return False
-        if self.asked.images == "demo" or self.asked.images != self.sweep.recipe.images:
-            return True
-        names = self.collection.listing["image"], swept.listing["image"]
-        return not pc.any(pc.is_in(names[0], value_set=names[1].combine_chunks())).as_py()
+        """Whether no picture of the evaluation is one of D."""
+        return not any(seen_in(self.sweep.collection, self.collection))
 
     @cached_property
     def detail_layers(self) -> tuple[int, ...]:

@@ -5,10 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
-
-import pyarrow.compute as pc
 
 from clipneuron.config.explanation import Explanation
 from clipneuron.config.recipe import Recipe
@@ -26,6 +23,7 @@ from clipneuron.sweep.inputs import (
     columns_of,
     open_pictures,
     picked,
+    seen_in,
     thinned,
 )
 from clipneuron.sweep.inputs import check as check_sweep
@@ -70,10 +68,7 @@ def held_out_of(recipe: Recipe, store: Objects, swept: Collection) -> HeldOut:
     # The seeds of sweep, evaluation and explanation follow each other: the scenes of two seeds are never the same.
     rendered = Rendered(scenes_seed(recipe), asked.limit or DEMO_PICTURES, of_things=False)
     whole = open_pictures(asked.images, store, rendered, columns_of(asked, "explanation"))
-    same = whole.digest == swept.digest  # its copy elsewhere is the same
-    kept = (
-        [] if same else [place for place, known in enumerate(_seen_in(swept, whole)) if not known]
-    )
+    kept = [place for place, known in enumerate(seen_in(swept, whole)) if not known]
     remedy = (
         "name other pictures with `explanation.images`, or sweep a part of them with `recipe.every`"
     )
@@ -101,32 +96,6 @@ def _check_halves(asked: Explanation, pictures: Collection, swept: int, remedy: 
             f"{halves.count('fit')} are to fit and {halves.count('score')} to score: expected at least {LEAST} "
             f"of each; {remedy}, or raise `explanation.limit`"
         )
-
-
-def _seen_in(swept: Collection, whole: Collection) -> list[bool]:
-    """Which pictures the sweep has: the same place in the same file, or the same content by S3's mark."""
-    known = set(_addresses(swept))
-    marks = set(swept.listing["etag"].drop_null().to_pylist())
-    etags = whole.listing["etag"].to_pylist()
-    # A mark is that of a file: it says nothing of one picture where a file holds many.
-    single = whole.listing["offset"].is_null().to_pylist()
-    return [
-        address in known or (alone and etag in marks)
-        for address, etag, alone in zip(_addresses(whole), etags, single, strict=True)
-    ]
-
-
-def _addresses(collection: Collection) -> list[tuple[str, int | None]]:
-    files, listing = collection.reader.files, collection.listing
-    sources = pc.unique(listing["source"]).to_pylist()
-    places = {source: _resolved(files.location(source)) for source in sources}
-    sources, offsets = listing["source"].to_pylist(), listing["offset"].to_pylist()
-    return [(places[source], offset) for source, offset in zip(sources, offsets, strict=True)]
-
-
-def _resolved(place: str) -> str:
-    """The place behind links; addresses on S3 stay as they are."""
-    return place if place.startswith("s3://") else str(Path(place).resolve())
 
 
 @dataclass(frozen=True)

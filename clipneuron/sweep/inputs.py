@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from clipneuron.config.evaluation import Evaluation
 from clipneuron.config.explanation import Explanation
@@ -229,3 +230,34 @@ def picked(collection: Collection, kept: Sequence[int], exact: str) -> Collectio
     listing = listing.set_column(listing.schema.get_field_index("index"), "index", numbers)
     digest = hashlib.sha256(f"{collection.digest} {exact}".encode()).hexdigest()
     return replace(collection, listing=listing, digest=digest)
+
+
+def seen_in(swept: Collection, whole: Collection) -> list[bool]:
+    """Which pictures the sweep has: the same place in the same file, or the same content by S3's mark.
+
+    All of them where the collections have the same content, such as a copy elsewhere.
+    """
+    if whole.digest == swept.digest:
+        return [True] * len(whole)
+    known = set(_addresses(swept))
+    marks = set(swept.listing["etag"].drop_null().to_pylist())
+    etags = whole.listing["etag"].to_pylist()
+    # A mark is that of a file: it says nothing of one picture where a file holds many.
+    single = whole.listing["offset"].is_null().to_pylist()
+    return [
+        address in known or (alone and etag in marks)
+        for address, etag, alone in zip(_addresses(whole), etags, single, strict=True)
+    ]
+
+
+def _addresses(collection: Collection) -> list[tuple[str, int | None]]:
+    files, listing = collection.reader.files, collection.listing
+    sources = pc.unique(listing["source"]).to_pylist()
+    places = {source: _resolved(files.location(source)) for source in sources}
+    sources, offsets = listing["source"].to_pylist(), listing["offset"].to_pylist()
+    return [(places[source], offset) for source, offset in zip(sources, offsets, strict=True)]
+
+
+def _resolved(place: str) -> str:
+    """The place behind links; addresses on S3 stay as they are."""
+    return place if place.startswith("s3://") else str(Path(place).resolve())
