@@ -109,7 +109,7 @@ class StatedWitness:
 
 
 @dataclass(frozen=True)
-class OtherClip:
+class ClipWitness:
     """Another CLIP than the one that is explained, by the similarity of its embeddings."""
 
     name: str
@@ -127,7 +127,7 @@ def witness_kind(asked: Explanation) -> str:
     return "scenes" if asked.images == "demo" else "labels"
 
 
-def witness_of(recipe: Recipe, pictures: Collection, clip: "Clip") -> StatedWitness | OtherClip:
+def witness_of(recipe: Recipe, pictures: Collection, clip: "Clip") -> StatedWitness | ClipWitness:
     """Who says what is true of the pictures; raises ValueError for one that cannot, or that is the model itself."""
     asked = recipe.explanation
     kind = witness_kind(asked)
@@ -227,7 +227,7 @@ def hypernyms_in(path: str) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _other_clip(spec: str, clip: "Clip") -> OtherClip:
+def _other_clip(spec: str, clip: "Clip") -> ClipWitness:
     from clipneuron.models.clip.model import load_clip
 
     model, _, pretrained = spec.partition(":")
@@ -237,7 +237,7 @@ def _other_clip(spec: str, clip: "Clip") -> OtherClip:
             f"the witness {spec} is the very model that is explained, and would find its own words true: name another "
             "with `explanation.witness`"
         )
-    return OtherClip(other.name, other)
+    return ClipWitness(other.name, other)
 
 
 def classes_of(recipe: Recipe, pictures: Collection) -> tuple[str, ...]:

@@ -11,8 +11,8 @@ from clipneuron.data.opening import Collection
 from clipneuron.engine.runner import Runner, StageReport
 from clipneuron.engine.stage import Stage
 from clipneuron.explanation.inputs import (
+    ClipWitness,
     HeldOut,
-    OtherClip,
     StatedWitness,
     classes_of,
     held_out_of,
@@ -50,7 +50,7 @@ class ExplanationLine:
 
     sweep: Sweep
     held_out: HeldOut
-    witness: StatedWitness | OtherClip
+    witness: StatedWitness | ClipWitness
     classes: tuple[str, ...]
     templates: tuple[str, ...]
 

@@ -23,7 +23,7 @@ from clipneuron.attack.pipeline import AttackLine
 from clipneuron.config.named import named_recipe
 from clipneuron.engine.runner import RunIncompleteError, Runner
 from clipneuron.engine.stage import Stage
-from clipneuron.explanation.inputs import OtherClip
+from clipneuron.explanation.inputs import ClipWitness
 from clipneuron.models.clip.model import load_clip
 from clipneuron.readers.sweep import Planned
 from clipneuron.store.store import Run, Store
@@ -80,7 +80,7 @@ def explanation(folder: Path, store: str, by: Runner) -> tuple[Run, list[Stage]]
     line = line_of(folder, store)
     other = load_clip(tiny_clip(layers=2, width=16, embed=8, image_size=16, patch_size=8))
     stages: list[Stage] = []
-    for witness in (line.witness, OtherClip("other", other)):
+    for witness in (line.witness, ClipWitness("other", other)):
         own = replace(line, witness=witness)
         run, _ = own.run(by)
         stages += own.stages(Planned.of(run)).all

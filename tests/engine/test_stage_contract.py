@@ -15,7 +15,7 @@ import clipneuron.explanation.stages
 import clipneuron.sweep.stages
 from clipneuron.data.opening import open_collection
 from clipneuron.engine.stage import Stage
-from clipneuron.explanation.inputs import OtherClip
+from clipneuron.explanation.inputs import ClipWitness
 from clipneuron.models.clip.model import load_clip
 from clipneuron.readers.sweep import Planned
 from clipneuron.store.store import Run
@@ -67,7 +67,7 @@ def run_and_stages(tmp_path_factory) -> tuple[Run, dict[str, Stage]]:
     line = line_of(folder)
     other = load_clip(tiny_clip(layers=2, width=16, embed=8, image_size=16, patch_size=8))
     scored: list[Stage] = []
-    for witness in (line.witness, OtherClip("other", other)):
+    for witness in (line.witness, ClipWitness("other", other)):
         own = replace(line, witness=witness)
         own.run(quiet_runner())
         scored += own.stages(planned).all

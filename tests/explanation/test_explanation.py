@@ -16,7 +16,7 @@ from clipneuron.data.opening import open_collection
 from clipneuron.data.tags import told_in
 from clipneuron.explanation import witness
 from clipneuron.explanation.figures import Figures
-from clipneuron.explanation.inputs import OtherClip, hypernyms_in, terms_of
+from clipneuron.explanation.inputs import ClipWitness, hypernyms_in, terms_of
 from clipneuron.explanation.report import explanation_report
 from clipneuron.lens.effects import SecondOrderLens
 from clipneuron.models.clip.model import load_clip
@@ -150,7 +150,7 @@ def test_the_report_shows_best_selective_and_random_neurons_with_controls(finish
 def test_another_clip_is_a_witness_and_the_model_itself_is_none(tmp_path, monkeypatch):
     other = load_clip(tiny_clip(layers=2, width=16, embed=8, image_size=16, patch_size=8))
     line = line_of(tmp_path)
-    line = replace(line, witness=OtherClip("other", other), classes=())
+    line = replace(line, witness=ClipWitness("other", other), classes=())
     run, _ = line.run(quiet_runner())
     keys = line.results(run)
     assert keys.output_scores is None
