@@ -21,9 +21,13 @@ from clipneuron.demo.things import BIASES, CLASSES, THINGS, Thing, thing
 WEIGHTS = Path(__file__).parent / "weights"
 """The folder of the demo model: open_clip configuration, weights, vocabulary and model card."""
 
+CAVEAT = "the demo model is a small CLIP of rendered scenes: its figures say nothing about CLIP"
+"""Goes with every report on the demo model."""
+
 __all__ = [
     "BACKGROUNDS",
     "BIASES",
+    "CAVEAT",
     "CLASSES",
     "HELD_OUT_SEEDS",
     "SIDE",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from clipneuron.demo import CAVEAT
 from clipneuron.evidence import plots
 from clipneuron.evidence.accuracies import Accuracies
 from clipneuron.evidence.claims.all import all_claims
@@ -225,7 +226,6 @@ SHOWN = 8
 """Neurons that are shown where none are asked for."""
 
 _OTHER_MODEL = "the paper's figures are of OpenAI's ViT-B-32 on ImageNet"
-_DEMO = "the demo model is a small CLIP of rendered scenes: its figures say nothing about CLIP"
 
 
 def evidence_report(
@@ -281,7 +281,7 @@ def _setting(reproduction: Reproduction, caveat: str, more: dict[str, str]) -> S
 def _caveat(reproduction: Reproduction) -> str:
     recipe = reproduction.sweep.recipe
     if recipe.model == "demo":
-        return _DEMO
+        return CAVEAT
     return "" if recipe.is_papers_model else _OTHER_MODEL
 
 

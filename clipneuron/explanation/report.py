@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clipneuron.data.collections import Pictures
+from clipneuron.demo import CAVEAT
 from clipneuron.explanation.figures import METRICS, OUTPUT, Card, Figures, Row
 from clipneuron.explanation.pipeline import BOUND, CONTROL, PURSUIT, ExplanationLine
 from clipneuron.readers.sweep import Planned
@@ -52,6 +53,8 @@ class ExplanationReport:
     """The best explained neurons with the pictures that they act on most, as PNG."""
     name: str
     """Of the results."""
+    caveat: str = ""
+    """What is to be kept in mind of the model."""
 
     def tables(self) -> "list[Table]":
         """Five neurons, the leaderboard, and a row per layer and describer, for a terminal."""
@@ -115,6 +118,7 @@ class ExplanationReport:
             title=self.title,
             setting=self.setting,
             by=self.figures.by,
+            caveat=self.caveat,
             note=NOTE,
             describers=("describer", *self._headings),
             leaderboard=[(row.describer, *self._cells(row)) for row in self.figures.leaderboard],
@@ -189,7 +193,8 @@ class ExplanationReport:
             axes[-1].set_xlabel("correlation on held-out pictures")
 
         height = 2.0 + 1.5 * len(self.figures.keys.layers)
-        return chart(draw, f"{self.title}; witness: {self.figures.by}", height)
+        note = f"{self.title}; witness: {self.figures.by}"
+        return chart(draw, f"{note}; {self.caveat}" if self.caveat else note, height)
 
 
 def _card_cells(card: Card) -> tuple[str, ...]:
@@ -267,6 +272,7 @@ def explanation_report(line: ExplanationLine, run: Run, show: int) -> Explanatio
         random=figures.cards(figures.at_random(LISTED, recipe.seed)),
         sheet=_sheet(line, run, swept, planned.pictures, best),
         name=keys.name,
+        caveat=CAVEAT if recipe.model == "demo" else "",
     )
 
 
