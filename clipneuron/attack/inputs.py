@@ -13,11 +13,10 @@ from clipneuron.config.attack import PAIRS, Attack
 from clipneuron.config.recipe import Recipe
 from clipneuron.data.text_pools import open_pool
 from clipneuron.demo.grammar import GrammarCaptioner
-from clipneuron.demo.painter import ScenePainter, SceneTruth
+from clipneuron.demo.painter import SceneTruth
 from clipneuron.demo.things import CLASSES
 from clipneuron.models.language.captioner import AnswersFile, Captioner, Sampling
 from clipneuron.models.language.http import HttpCaptioner
-from clipneuron.models.painting.painter import Painter
 from clipneuron.models.snapshots import snapshot_name
 from clipneuron.sweep.inputs import check as check_sweep
 from clipneuron.sweep.inputs import class_names_in
@@ -77,19 +76,6 @@ def sampling_of(asked: Attack) -> Sampling:
         max_new_tokens=asked.max_tokens,
         omit=frozenset(asked.omit),
     )
-
-
-def painter_of(asked: Attack) -> Painter:
-    """Who paints the pictures."""
-    if asked.painter == "demo":
-        return ScenePainter()
-    from clipneuron.models.painting.diffusion import DEEPFLOYD, FLUX, DiffusersPainter
-    from clipneuron.models.painting.pipelines import PipelineSource
-
-    if asked.painter == "deepfloyd":
-        return DiffusersPainter(*DEEPFLOYD, batch_size=asked.each, offload=asked.offload)
-    source = FLUX if asked.painter == "flux" else PipelineSource(model=asked.painter)
-    return DiffusersPainter(source, batch_size=asked.each, offload=asked.offload)
 
 
 def witness_of(asked: Attack, classes: Sequence[str]) -> "Callable[[], Witness] | None":

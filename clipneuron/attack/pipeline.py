@@ -5,14 +5,13 @@ Words and verdicts work on the pool `clip`, captions and pictures on the pool `g
 
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from clipneuron.attack.cues import Rules
 from clipneuron.attack.inputs import (
     blocked_of,
     captioner_of,
     classes_of,
-    painter_of,
     pairs_of,
     witness_name,
     witness_of,
@@ -32,7 +31,7 @@ from clipneuron.models.clip.model import Clip
 from clipneuron.models.language.captioner import AnswersFile, Captioner, Prompt
 from clipneuron.models.language.sentences import ClipSentences, Sentences, SentenceTransformers
 from clipneuron.models.painting.painter import Painter
-from clipneuron.models.places import Placed
+from clipneuron.models.places import Given, Placed
 from clipneuron.models.snapshots import snapshot_name
 from clipneuron.readers.lenses import ClipLoader
 from clipneuron.readers.sweep import Planned
@@ -40,26 +39,14 @@ from clipneuron.reports.quantities import counted
 from clipneuron.store.store import Run, Store
 from clipneuron.sweep.inputs import about_classes
 from clipneuron.sweep.interventions import Interventions
+from clipneuron.sweep.painters import painter_of
 from clipneuron.sweep.pipeline import Sweep, SweepStages
 from clipneuron.sweep.stages.classifier import ClassifierStage
 from clipneuron.sweep.stages.descriptions import DescriptionsStage
 from clipneuron.tables.experiments import Pair
 
-Thing = TypeVar("Thing")
-
 BARE = ("{}",)
 """Words are found and pictures judged by bare class names, as in the paper."""
-
-
-@dataclass(frozen=True)
-class Given(Generic[Thing]):
-    """A loader of what is small until it is first asked."""
-
-    thing: Thing
-
-    def __call__(self) -> Thing:
-        """The thing."""
-        return self.thing
 
 
 @dataclass(frozen=True)
@@ -79,11 +66,11 @@ class AttackLine:
         """Resolve a recipe with its attack; raises ValueError for what does not fit, before any long work."""
         asked = recipe.attack
         pairs, classes = pairs_of(asked, recipe.seed), classes_of(asked)
-        people = captioner_of(asked), painter_of(asked)
+        painter = painter_of(asked.painter, asked.each, asked.offload, "attack.painter")
         blocked = tuple(sorted(blocked_of(asked)))
         sweep = Sweep.of(recipe, store, clip)
         everything = dict.fromkeys([*classes, *(name for pair in pairs for name in pair)])
-        found = cls(sweep, pairs, tuple(everything), *people, blocked)
+        found = cls(sweep, pairs, tuple(everything), captioner_of(asked), painter, blocked)
         found.check()
         return found
 

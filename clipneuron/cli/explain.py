@@ -25,6 +25,8 @@ examples:
   clipneuron explain --model ViT-B-16 --pretrained openai --images photos --explanation-images other-photos \\
       --witness ViT-L-14:laion2b_s32b_b82k --store runs
       pictures without labels: another CLIP says what is true of them
+  clipneuron explain --recipe demo --store demo-run --painter demo --each 20
+      also CoSy's AUC and MAD of 50 neurons of each layer, on painted pictures of their words
 """
 
 
@@ -58,7 +60,9 @@ def explain(chosen: argparse.Namespace) -> int:
 
         line = ExplanationLine.of(recipe, store)
     progress.print(line.describe(), highlight=False)
-    with engine(chosen, progress) as runner:
+    line.look(chosen.until)
+    pools = ("clip", "gen") if line.painter else ("clip",)
+    with engine(chosen, progress, pools=pools) as runner:
         run, reports = line.run(runner, until=chosen.until)
     if chosen.until:
         show_table(stages_table(reports))

@@ -58,3 +58,25 @@ class Explanation(Config):
         default="imagenet",
         description="'imagenet' (OpenAI's 80), 'demo', or a file with {} in each line",
     )
+    painter: str = Field(
+        default="",
+        description="also score words by CoSy, on pictures of them painted by 'deepfloyd', 'flux', a text-to-image "
+        "pipeline of the hub or a folder, or 'demo' (default: nobody paints)",
+    )
+    painter_memory: float = Field(
+        default=0, ge=0, description="GiB of main memory that an actor of the painter is placed by"
+    )
+    offload: bool = Field(
+        default=False,
+        description="keep only the painter's network at work on the GPU: less memory, more time",
+    )
+    painted_neurons: int = Field(
+        default=50,
+        ge=1,
+        description="neurons of each layer, drawn at random, whose words are painted",
+    )
+    each: int = Field(default=50, ge=1, description="pictures of every word")
+    caption: str = Field(
+        default="realistic photo of a close up of {}",
+        description="what a word is painted from; {} is the word (default: CoSy's)",
+    )

@@ -35,6 +35,8 @@ EXPLANATION = (
     "scores",
     "classifier",
     "output-scores",
+    "painted-words",
+    "cosy-scores",
 )
 
 ATTACK = (

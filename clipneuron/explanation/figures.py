@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 
+from clipneuron.explanation.cosy import CosyRow, cosy_rows
 from clipneuron.explanation.pipeline import BOUND, CONTROL, PURSUIT
 from clipneuron.explanation.results import ExplanationResults
 from clipneuron.lens.metrics import bootstrap_interval
@@ -102,6 +103,11 @@ class Figures:
         """A row per describer over all layers, the most true first."""
         rows = [self._row(-1, self.keys.layers, describer) for describer in self.describers]
         return sorted(rows, key=lambda row: -row.means["correlation"])
+
+    @cached_property
+    def cosy(self) -> list[CosyRow]:
+        """CoSy's scores, a row per describer; none where nobody painted."""
+        return cosy_rows(self.run, self.keys.cosy_scores, self.describers)
 
     def _row(self, name: int, layers: Sequence[int], describer: str) -> Row:
         metrics = (*METRICS, "base_rate", "auc", "known")

@@ -9,7 +9,7 @@ from clipneuron.config.explanation import Explanation
 from clipneuron.config.recipe import Recipe
 from clipneuron.data.opening import Collection
 from clipneuron.engine.runner import Runner, StageReport
-from clipneuron.engine.stage import Stage
+from clipneuron.engine.stage import Resources, Stage
 from clipneuron.explanation.inputs import (
     ClipWitness,
     HeldOut,
@@ -21,20 +21,25 @@ from clipneuron.explanation.inputs import (
 from clipneuron.explanation.results import ExplanationResults
 from clipneuron.explanation.stages.best import BestWordsStage
 from clipneuron.explanation.stages.controls import ControlWordsStage
+from clipneuron.explanation.stages.cosy import CosyScoresStage
 from clipneuron.explanation.stages.dissected import DissectedWordsStage
 from clipneuron.explanation.stages.nearest import NearestWordsStage
 from clipneuron.explanation.stages.outputs import OutputScoresStage
+from clipneuron.explanation.stages.painted import PaintedWordsStage
 from clipneuron.explanation.stages.projections import ProjectionsStage
 from clipneuron.explanation.stages.scores import ScoresStage
 from clipneuron.explanation.stages.statements import StatementsStage
 from clipneuron.explanation.stages.witness import WitnessStage
 from clipneuron.models.clip.model import Clip
+from clipneuron.models.painting.painter import Painter
+from clipneuron.models.places import Given, Placed
 from clipneuron.readers.lenses import moved
 from clipneuron.readers.pictures import PictureFeed
 from clipneuron.readers.sweep import Planned
 from clipneuron.reports.quantities import counted
 from clipneuron.store.store import Run, Store
 from clipneuron.sweep.inputs import about_classes, templates_in
+from clipneuron.sweep.painters import painter_of
 from clipneuron.sweep.pipeline import Sweep, SweepStages
 from clipneuron.sweep.stages.classifier import ClassifierStage
 from clipneuron.sweep.stages.plan import PlanStage
@@ -53,6 +58,8 @@ class ExplanationLine:
     witness: StatedWitness | ClipWitness
     classes: tuple[str, ...]
     templates: tuple[str, ...]
+    painter: Painter | None = None
+    """Who paints words for CoSy's scores; None for nobody."""
 
     @classmethod
     def of(cls, recipe: Recipe, store: Store, clip: Clip | None = None) -> "ExplanationLine":
@@ -61,7 +68,8 @@ class ExplanationLine:
         held_out = held_out_of(recipe, store.objects, sweep.collection)
         witness = witness_of(recipe, held_out.pictures, sweep.clip)
         classes = classes_of(recipe, held_out.pictures)
-        return cls(sweep, held_out, witness, classes, templates_in(recipe.explanation.templates))
+        templates = templates_in(recipe.explanation.templates)
+        return cls(sweep, held_out, witness, classes, templates, _painter(recipe.explanation))
 
     @property
     def asked(self) -> Explanation:
@@ -85,9 +93,20 @@ class ExplanationLine:
                 f"held out  {counted(len(self.collection), 'pictures')}{left_out}: a half to fit, a half to score",
                 f"witness   {self.witness.name}; F1 and IoU at {share:.1%} of the pictures",
                 f"logits    {watched}",
+                *self._about_painting,
                 *(f"note      {note}" for note in notes),
             ]
         )
+
+    @property
+    def _about_painting(self) -> list[str]:
+        if self.painter is None:
+            return []
+        asked, layers = self.asked, counted(len(self.sweep.layers), "layers")
+        return [
+            f"CoSy      words of {asked.painted_neurons} neurons of each of {layers}; {asked.each} pictures of every "
+            f"word by {self.painter.name}"
+        ]
 
     def run(self, runner: Runner, until: str | None = None) -> tuple[Run, list[StageReport]]:
         """Bring the sweep and the scores to completion, or all up to a kind; nothing is done twice.
@@ -98,6 +117,17 @@ class ExplanationLine:
         stages = self.stages(planned)
         results = (stages.swept.results, stages.results)
         return run, self.sweep.carried_out(stages.all, results, runner, run, report, until)
+
+    def look(self, until: str | None = None) -> None:
+        """Raises UnavailableError where the painter is still needed and cannot be had; loads nothing."""
+        if not isinstance(self.painter, Placed) or until not in (None, *PAINTED):
+            return
+        run = self.sweep.open()
+        if run.done("plan"):
+            painted = self.stages(Planned.of(run)).painted[0]
+            if {shard.name for shard in painted.shards(run)} <= run.done(painted.name):
+                return
+        self.painter.look()
 
     def results(self, run: Run) -> ExplanationResults:
         """The stages that hold the scores of a run."""
@@ -131,7 +161,10 @@ class ExplanationLine:
             witness_share=self.asked.witness_share,
         )
         outputs = self._outputs(swept, projections, describers) if self.classes else ()
-        return ExplanationStages(swept, plan, projections, witness, describers, scores, outputs)
+        painted = self._painted(swept, projections, witness, describers) if self.painter else ()
+        return ExplanationStages(
+            swept, plan, projections, witness, describers, scores, outputs, painted
+        )
 
     def _describers(
         self, swept: SweepStages, projections: ProjectionsStage, witness: tuple[Stage, ...]
@@ -193,6 +226,54 @@ class ExplanationLine:
         )
         return classifier, scores
 
+    def _painted(
+        self,
+        swept: SweepStages,
+        projections: ProjectionsStage,
+        witness: tuple[Stage, ...],
+        describers: Mapping[str, Stage],
+    ) -> tuple[PaintedWordsStage, CosyScoresStage]:
+        assert self.painter is not None
+        sweep, asked = self.sweep, self.asked
+        chosen: dict[str, Any] = {
+            "neurons": sweep.clip.neurons,
+            "drawn": asked.painted_neurons,
+            "seed": sweep.recipe.seed,
+            "describers": describers,
+        }
+        painted = PaintedWordsStage(
+            painter=Given(self.painter),
+            painter_name=self.painter.name,
+            layers=sweep.layers,
+            each=asked.each,
+            caption=asked.caption,
+            resources=Resources(pool="gen", memory=asked.painter_memory),
+            **chosen,
+        )
+        scores = CosyScoresStage(
+            clip=sweep.loader,
+            preprocess=sweep.preprocess,
+            lenses=sweep.lenses,
+            batch_size=sweep.recipe.batch_size,
+            painted=painted,
+            means=swept.calibrate,
+            directions=swept.directions,
+            projections=projections,
+            witness=witness,
+            **chosen,
+        )
+        return painted, scores
+
+
+def _painter(asked: Explanation) -> Painter | None:
+    """Who paints words, None for nobody."""
+    if not asked.painter:
+        return None
+    return painter_of(asked.painter, asked.each, asked.offload, "explanation.painter")
+
+
+PAINTED = (PaintedWordsStage.kind, CosyScoresStage.kind)
+"""Kinds of stages that need a painter."""
 
 PURSUIT, BOUND, CONTROL = "pursuit", "best-word", "other-neuron"
 """Describers that others are compared with."""
@@ -210,6 +291,8 @@ class ExplanationStages:
     describers: Mapping[str, Stage]
     scores: ScoresStage
     outputs: tuple[ClassifierStage, OutputScoresStage] | tuple[()]
+    painted: tuple[PaintedWordsStage, CosyScoresStage] | tuple[()]
+    """Where somebody paints."""
 
     @property
     def all(self) -> list[Stage]:
@@ -221,6 +304,7 @@ class ExplanationStages:
             *self.describers.values(),
             self.scores,
             *self.outputs,
+            *self.painted,
         ]
 
     @property
@@ -233,4 +317,5 @@ class ExplanationStages:
             describers={name: stage.name for name, stage in self.describers.items()},
             scores=self.scores.name,
             output_scores=self.outputs[1].name if self.outputs else None,
+            cosy_scores=self.painted[1].name if self.painted else None,
         )

@@ -11,6 +11,8 @@ import numpy as np
 
 from clipneuron.data.collections import Pictures
 from clipneuron.demo import CAVEAT
+from clipneuron.explanation import cosy
+from clipneuron.explanation.cosy import CosyRow
 from clipneuron.explanation.figures import METRICS, OUTPUT, Card, Figures, Row
 from clipneuron.explanation.pipeline import BOUND, CONTROL, PURSUIT, ExplanationLine
 from clipneuron.readers.sweep import Planned
@@ -55,6 +57,8 @@ class ExplanationReport:
     """Of the results."""
     caveat: str = ""
     """What is to be kept in mind of the model."""
+    painter: str = ""
+    """Who painted words, how many neurons' and how many pictures of each."""
 
     def tables(self) -> "list[Table]":
         """Five neurons, the leaderboard, and a row per layer and describer, for a terminal."""
@@ -74,7 +78,7 @@ class ExplanationReport:
             caption=caption,
             spare=spare,
         )
-        return [first, self._leaderboard(), self._layers()]
+        return [first, self._leaderboard(), self._layers(), *self._cosy()]
 
     def _leaderboard(self) -> "Table":
         headings = ("describer", *self._headings)
@@ -93,6 +97,13 @@ class ExplanationReport:
         breaks = range(each, len(rows), each)
         right = [heading for heading in headings if heading != "describer"]
         return markup.terminal(title, headings, rows, right=right, sections=breaks, spare=spare)
+
+    def _cosy(self) -> "list[Table]":
+        rows = [row.cells for row in self.figures.cosy]
+        title = f"CoSy: {self.painter}"
+        right = cosy.HEADINGS[1:]
+        shown = markup.terminal(title, cosy.HEADINGS, rows, right=right, caption=cosy.NOTE)
+        return [shown] if rows else []
 
     @property
     def _headings(self) -> tuple[str, ...]:
@@ -133,6 +144,10 @@ class ExplanationReport:
                 *([OUTPUT] if self.figures.has_outputs else []),
             ),
             card=CARD,
+            cosy=[row.cells for row in self.figures.cosy],
+            cosy_headings=cosy.HEADINGS,
+            cosy_note=cosy.NOTE,
+            painter=self.painter,
             lists={words: list(map(_card_cells, cards)) for words, cards in self._lists.items()},
         )
 
@@ -152,6 +167,7 @@ class ExplanationReport:
             "witness": self.figures.by,
             "leaderboard": [_row_json(row) for row in self.figures.leaderboard],
             "layers": [_row_json(row) for row in self.figures.layers],
+            "cosy": [_cosy_json(row) for row in self.figures.cosy],
             **{
                 name: [asdict(card) for card in getattr(self, name)]
                 for name in ("best", "selective", "random")
@@ -229,6 +245,11 @@ def _row_json(row: Row) -> dict[str, Any]:
     return {**asdict(row), "over_control": over}
 
 
+def _cosy_json(row: CosyRow) -> dict[str, Any]:
+    over = row.over_control
+    return {**asdict(row), "over_control": over._asdict() if over else None}
+
+
 def _known(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _known(item) for key, item in value.items()}
@@ -273,6 +294,17 @@ def explanation_report(line: ExplanationLine, run: Run, show: int) -> Explanatio
         sheet=_sheet(line, run, swept, planned.pictures, best),
         name=keys.name,
         caveat=CAVEAT if recipe.model == "demo" else "",
+        painter=_painting(line),
+    )
+
+
+def _painting(line: ExplanationLine) -> str:
+    asked = line.asked
+    if line.painter is None:
+        return ""
+    drawn = min(asked.painted_neurons, line.sweep.clip.neurons)
+    return (
+        f"{drawn} neurons of each layer, {asked.each} pictures of every word by {line.painter.name}"
     )
 
 

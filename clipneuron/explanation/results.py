@@ -16,3 +16,5 @@ class ExplanationResults(Results):
     scores: str
     output_scores: str | None = None
     """None where there are no classes."""
+    cosy_scores: str | None = None
+    """None where nobody paints."""

@@ -6,10 +6,13 @@ shard. Nothing here needs torch.
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Generic, Protocol, TypeVar, runtime_checkable
+
+Thing = TypeVar("Thing")
 
 SECONDS = 4.0
 """How long a service or hub may take to show that it is there."""
@@ -26,6 +29,17 @@ class Placed(Protocol):
     def look(self) -> None:
         """Raises UnavailableError, in seconds, where it cannot be had; loads nothing."""
         ...
+
+
+@dataclass(frozen=True)
+class Given(Generic[Thing]):
+    """A loader of what is small until it is first asked."""
+
+    thing: Thing
+
+    def __call__(self) -> Thing:
+        """The thing."""
+        return self.thing
 
 
 def check_installed(libraries: Sequence[str], what: str) -> None:

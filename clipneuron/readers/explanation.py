@@ -39,6 +39,23 @@ def words_of(run: Run, stage: str, layer: int, neurons: int) -> Words:
     return Words(indices, weights)
 
 
+def leading_words(
+    run: Run, stage: str, layer: int, neurons: Sequence[int]
+) -> tuple[str | None, ...]:
+    """The first word of positive weight that a describer gives each of the neurons; None where there is none."""
+    own = [("layer", "==", layer), ("neuron", "in", list(neurons)), ("weight", ">", 0)]
+    rows = run.read(stage, "neuron_words", columns=["neuron", "place", "text"], filters=own)
+    best_last = rows.sort_by([("place", "descending")])
+    found = dict(zip(best_last["neuron"].to_pylist(), best_last["text"].to_pylist(), strict=True))
+    return tuple(found.get(neuron) for neuron in neurons)
+
+
+def sampled(neurons: int, count: int, seed: int, layer: int) -> tuple[int, ...]:
+    """So many neurons of a layer, or all there are, drawn by dice of their own; rising."""
+    dice = np.random.default_rng([seed, layer])
+    return tuple(sorted(dice.choice(neurons, min(count, neurons), replace=False).tolist()))
+
+
 def pictures_of(
     run: Run, projections: Upstream, witness: Sequence[Upstream], half: Half
 ) -> Int[np.ndarray, "image"]:

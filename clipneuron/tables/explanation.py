@@ -159,3 +159,56 @@ def output_scores() -> pa.Schema:
             ),
         },
     )
+
+
+def painted_words() -> pa.Schema:
+    """Pictures of the leading words of some neurons, as a text-to-image model paints them: a row per picture."""
+    return described(
+        "painted_words",
+        {
+            "layer": LAYER,
+            "text": (pa.string(), "the word"),
+            "copy": (pa.int16(), "number of the picture of that word"),
+            "caption": (pa.string(), "what it was painted from"),
+            "seed": (pa.int64(), "seed of the picture"),
+            "painter": (pa.string(), "name of the painter"),
+            "image": (pa.binary(), "PNG, null if there is none"),
+            "status": STATUS,
+            "reason": REASON,
+        },
+        nullable=("image", "reason"),
+    )
+
+
+def cosy_scores() -> pa.Schema:
+    """CoSy's AUC and MAD of the leading words of some neurons, a row per neuron and describer."""
+    columns: dict[str, tuple[pa.DataType, str]] = {}
+    for name, what in (
+        ("", "the mean activation of its patches, as in CoSy"),
+        ("written_", "what it writes along r"),
+    ):
+        columns |= {
+            f"{name}auc": (
+                pa.float32(),
+                f"how often {what} is greater on a painted than on a control picture",
+            ),
+            f"{name}mad": (
+                pa.float32(),
+                f"the mean difference of {what}, in the control pictures' standard deviations",
+            ),
+        }
+    return described(
+        "cosy_scores",
+        {
+            "layer": LAYER,
+            "neuron": NEURON,
+            "describer": DESCRIBER,
+            "text": (pa.string(), "its first word of positive weight, null if it has none"),
+            "painted": (
+                pa.int32(),
+                "pictures of it that could be painted and read; without one, scores are NaN",
+            ),
+            **columns,
+        },
+        nullable=("text",),
+    )

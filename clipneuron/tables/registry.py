@@ -76,6 +76,8 @@ TABLES: dict[str, Callable[..., pa.Schema]] = {
         explanation_tables.witness_embeddings,
         explanation_tables.scores,
         explanation_tables.output_scores,
+        explanation_tables.painted_words,
+        explanation_tables.cosy_scores,
         attack_tables.words,
         attack_tables.word_neurons,
         attack_tables.captions,

@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image
 
-from clipneuron.attack.inputs import blocked_of, captioner_of, painter_of, pairs_of, witness_of
+from clipneuron.attack.inputs import blocked_of, captioner_of, pairs_of, witness_of
 from clipneuron.attack.witness import OtherClip
 from clipneuron.config.attack import Attack
 from clipneuron.demo.grammar import GrammarCaptioner
@@ -13,6 +13,7 @@ from clipneuron.models.language.http import HttpCaptioner
 from clipneuron.models.language.transformers import TransformersCaptioner
 from clipneuron.models.painting.painter import Order
 from clipneuron.reports.drawing import png
+from clipneuron.sweep.painters import painter_of
 
 
 def test_all_gives_every_class_one_other_class():
@@ -42,9 +43,9 @@ def test_makers_are_found_by_their_names(tmp_path):
     assert isinstance(captioner_of(Attack(captioner="demo")), GrammarCaptioner)
     assert isinstance(captioner_of(Attack(captioner="http://host/v1#llama")), HttpCaptioner)
     assert isinstance(captioner_of(Attack()), TransformersCaptioner)
-    assert isinstance(painter_of(Attack(painter="demo")), ScenePainter)
-    assert "DeepFloyd" in painter_of(Attack()).name
-    assert "FLUX" in painter_of(Attack(painter="flux")).name
+    assert isinstance(painter_of("demo", 10, False, "attack.painter"), ScenePainter)
+    assert "DeepFloyd" in painter_of("deepfloyd", 10, False, "attack.painter").name
+    assert "FLUX" in painter_of("flux", 10, False, "attack.painter").name
     (tmp_path / "words.txt").write_text("deer\nelk\n")
     assert blocked_of(Attack(blocked=str(tmp_path / "words.txt"))) == {"deer", "elk"}
 

@@ -9,13 +9,14 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from clipneuron.attack.stages.pictures import PURPOSE, _png
+from clipneuron.attack.stages.pictures import PURPOSE
 from clipneuron.attack.witness import OtherClip
 from clipneuron.demo.painter import ScenePainter
 from clipneuron.engine.stage import Named
 from clipneuron.lens.first_order import bias_effects, mlp_effects, stem_effects, token_effects
 from clipneuron.models.painting.painter import Order, Painted
 from clipneuron.readers.lenses import trace_of
+from clipneuron.readers.paintings import png_with
 from clipneuron.tables import registry as tables
 from clipneuron.tables.experiments import Experiment
 from tests.samples.attack_world import (
@@ -269,7 +270,9 @@ def test_another_clip_sees_its_likeliest_classes(run):
     "text", ["[/dog] [bold]", "a\x1b[31mred", "ü 漢 \u202e", "=1+1|<script>", "x" * 1_100_000]
 )
 def test_the_history_in_a_picture_is_the_text_as_it_is(text: str) -> None:
-    written = _png(np.full((8, 8, 3), [[[9, 8, 7]]], np.uint8), {"caption": text, "pair": "a:b"})
+    written = png_with(
+        np.full((8, 8, 3), [[[9, 8, 7]]], np.uint8), {"caption": text, "pair": "a:b"}
+    )
     if (
         len(text) < 1_000_000
     ):  # beyond that, Pillow reads no text, and we read the picture all the same

@@ -2,17 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-from jaxtyping import UInt8
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
 from clipneuron.models.painting.painter import Order, Painted, Painter
+from clipneuron.readers.paintings import paintings, png_with, status_of
 from clipneuron.store.store import Failure, Run
 from clipneuron.tables import registry as tables
 from clipneuron.tables.experiments import METHODS, Experiment, Pair, experiments, pair_key, seed_of
@@ -138,7 +134,8 @@ class PicturesWorker:
         rows: list[dict[str, Any]] = []
         for start in range(0, len(loaded), self.stage.group):
             wanted = loaded[start : start + self.stage.group]
-            rows += map(self._row, wanted, self._painted(wanted))
+            orders = [Order(each.caption, each.seed) for each in wanted]
+            rows += map(self._row, wanted, paintings(self.painter, orders))
             advance(len(wanted))
         advance(self.stage.chosen * self.stage.each - len(rows))
         failed = [
@@ -149,18 +146,10 @@ class PicturesWorker:
         table = pa.Table.from_pylist(rows, schema=tables.schema("pictures"))
         return Output({"pictures": table}, failed)
 
-    def _painted(self, wanted: Sequence[Wanted]) -> list[Painted]:
-        painted = self.painter.paint([Order(each.caption, each.seed) for each in wanted])
-        if len(painted) != len(wanted):
-            raise ValueError(
-                f"{self.painter.name} returned {len(painted)} pictures or reasons for {len(wanted)} orders: "
-                "expected one for each"
-            )
-        return painted
-
     def _row(self, wanted: Wanted, painted: Painted) -> dict[str, Any]:
-        status, reason = _status(painted)
-        image = None if painted.pixels is None else _png(painted.pixels, self._history(wanted))
+        status, reason = status_of(painted)
+        pixels = painted.pixels
+        image = None if pixels is None else png_with(pixels, self._history(wanted))
         return {
             "picture": wanted.picture,
             **wanted.experiment.columns,
@@ -187,21 +176,3 @@ class PicturesWorker:
             "Software": f"clipneuron {__version__}",
             "Comment": PURPOSE,
         }
-
-
-def _status(painted: Painted) -> tuple[str, str]:
-    """One word to count by and the reason."""
-    if painted.pixels is not None:
-        return "ok", ""
-    flagged = "unsafe" if painted.unsafe else "watermarked" if painted.watermarked else "failed"
-    return flagged, painted.reason or "the painter gave neither a picture nor a reason"
-
-
-def _png(pixels: UInt8[np.ndarray, "height width 3"], history: Mapping[str, str]) -> bytes:
-    """The picture as a PNG file with texts inside."""
-    texts = PngInfo()
-    for name, text in history.items():
-        texts.add_text(name, text)
-    file = BytesIO()
-    Image.fromarray(pixels).save(file, "png", pnginfo=texts)
-    return file.getvalue()

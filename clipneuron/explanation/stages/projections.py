@@ -2,30 +2,25 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
 from clipneuron.lens.ablations import representations
-from clipneuron.lens.effects import SecondOrderLens
 from clipneuron.lens.projections import LayerProjections, Written
 from clipneuron.readers.arrow import (
     fixed_list_column,
     list_column,
     neuron_columns,
     table_of,
-    tensor,
-    unchanging,
 )
 from clipneuron.readers.lenses import ClipLoader, Lenses, trace_of
 from clipneuron.readers.pictures import Batch, PictureFeed
-from clipneuron.readers.sweep import MeanEffect, mean_effects
+from clipneuron.readers.written import SweptNeurons, swept_neurons
 from clipneuron.store.store import Run
 from clipneuron.tables import registry as tables
 from clipneuron.tables.halves import half_of
@@ -34,14 +29,6 @@ if TYPE_CHECKING:
     from clipneuron.models.clip.model import Clip
 
 FLOATS = pa.list_(pa.float32())
-
-
-class Known(NamedTuple):
-    """What the sweep knows of its neurons, as arrays; by layer."""
-
-    means: dict[int, MeanEffect]
-    directions: dict[int, Float[np.ndarray, "neuron embed"]]
-    thresholds: dict[int, Float[np.ndarray, "neuron"]]
 
 
 @dataclass(frozen=True)
@@ -75,21 +62,11 @@ class ProjectionsStage(Stage):
         """Reads and decodes pictures."""
         return self.pictures
 
-    def share(self, run: Run) -> Known:
+    def share(self, run: Run) -> SweptNeurons:
         """Means, directions and thresholds."""
-        columns = ["layer", "neuron", "direction", "threshold"]
-        rows = run.read(self.directions.name, "directions", columns=columns)
-        layers = self.lenses.layers
-        own = {
-            layer: rows.filter(pc.equal(rows["layer"], layer)).sort_by("neuron") for layer in layers
-        }
-        return Known(
-            mean_effects(run, self.means.name, layers),
-            {layer: tensor(found["direction"]).numpy() for layer, found in own.items()},
-            {layer: tensor(found["threshold"]).numpy() for layer, found in own.items()},
-        )
+        return swept_neurons(run, self.means.name, self.directions.name, self.lenses.layers)
 
-    def build(self, shared: Known) -> "ProjectionsWorker":
+    def build(self, shared: SweptNeurons) -> "ProjectionsWorker":
         """A worker with the model and the directions of every layer."""
         return ProjectionsWorker(self, self.clip(), shared)
 
@@ -97,12 +74,11 @@ class ProjectionsStage(Stage):
 class ProjectionsWorker:
     """Projects the effects on one shard of pictures after another."""
 
-    def __init__(self, stage: ProjectionsStage, clip: "Clip", known: Known) -> None:
+    def __init__(self, stage: ProjectionsStage, clip: "Clip", known: SweptNeurons) -> None:
         self.stage, self.clip = stage, clip
         with torch.inference_mode():
             self.layers = {
-                layer: _of_layer(lens.narrowed(known.means[layer].axes), known, layer)
-                for layer, lens in stage.lenses.on(clip).items()
+                layer: known.projections(lens) for layer, lens in stage.lenses.on(clip).items()
             }
 
     @torch.inference_mode()
@@ -181,14 +157,3 @@ def _plus(
     one: tuple[Tensor, Tensor, Tensor], other: tuple[Tensor, Tensor, Tensor]
 ) -> tuple[Tensor, Tensor, Tensor]:
     return one[0] + other[0], one[1] + other[1], one[2] + other[2]
-
-
-def _of_layer(lens: SecondOrderLens, known: Known, layer: int) -> LayerProjections:
-    mean = known.means[layer]
-    return LayerProjections(
-        lens,
-        mean.coefficients,
-        mean.remainder @ mean.axes,
-        unchanging(known.directions[layer]),
-        unchanging(known.thresholds[layer]),
-    )

@@ -40,7 +40,8 @@ class DiffusersPainter:
     without, `source` is any text-to-image pipeline. They are loaded at the first order: to the GPU in half precision
     (bfloat16; float16 for that variant's files) if there is one, otherwise to the processor in float32; `device` and
     `dtype` say otherwise. With `offload` each network is on the GPU only while it is used, which takes less
-    memory and more time. Pictures do not depend on their batch, up to the rounding of batched products.
+    memory and more time. `field` is the option that names the pipeline, for messages. Pictures do not depend on their
+    batch, up to the rounding of batched products.
     """
 
     def __init__(
@@ -52,12 +53,13 @@ class DiffusersPainter:
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         offload: bool = False,
+        field: str = "attack.painter",
     ):
         place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         half = torch.float16 if source.variant == "fp16" else torch.bfloat16
         kind = dtype or (half if place.type == "cuda" else torch.float32)
         self._sources, self._placement = (source, second), DevicePlacement(place, kind, offload)
-        self._batches = Batches(batch_size)
+        self._batches, self._field = Batches(batch_size), field
 
     @cached_property
     def name(self) -> str:
@@ -70,7 +72,7 @@ class DiffusersPainter:
         what = "text-to-image pipeline"
         check_installed(("diffusers", "transformers", "accelerate"), what)
         for source in filter(None, self._sources):
-            look_for(source.model, source.revision, what=what, field="attack.painter")
+            look_for(source.model, source.revision, what=what, field=self._field)
 
     def paint(self, orders: Sequence[Order]) -> list[Painted]:
         """What became of each order.
