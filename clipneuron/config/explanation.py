@@ -75,8 +75,8 @@ class Explanation(Config):
         ge=1,
         description="neurons of each layer, drawn at random, whose words are painted",
     )
-    each: int = Field(default=50, ge=1, description="pictures of every word")
-    caption: str = Field(
+    painted_each: int = Field(default=50, ge=1, description="pictures of every word")
+    painted_caption: str = Field(
         default="realistic photo of a close up of {}",
-        description="what a word is painted from; {} is the word (default: CoSy's)",
+        description="what a word is painted from; {} is the word; the default is CoSy's",
     )

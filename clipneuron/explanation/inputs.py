@@ -47,9 +47,10 @@ def check(recipe: Recipe) -> None:
         check_texts(asked.templates)
     if asked.hypernyms:
         hypernyms_in(asked.hypernyms)
-    if "{}" not in asked.caption:
+    if "{}" not in asked.painted_caption:
         raise ValueError(
-            f"`explanation.caption` is {asked.caption!r}: expected {{}} in it, in the place of the word that is painted"
+            f"`explanation.painted_caption` is {asked.painted_caption!r}: expected {{}} in it, in the place of the word "
+            "that is painted"
         )
 
 

@@ -104,8 +104,8 @@ class ExplanationLine:
             return []
         asked, layers = self.asked, counted(len(self.sweep.layers), "layers")
         return [
-            f"CoSy      words of {asked.painted_neurons} neurons of each of {layers}; {asked.each} pictures of every "
-            f"word by {self.painter.name}"
+            f"CoSy      words of {asked.painted_neurons} neurons of each of {layers}; {asked.painted_each} pictures of "
+            f"every word by {self.painter.name}"
         ]
 
     def run(self, runner: Runner, until: str | None = None) -> tuple[Run, list[StageReport]]:
@@ -245,8 +245,8 @@ class ExplanationLine:
             painter=Given(self.painter),
             painter_name=self.painter.name,
             layers=sweep.layers,
-            each=asked.each,
-            caption=asked.caption,
+            each=asked.painted_each,
+            caption=asked.painted_caption,
             resources=Resources(pool="gen", memory=asked.painter_memory),
             **chosen,
         )
@@ -269,7 +269,7 @@ def _painter(asked: Explanation) -> Painter | None:
     """Who paints words, None for nobody."""
     if not asked.painter:
         return None
-    return painter_of(asked.painter, asked.each, asked.offload, "explanation.painter")
+    return painter_of(asked.painter, asked.painted_each, asked.offload, "explanation.painter")
 
 
 PAINTED = (PaintedWordsStage.kind, CosyScoresStage.kind)

@@ -303,9 +303,7 @@ def _painting(line: ExplanationLine) -> str:
     if line.painter is None:
         return ""
     drawn = min(asked.painted_neurons, line.sweep.clip.neurons)
-    return (
-        f"{drawn} neurons of each layer, {asked.each} pictures of every word by {line.painter.name}"
-    )
+    return f"{drawn} neurons of each layer, {asked.painted_each} pictures of every word by {line.painter.name}"
 
 
 def _sheet(

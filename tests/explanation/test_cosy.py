@@ -18,7 +18,7 @@ from clipneuron.readers.sweep import Planned
 from tests.samples.explained import line_of
 from tests.samples.world import clip, quiet_runner
 
-ASKED = {"painter": "demo", "painted_neurons": 8, "each": 4}
+ASKED = {"painter": "demo", "painted_neurons": 8, "painted_each": 4}
 
 
 class Tints:
@@ -136,6 +136,6 @@ def test_nobody_paints_unless_asked(tmp_path):
 def test_a_caption_needs_a_place_for_the_word(tmp_path):
     from clipneuron.explanation.inputs import check
 
-    line = line_of(tmp_path, asked={**ASKED, "caption": "a photo"})
-    with pytest.raises(ValueError, match=r"explanation\.caption.*\{\}"):
+    line = line_of(tmp_path, asked={**ASKED, "painted_caption": "a photo"})
+    with pytest.raises(ValueError, match=r"explanation\.painted_caption.*\{\}"):
         check(line.sweep.recipe)
