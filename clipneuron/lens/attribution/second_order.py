@@ -70,4 +70,6 @@ def second_order_attended(
 
 def _patches(trace: Trace, layer: int, kept: Tensor) -> Float[Tensor, "image patch"]:
     activations = trace.activations[layer][:, 1:]
-    return einsum(activations, kept.to(activations), "image patch neuron, image neuron -> image patch")
+    return einsum(
+        activations, kept.to(activations), "image patch neuron, image neuron -> image patch"
+    )
