@@ -12,7 +12,8 @@ relevance. R is what a layer's output is given, and its inputs share it:
              so that over the picture they share R in proportion to the absolute values of their sums.
   the rest   softmax, LayerNorm (ln_pre and ln_post, too), QuickGELU, GELU: R passes as it is.
 
-So the relevance of all tokens that enter a block adds up to 1. A z+ rule costs three products where the forward pass
+So the relevance of all tokens that enter a block adds up to 1, but for what goes to outputs without any positive
+contribution, of which there are none at the widths of real models. A z+ rule costs three products where the forward pass
 has one: with z+ = (z + |z|) / 2, sum_j [x_j w_ji]^+ = (x w + |x| |w|) / 2, and x w is known.
 """
 

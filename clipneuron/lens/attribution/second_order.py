@@ -42,7 +42,7 @@ def neuron_weights(
     values = {"signed": flat.sign(), "weighted": flat}.get(choice, torch.ones_like(flat))
     kept = torch.zeros_like(flat).scatter(1, chosen, values.gather(1, chosen) / count)
     sizes = [layer.shape[1] for layer in products.values()]
-    return dict(zip(products, kept.split(sizes, dim=1), strict=True))
+    return dict(zip(products, torch.split(kept, sizes, dim=1), strict=True))
 
 
 def second_order(
