@@ -55,7 +55,7 @@ def upsampled(
 ) -> Float[Tensor, "*batch height width"]:
     """The maps of a grid (rows, columns) of patches at a size (height, width) in pixels.
 
-    bilinear is between the middles of patches (torch's align_corners=False); nearest gives each pixel its patch's value.
+    bilinear is between the middles of patches (torch's align_corners=False); nearest gives a pixel its patch's value.
     """
     rows, columns = grid
     if maps.shape[-1] != rows * columns:

@@ -1,4 +1,4 @@
-"""Masks of every kind, found: a folder, tar or Parquet file of mask pictures, COCO's annotations, ImageNet-Segmentation."""
+"""Masks of every kind, found: in folders, tars and Parquet files, COCO's annotations, ImageNet-Segmentation's file."""
 
 import os
 from collections.abc import Mapping

@@ -79,8 +79,8 @@ def from_runs(counts: Sequence[int], size: Size) -> Bool[np.ndarray, "height wid
     runs = _whole(counts)
     if runs.min(initial=0) < 0 or runs.sum() != height * width:
         raise ValueError(
-            f"run lengths of {int(runs.sum()):,} pixels where the picture has {height * width:,}: expected lengths from "
-            "0 on that add up to them"
+            f"run lengths of {int(runs.sum()):,} pixels where the picture has {height * width:,}: expected lengths "
+            "from 0 on that add up to them"
         )
     inside = np.arange(len(runs)) % 2 == 1
     return np.repeat(inside, runs).reshape(width, height).T

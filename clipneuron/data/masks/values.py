@@ -142,8 +142,8 @@ def _by_colour(
     if len(strange):
         raise MaskError(
             "other_values",
-            f"{name}: it holds the colour {tuple(strange[0].tolist())}, which is none of Pascal VOC's palette: expected "
-            "one value per pixel, in grey or with a palette",
+            f"{name}: it holds the colour {tuple(strange[0].tolist())}, which is none of Pascal VOC's palette: "
+            "expected one value per pixel, in grey or with a palette",
         )
     return values
 
