@@ -222,3 +222,10 @@ def test_nothing_to_draw_from_is_refused(values: torch.Tensor) -> None:
         ValueError, match="expected at least one draw and one item, all values finite"
     ):
         resampled_sums(values)
+
+
+def test_no_maps_at_all() -> None:
+    maps, flags = torch.zeros(0, 4, 4), torch.zeros(0, 4, 4, dtype=torch.bool)
+    assert average_precisions(maps, flags, flags).joint.shape == (0,)
+    above = thresholds(maps, flags, flags, "best")
+    assert counts(maps, flags, flags, above).true_positives.shape == (0,)

@@ -29,6 +29,9 @@ COCO = _split(
 )
 """COCO's 80 classes of things from 1 on, without the gaps in COCO's own numbers, as most masks of values have them."""
 
+LARGEST = 2**16 - 1
+"""Of the values that masks have."""
+
 LISTS = {"voc": VOC, "coco": COCO}
 
 _BACKGROUND = {"background", "_background_"}
@@ -82,6 +85,10 @@ def value_names(names: Mapping[str, str], where: str = "the names of classes") -
             f"{where}: {odd!r} is no value of a mask: expected whole numbers, each with the name of its class"
         )
     called = {int(key): name for key, name in names.items()}
+    if max(called, default=0) > LARGEST:
+        raise ValueError(
+            f"{where}: {max(called):,} is no value of a mask: expected at most {LARGEST:,}"
+        )
     special = {value: name.lower() for value, name in called.items()}
     background = {value for value, name in special.items() if name in _BACKGROUND}
     unknown = {value for value, name in special.items() if name in _UNKNOWN}

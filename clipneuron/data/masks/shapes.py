@@ -66,7 +66,8 @@ def outlined(outline: Sequence[float], size: Size) -> Bool[np.ndarray, "height w
     # Every crossing turns what is to its right from outside to inside, or back.
     turned = np.zeros((height, width + 1), np.int64)
     np.add.at(turned, (rows, np.ceil(at - 0.5).clip(0, width).astype(np.int64)), 1)
-    return turned.cumsum(1)[:, :width] % 2 == 1
+    inside: NDArray[np.bool_] = turned.cumsum(1)[:, :width] % 2 == 1
+    return inside
 
 
 def from_runs(counts: Sequence[int], size: Size) -> Bool[np.ndarray, "height width"]:
