@@ -64,10 +64,10 @@ def outlined(outline: Sequence[float], size: Size) -> Bool[np.ndarray, "height w
     share = (middles[rows, 0] - y[edges]) / (to_y - y)[edges]
     at = x[edges] + share * (to_x - x)[edges]
     # Every crossing turns what is to its right from outside to inside, or back.
-    turned = np.zeros((height, width + 1), np.int64)
-    np.add.at(turned, (rows, np.ceil(at - 0.5).clip(0, width).astype(np.int64)), 1)
-    inside: NDArray[np.bool_] = turned.cumsum(1)[:, :width] % 2 == 1
-    return inside
+    columns = np.ceil(at - 0.5).clip(0, width).astype(np.int64)
+    turned = np.bincount(rows * (width + 1) + columns, minlength=height * (width + 1))
+    odd = turned.astype(np.uint8).reshape(height, width + 1).cumsum(1, dtype=np.uint8) & 1
+    return odd[:, :width].astype(np.bool_)
 
 
 def from_runs(counts: Sequence[int], size: Size) -> Bool[np.ndarray, "height width"]:

@@ -191,7 +191,7 @@ def test_the_digest_is_of_what_is_there(tmp_path: Path) -> None:
 
 def test_nothing_that_fits_is_an_error_before_work(tmp_path: Path) -> None:
     with pytest.raises(
-        ValueError, match=r"none of the 2 pictures has a usable mask .* go by the names"
+        ValueError, match=r"no picture has a usable mask .*2 looked for.* go by the names"
     ):
         _both(tmp_path, {"8.png": encoded(LABELS), "9.png": encoded(LABELS)}, "1.jpg", "2.jpg")
     found = open_collection(tmp_path / "images")
