@@ -33,6 +33,8 @@ class Columns:
     """The section whose fields messages name."""
     asked: frozenset[str] = frozenset()
     """What was named although it may be the usual name."""
+    called: tuple[tuple[str, str], ...] = ()
+    """Fields that the section calls by another name, each with that name."""
 
     @classmethod
     def named(cls, section: str, image: str, label: str, name: str, member: str) -> "Columns":
@@ -49,7 +51,7 @@ class Columns:
 
     def field(self, name: str) -> str:
         """A field of the configuration as messages name it."""
-        return f"`{self.section}.{name}`"
+        return f"`{self.section}.{dict(self.called).get(name, name)}`"
 
 
 class Found(NamedTuple):
