@@ -112,8 +112,11 @@ def test_all_foreground_can_be_the_best_cut() -> None:
     assert counts(maps, _everything(maps), _everything(maps), best).true_positives.item() == 4
 
 
-def test_a_flat_map_is_background_at_every_threshold_and_ranks_nothing() -> None:
-    maps = normalised(torch.full((1, 2, 2), -3.0))
+@pytest.mark.parametrize("value", [-3.0, torch.nan, torch.inf, -torch.inf])
+def test_a_flat_map_is_background_at_every_threshold_and_ranks_nothing(value: float) -> None:
+    flat = torch.full((1, 2, 2), -3.0)
+    flat[0, 0, 0] = value
+    maps = normalised(flat)
     truth = torch.tensor([[[True, False], [False, False]]])
     known = _everything(maps)
     for threshold in ("0.5", "mean"):
