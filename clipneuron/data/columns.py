@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -40,7 +40,9 @@ class Columns:
     def named(cls, section: str, image: str, label: str, name: str, member: str) -> "Columns":
         """The columns that the fields of a section name; empty for the usual ones, 'none' for none."""
         asked = {"image": image, "label": label, "name": name}
-        chosen = {field: () if text == NONE else (text,) for field, text in asked.items() if text}
+        chosen: dict[str, Any] = {
+            field: () if text == NONE else (text,) for field, text in asked.items() if text
+        }
         member = member.lower().lstrip(".")
         return cls(member=member, section=section, asked=frozenset(chosen), **chosen)
 

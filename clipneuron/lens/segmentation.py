@@ -250,8 +250,8 @@ def _both_sides(maps: Tensor, truth: Tensor, known: Tensor) -> Tensor:
 
 def _gained(is_hit: Tensor, reached: Tensor) -> Tensor:
     """The sum of the precisions (hits over known items) that are reached at the hits."""
-    hits, seen = reached
-    return (is_hit * (hits / seen.clamp(min=1))).sum(-1)
+    precision = reached[0] / reached[1].clamp(min=1)
+    return (is_hit * precision).sum(-1)
 
 
 def _best(maps: Tensor, truth: Tensor, known: Tensor) -> Tensor:

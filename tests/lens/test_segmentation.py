@@ -101,7 +101,7 @@ def test_the_best_threshold_is_that_of_all_cuts() -> None:
         tp, fp, fn, tn = counts(maps, truth, known, above)
         return tp / (tp + fp + fn).clamp(min=1) + tn / (tn + fp + fn).clamp(min=1)
 
-    cuts = torch.cat([torch.tensor([-1.0]), maps.unique()])
+    cuts = torch.tensor([-1.0, *sorted({*maps.flatten().tolist()})])
     every = torch.stack([ious(cut.expand(8)) for cut in cuts])
     torch.testing.assert_close(ious(best), every.amax(0))
 
