@@ -1,0 +1,98 @@
+"""How attribution maps are judged as segmentations."""
+
+from typing import Literal, get_args
+
+from pydantic import Field, field_validator
+
+from clipneuron.config.base import Config
+from clipneuron.config.columns import ImageColumn, LabelColumn, Member, NameColumn
+from clipneuron.config.layers import Layers
+from clipneuron.config.protocols import DEFAULT, Protocol
+
+Method = Literal[
+    "second-order",
+    "second-order-signed",
+    "second-order-weighted",
+    "second-order-attention",
+    "raw-attention",
+    "rollout",
+    "gradcam",
+    "lrp",
+    "partial-lrp",
+    "chefer",
+    "textspan",
+    "textspan-centered",
+    "legrad",
+    "value-attention",
+    "center",
+    "random-neurons",
+]
+"""How a map is made; `clipneuron.lens.attribution.methods` has each with its formula and source."""
+
+METHODS: tuple[Method, ...] = get_args(Method)
+
+
+class Segmentation(Config):
+    """How attribution maps are judged as segmentations (Sec. 5.3, Table 4): pictures, masks, methods, protocols."""
+
+    images: str = Field(
+        default="",
+        description="pictures that have masks: any collection; 'demo' renders scenes of the demo world",
+    )
+    image_column: ImageColumn = ""
+    label_column: LabelColumn = ""
+    name_column: NameColumn = ""
+    member: Member = ""
+    every: int = Field(default=1, ge=1, description="use every n-th picture that has a mask")
+    limit: int = Field(default=0, ge=0, description="use at most this many pictures; 0 means all")
+    masks: str = Field(
+        default="",
+        description="where their masks are (docs/segment.md); 'demo': the exact masks of the demo world's scenes",
+    )
+    mask_kind: str = Field(
+        default="auto", description="what kind of masks they are; 'auto' goes by what is there"
+    )
+    mask_names: str = Field(
+        default="",
+        description="file that names what the masks' values stand for: a line per value, the value, a tab, and the "
+        "name",
+    )
+    classes: str = Field(
+        default="masks",
+        description="classes that have a text, and among which one is predicted: 'masks' (those that the masks name), "
+        "'imagenet', 'demo' (the things of the demo world) or a file of names",
+    )
+    templates: str = Field(
+        default="imagenet",
+        description="'imagenet' (OpenAI's 80), 'demo', or a file with {} in each line",
+    )
+    methods: tuple[Method | Literal["all"], ...] = Field(
+        default=("all",), description="attribution methods, or 'all' (docs/segment.md)"
+    )
+    protocols: tuple[str, ...] = Field(
+        default=DEFAULT,
+        description="how maps are judged: text/frame/threshold/upsampling, each of given, predicted or wrong (another "
+        "class's), aligned or misaligned, 0.5, mean or best, bilinear or nearest; methods are compared under the first",
+    )
+    neurons_per_class: int = Field(
+        default=200, ge=1, description="neurons that make a map of second order, for each class"
+    )
+    neuron_layers: Layers = Field(
+        default=(),
+        description="layers that they are chosen from; by default the last quarter of those that have second-order "
+        "effects, which are the paper's 8-10 of 12",
+    )
+
+    @field_validator("protocols")
+    @classmethod
+    def _readable(cls, protocols: tuple[str, ...]) -> tuple[str, ...]:
+        if not protocols:
+            raise ValueError("maps are judged under at least one protocol")
+        for name in protocols:
+            Protocol.named(name)
+        return tuple(dict.fromkeys(protocols))
+
+    @property
+    def chosen_methods(self) -> tuple[Method, ...]:
+        """The methods, each once, in the order of `METHODS`."""
+        return tuple(name for name in METHODS if name in self.methods or "all" in self.methods)
