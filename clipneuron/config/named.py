@@ -37,8 +37,8 @@ RECIPES: dict[str, dict[str, Any]] = {
             "limit": 1000,
             "classes": "demo",
             "templates": "demo",
-            # Scenes are square: a mask that is squashed into the model's square lies where it should.
-            "protocols": tuple(name for name in PROTOCOLS if "misaligned" not in name),
+            # Scenes are squares: masks that are squeezed into one lie where they should.
+            "protocols": tuple(name for name in PROTOCOLS if "square" not in name),
             "neurons_per_class": 25,  # of 1,152, as the paper's 200 are of 9,216
         },
     },

@@ -4,20 +4,12 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from clipneuron.config.suggestions import suggestion
+from clipneuron.lens.options import Alignment, Threshold, Upsampling
 
 Text = Literal["given", "predicted", "wrong"]
 """Whose text a map is made for: the mask's own class, the class that the model predicts, or another one (a control)."""
 
-Frame = Literal["aligned", "misaligned"]
-"""Where the mask lies: under what the model sees of the picture, or squashed into its square as two programs have it."""
-
-Threshold = Literal["0.5", "mean", "best"]
-"""From which value on a map of values from 0 to 1 counts as foreground."""
-
-Upsampling = Literal["bilinear", "nearest"]
-"""How patches become pixels."""
-
-AXES = {"text": Text, "frame": Frame, "threshold": Threshold, "upsampling": Upsampling}
+AXES = {"text": Text, "alignment": Alignment, "threshold": Threshold, "upsampling": Upsampling}
 
 
 @dataclass(frozen=True)
@@ -25,7 +17,7 @@ class Protocol:
     """One choice on every axis."""
 
     text: Text
-    frame: Frame
+    alignment: Alignment
     threshold: Threshold
     upsampling: Upsampling
 
@@ -52,12 +44,12 @@ class Protocol:
     @property
     def name(self) -> str:
         """As a configuration and every table write it."""
-        return "/".join((self.text, self.frame, self.threshold, self.upsampling))
+        return "/".join((self.text, self.alignment, self.threshold, self.upsampling))
 
     @property
     def controlled(self) -> "Protocol":
         """The same with another class's text."""
-        return Protocol("wrong", self.frame, self.threshold, self.upsampling)
+        return Protocol("wrong", self.alignment, self.threshold, self.upsampling)
 
 
 DEFAULT = (
@@ -67,9 +59,9 @@ DEFAULT = (
     "given/aligned/mean/bilinear",
     "given/aligned/best/bilinear",
     "given/aligned/0.5/nearest",
-    "given/misaligned/0.5/bilinear",
+    "given/square/0.5/bilinear",
     # As the programs of the second-order paper and of TextSpan have it.
-    "predicted/misaligned/0.5/bilinear",
-    "predicted/misaligned/mean/bilinear",
+    "predicted/square/0.5/bilinear",
+    "predicted/square/mean/bilinear",
 )
 """The first is the one that methods are compared under; each of the next six differs from it in one choice."""

@@ -1,35 +1,16 @@
 """How attribution maps are judged as segmentations."""
 
-from typing import Literal, get_args
-
 from pydantic import Field, field_validator
 
 from clipneuron.config.base import Config
 from clipneuron.config.columns import ImageColumn, LabelColumn, Member, NameColumn
 from clipneuron.config.layers import Layers
 from clipneuron.config.protocols import DEFAULT, Protocol
+from clipneuron.config.suggestions import suggestion
+from clipneuron.lens.attribution.methods import METHODS
 
-Method = Literal[
-    "second-order",
-    "second-order-signed",
-    "second-order-weighted",
-    "second-order-attention",
-    "raw-attention",
-    "rollout",
-    "gradcam",
-    "lrp",
-    "partial-lrp",
-    "chefer",
-    "textspan",
-    "textspan-centered",
-    "legrad",
-    "value-attention",
-    "center",
-    "random-neurons",
-]
-"""How a map is made; `clipneuron.lens.attribution.methods` has each with its formula and source."""
-
-METHODS: tuple[Method, ...] = get_args(Method)
+ALL = "all"
+"""The word for all attribution methods."""
 
 
 class Segmentation(Config):
@@ -66,13 +47,13 @@ class Segmentation(Config):
         default="imagenet",
         description="'imagenet' (OpenAI's 80), 'demo', or a file with {} in each line",
     )
-    methods: tuple[Method | Literal["all"], ...] = Field(
-        default=("all",), description="attribution methods, or 'all' (docs/segment.md)"
+    methods: tuple[str, ...] = Field(
+        default=(ALL,), description=f"attribution methods: {', '.join(METHODS)}, or 'all'"
     )
     protocols: tuple[str, ...] = Field(
         default=DEFAULT,
-        description="how maps are judged: text/frame/threshold/upsampling, each of given, predicted or wrong (another "
-        "class's), aligned or misaligned, 0.5, mean or best, bilinear or nearest; methods are compared under the first",
+        description="how maps are judged: text/alignment/threshold/upsampling, each of given, predicted or wrong (another "
+        "class's), aligned or square, 0.5, mean or best, bilinear or nearest; methods are compared under the first",
     )
     neurons_per_class: int = Field(
         default=200, ge=1, description="neurons that make a map of second order, for each class"
@@ -82,6 +63,17 @@ class Segmentation(Config):
         description="layers that they are chosen from; by default the last quarter of those that have second-order "
         "effects, which are the paper's 8-10 of 12",
     )
+
+    @field_validator("methods")
+    @classmethod
+    def _known(cls, methods: tuple[str, ...]) -> tuple[str, ...]:
+        if not methods:
+            raise ValueError("name an attribution method, or 'all'")
+        for name in methods:
+            if name not in (*METHODS, ALL):
+                near = suggestion(name, METHODS)
+                raise ValueError(f"{name!r} is no method: expected {', '.join(METHODS)}, or all{near}")
+        return methods
 
     @field_validator("protocols")
     @classmethod
@@ -93,6 +85,6 @@ class Segmentation(Config):
         return tuple(dict.fromkeys(protocols))
 
     @property
-    def chosen_methods(self) -> tuple[Method, ...]:
+    def chosen_methods(self) -> tuple[str, ...]:
         """The methods, each once, in the order of `METHODS`."""
-        return tuple(name for name in METHODS if name in self.methods or "all" in self.methods)
+        return tuple(name for name in METHODS if name in self.methods or ALL in self.methods)

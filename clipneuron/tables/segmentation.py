@@ -5,11 +5,11 @@ import pyarrow as pa
 from clipneuron.tables.columns import IMAGE, INDEX, LAYER, NEURON, NOTE, REASON, STATUS, described
 
 METHOD = (pa.string(), "how the map is made")
-PROTOCOL = (pa.string(), "how it is judged: text/frame/threshold/upsampling")
+PROTOCOL = (pa.string(), "how it is judged: text/alignment/threshold/upsampling")
 
 
 def class_neurons() -> pa.Schema:
-    """The neurons whose activations make a class's map of second order, and others by chance, best first."""
+    """The neurons whose activations make a class's maps, and how much each counts, a row per class, choice and neuron."""
     return described(
         "class_neurons",
         {
@@ -17,12 +17,12 @@ def class_neurons() -> pa.Schema:
             "name": (pa.string(), "its name"),
             "choice": (
                 pa.string(),
-                '"class": by |<r, M_text(c)>|; "chance": drawn from the same layers',
+                '"absolute": by |<r, M_text(c)>|, all alike; "signed", "weighted": the same, by their sign or by '
+                '<r, M_text(c)>; "random": drawn from the same layers',
             ),
-            "place": (pa.int32(), "place among those of its choice, from 0"),
             "layer": LAYER,
             "neuron": NEURON,
-            "projection": (pa.float32(), "<r, M_text(c)>, of unit vectors"),
+            "weight": (pa.float32(), "what its activations are multiplied by"),
         },
     )
 
@@ -40,7 +40,8 @@ def segmentations() -> pa.Schema:
         "tn": "pixels of anything else that it has behind",
     }
     scores = {
-        "ap": "mean of the average precisions of the map for the class and of its complement for the rest",
+        "ap": "average precision of the map for the class and its complement for the rest, ranked together",
+        "ap_sides": "mean of the two, ranked apart",
         "f1": "F1 of the pixels in front",
         "cut": "the threshold, on the map's scale from 0 to 1",
     }

@@ -1,34 +1,33 @@
-"""class-neurons: the neurons that make each class's map of second order, and as many by chance."""
+"""class-neurons: the neurons that make each class's maps of second order, and what each of them counts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 import torch
 from jaxtyping import Float
 
 from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
-from clipneuron.lens.class_neurons import Chosen, along, by_chance
-from clipneuron.readers.arrow import table_of, tensor, unchanging
+from clipneuron.lens.attribution.methods import Choice
+from clipneuron.lens.attribution.second_order import neuron_weights
+from clipneuron.readers.arrow import unchanging
 from clipneuron.readers.evidence import Classifier, classifier_of
-from clipneuron.readers.segmentation import Directions, directions_of
+from clipneuron.readers.segmentation import NeuronWeights, directions_of, weights_table
 from clipneuron.store.store import Run
-from clipneuron.tables import registry as tables
 
-SHARD = 256
-"""Classes per commit."""
+SHARD = "classes"
 
 
 @dataclass(frozen=True)
 class ClassNeuronsStage(Stage):
-    """Ranks the neurons of some layers by the class's text; those whose direction means nothing are passed over."""
+    """Ranks the neurons of some layers by each class's text. One shard: the dice are thrown for all classes at once."""
 
     directions: Upstream
     classifier: Upstream
     classes: int
     layers: tuple[int, ...]
     count: int
+    choices: tuple[Choice, ...]
     seed: int
     resources: Resources = Resources()
 
@@ -43,86 +42,66 @@ class ClassNeuronsStage(Stage):
 
     @property
     def identity(self) -> Mapping[str, object]:
-        """How many of which layers, and the dice."""
-        return {"layers": self.layers, "count": self.count, "seed": self.seed}
+        """How many of which layers, how they are chosen, and the dice."""
+        count = {"layers": self.layers, "count": self.count}
+        return {**count, "choices": self.choices, "seed": self.seed}
 
     def shards(self, run: Run) -> Sequence[Shard]:
-        """A shard per `SHARD` classes."""
-        return [
-            Shard(f"{first:06d}", min(SHARD, self.classes - first), first)
-            for first in range(0, self.classes, SHARD)
-        ]
+        """A single one."""
+        return [Shard(SHARD, self.classes)]
 
     def loader(self, run: Run) -> "ClassNeuronsLoader":
-        """Hands out the classes."""
-        return ClassNeuronsLoader(run, self.classifier.name)
+        """Reads directions and classes."""
+        return ClassNeuronsLoader(run, self.directions.name, self.classifier.name, self.layers)
 
-    def share(self, run: Run) -> Directions:
-        """The directions of the layers."""
-        return directions_of(run, self.directions.name, self.layers)
+    def share(self, run: Run) -> None:
+        """Nothing: the only shard reads everything."""
 
-    def build(self, shared: Directions) -> "ClassNeuronsWorker":
-        """A worker on the directions."""
-        return ClassNeuronsWorker(self, shared)
+    def build(self, shared: None) -> "ClassNeuronsWorker":
+        """A worker."""
+        return ClassNeuronsWorker(self)
 
 
 @dataclass(frozen=True)
-class ClassesOf:
-    """Some classes, the first with its number."""
+class Known:
+    """The classes and the directions of the layers."""
 
-    first: int
-    names: tuple[str, ...]
-    texts: Float[np.ndarray, "class embed"]
+    classes: Classifier
+    directions: Mapping[int, Float[np.ndarray, "neuron embed"]]
 
 
 @dataclass(frozen=True)
 class ClassNeuronsLoader:
-    """Reads the classes of a shard."""
+    """Reads what neurons are chosen by."""
 
     run: Run
+    directions: str
     classifier: str
+    layers: tuple[int, ...]
 
-    def load(self, shard: Shard) -> ClassesOf:
-        """Their names and texts."""
-        found: Classifier = classifier_of(self.run, self.classifier)
-        own = slice(shard.payload, shard.payload + shard.rows)
-        return ClassesOf(shard.payload, found.names[own], found.matrix[own])
+    def load(self, shard: Shard) -> Known:
+        """All of it."""
+        classes = classifier_of(self.run, self.classifier)
+        return Known(classes, directions_of(self.run, self.directions, self.layers))
 
 
 @dataclass(frozen=True)
 class ClassNeuronsWorker:
-    """Ranks neurons for one shard of classes after another."""
+    """Ranks neurons."""
 
     stage: ClassNeuronsStage
-    known: Directions
 
     @torch.inference_mode()
-    def process(self, loaded: ClassesOf, advance: Advance) -> Output:
+    def process(self, loaded: Known, advance: Advance) -> Output:
         """The table `class_neurons`."""
-        directions, usable = unchanging(self.known.matrix), unchanging(self.known.usable)
-        texts = unchanging(loaded.texts)
-        numbers = torch.arange(loaded.first, loaded.first + len(texts))
-        seeds = numbers + self.stage.seed * 1_000_000
-        count = self.stage.count
+        texts = unchanging(loaded.classes.matrix)
+        products = {
+            layer: texts @ unchanging(own).T for layer, own in loaded.directions.items()
+        }
+        count, seed = self.stage.count, self.stage.seed
         choices = {
-            "class": along(directions, texts, usable, count),
-            "chance": by_chance(directions, texts, usable, count, seeds),
+            choice: NeuronWeights.of(neuron_weights(products, count, choice, seed))
+            for choice in self.stage.choices
         }
-        advance(len(texts))
-        parts = [self._table(loaded, name, chosen) for name, chosen in choices.items()]
-        return Output({"class_neurons": pa.concat_tables(parts)})
-
-    def _table(self, loaded: ClassesOf, choice: str, chosen: Chosen) -> pa.Table:
-        classes, count = chosen.places.shape
-        places = chosen.places.numpy().ravel()
-        rows = len(places)
-        columns: dict[str, object] = {
-            "label": np.repeat(np.arange(classes, dtype=np.int32) + loaded.first, count),
-            "name": pa.array(np.repeat(np.array(loaded.names, dtype=object), count), pa.string()),
-            "choice": pa.array([choice] * rows, pa.string()),
-            "place": np.tile(np.arange(count, dtype=np.int32), classes),
-            "layer": self.known.layer[places],
-            "neuron": self.known.neuron[places],
-            "projection": chosen.projections.float().numpy().ravel(),
-        }
-        return table_of(columns, tables.schema("class_neurons"))
+        advance(self.stage.classes)
+        return Output({"class_neurons": weights_table(loaded.classes.names, choices)})
