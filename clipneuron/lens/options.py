@@ -17,5 +17,15 @@ HighDepth = Literal["clip", "scale", "refuse"]
 Scoring = Literal["sum", "authors"]
 """How contributions become a text's score; see `clipneuron.lens.spurious.text_scores`."""
 
+Threshold = Literal["0.5", "mean", "best"]
+"""Above which value a map from 0 to 1 is foreground; see `clipneuron.lens.segmentation.thresholds`."""
+
+Upsampling = Literal["bilinear", "nearest"]
+"""How patches become pixels; see `clipneuron.lens.segmentation.upsampled`."""
+
+Alignment = Literal["aligned", "square"]
+"""How a mask comes to the size that the model reads: as its picture does, or squeezed into the square whatever becomes
+of the picture, which is how the paper's own program has it (see `clipneuron.data.masks.alignment`)."""
+
 ALIKE = 0.99
 """The cosine of two prepared texts above which they count as nearly equal: singular and plural, two spellings."""

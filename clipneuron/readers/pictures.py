@@ -34,6 +34,8 @@ class Batch:
     failures: tuple[Failure, ...]
     notes: Mapping[str, str] = field(default_factory=dict)
     """What is to be said of good pictures, by their ids."""
+    sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Height and width of good pictures before they were brought to the model's, by their ids."""
 
     def slices(self, size: int) -> Iterator[tuple[tuple[Picture, ...], Pixels]]:
         """The good pictures and their pixels, `size` at a time."""
@@ -123,6 +125,7 @@ class PictureFeed:
             np.stack(pixels) if pixels else np.empty((0, 3, 1, 1), np.uint8),
             tuple(result for result in results if isinstance(result, Failure)),
             {picture.image: decoded.note for picture, decoded in good if decoded.note},
+            {picture.image: decoded.size for picture, decoded in good},
         )
 
     def _decode(self, picture: Picture, data: bytes | ReadError) -> Decoded | Failure:

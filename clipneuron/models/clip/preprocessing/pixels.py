@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Shaped, UInt8
 from PIL import Image, ImageOps
 
 
@@ -40,14 +40,25 @@ class Frame:
 
     def pixels(self, image: Image.Image) -> UInt8[np.ndarray, "3 height width"]:
         """The picture's values in the frame."""
-        fitted = self._cropped(self._padded(self._resized(image))).convert("RGB")
+        fill = self.fill_color if self.resize_mode == "longest" else 0
+        fitted = self._fitted(image, self._filter, fill).convert("RGB")
         return np.ascontiguousarray(np.asarray(fitted).transpose(2, 0, 1))
 
-    def _resized(self, image: Image.Image) -> Image.Image:
+    def labels(
+        self, labels: Shaped[np.ndarray, "tall wide"], outside: int
+    ) -> Shaped[np.ndarray, "height width"]:
+        """Labels of a picture's pixels (uint8 or int32) in the frame, where `pixels` puts them: that of the nearest.
+
+        Padding is labelled `outside`.
+        """
+        image = Image.fromarray(labels)
+        return np.asarray(self._fitted(image, Image.Resampling.NEAREST, outside))
+
+    def _fitted(self, image: Image.Image, how: Image.Resampling, fill: int) -> Image.Image:
         height, width = self.resized_size(image.height, image.width)
-        if image.size == (width, height):
-            return image
-        return image.resize((width, height), self._filter)
+        if image.size != (width, height):
+            image = image.resize((width, height), how)
+        return self._cropped(self._padded(image, fill))
 
     @property
     def _filter(self) -> Image.Resampling:
@@ -56,12 +67,11 @@ class Frame:
         fixed = self.resize_mode == "shortest" and not square
         return Image.Resampling.BICUBIC if fixed else _FILTERS[self.interpolation]
 
-    def _padded(self, image: Image.Image) -> Image.Image:
+    def _padded(self, image: Image.Image, fill: int) -> Image.Image:
         more_height = max(0, self.size[0] - image.height)
         more_width = max(0, self.size[1] - image.width)
         if not more_height and not more_width:
             return image
-        fill = self.fill_color if self.resize_mode == "longest" else 0
         border = (more_width // 2, more_height // 2, (more_width + 1) // 2, (more_height + 1) // 2)
         return _expanded(image, border, fill)
 

@@ -6,31 +6,25 @@ without the model and without torch, and yields bytes, four times smaller than f
 this module imports it where it is called for.
 """
 
-import threading
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from io import BytesIO
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from clipneuron.lens.options import HighDepth
-from clipneuron.models.clip.preprocessing.contents import PictureError, shallow, without_texts
+from clipneuron.models.clip.preprocessing.contents import PictureError, shallow
+from clipneuron.models.clip.preprocessing.files import MAX_PIXELS, opened
 from clipneuron.models.clip.preprocessing.pixels import Frame
 
 if TYPE_CHECKING:
     import torch
 
 __all__ = ["MAX_PIXELS", "Decoded", "PictureError", "Preprocess"]
-
-MAX_PIXELS = 178_956_970  # where Pillow itself refuses a picture as a decompression bomb
 
 
 class Decoded(NamedTuple):
@@ -39,6 +33,8 @@ class Decoded(NamedTuple):
     pixels: UInt8[np.ndarray, "3 height width"]
     note: str
     """Why the model does not see what people see: `clipped`, `scaled` or `one colour`, a colon and the figures."""
+    size: tuple[int, int]
+    """Height and width of the picture itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +59,7 @@ class Preprocess:
     """What becomes of grey pictures of more than 8 bits a value; not in the repr, which identifies runs of old."""
 
     def __post_init__(self) -> None:
-        self._frame.check()
+        self.frame.check()
 
     @classmethod
     def of_tower(cls, visual: Any) -> "Preprocess":
@@ -87,25 +83,13 @@ class Preprocess:
 
     def read(self, data: bytes, name: str = "picture") -> Decoded:
         """What `decode` gives, with a note where the content was lost or changed on the way; raises as it does."""
-        if not data:
-            raise PictureError("empty", f"{name}: the file is empty")
-        try:
-            with _quiet_pillow(), Image.open(BytesIO(without_texts(data))) as image:
-                self._check_size(image.size, name)
-                image.load()
-                fitting, note = shallow(image, self.high_depth, name)
-                pixels = self._frame.pixels(fitting)
-                return Decoded(pixels, "; ".join(filter(None, (note, _one_colour(pixels)))))
-        except (PictureError, MemoryError):
-            raise
-        except UnidentifiedImageError:
-            reason = f"{name}: not a picture in a format Pillow knows"
-            raise PictureError("not_an_image", reason) from None
-        except Image.DecompressionBombError as error:
-            raise PictureError("too_large", f"{name}: {error}") from error
-        except Exception as error:  # on broken bytes Pillow's plugins raise anything at all
-            status = "truncated" if "truncated" in str(error).lower() else "corrupt"
-            raise PictureError(status, f"{name}: {type(error).__name__}: {error}") from error
+        with opened(data, name) as image:
+            self._check_size(image.size, name)
+            image.load()
+            fitting, note = shallow(image, self.high_depth, name)
+            pixels = self.frame.pixels(fitting)
+            said = "; ".join(filter(None, (note, _one_colour(pixels))))
+            return Decoded(pixels, said, (image.height, image.width))
 
     def normalize(
         self,
@@ -123,7 +107,8 @@ class Preprocess:
         return normalized(pixels, self.mean, self.std, device, dtype)
 
     @cached_property
-    def _frame(self) -> Frame:
+    def frame(self) -> Frame:
+        """How it resizes, crops and pads."""
         return Frame(
             size=self.size,
             interpolation=self.interpolation,
@@ -133,7 +118,7 @@ class Preprocess:
 
     def _check_size(self, size: tuple[int, int], name: str) -> None:
         width, height = size
-        resized = prod(self._frame.resized_size(height, width))
+        resized = prod(self.frame.resized_size(height, width))
         if max(width * height, resized) > self.max_pixels:
             raise PictureError(
                 "too_large",
@@ -152,32 +137,3 @@ def _one_colour(pixels: UInt8[np.ndarray, "3 height width"]) -> str:
 def _per_colour(value: float | Sequence[float]) -> tuple[float, float, float]:
     red, green, blue = value if isinstance(value, Sequence) else (value,) * 3
     return red, green, blue
-
-
-_quiet_lock = threading.Lock()
-_quiet: list[Any] = []
-_readers = 0
-
-
-@contextmanager
-def _quiet_pillow() -> Iterator[None]:
-    """Keep Pillow's warnings about pictures (size, EXIF, transparency) from the user's terminal.
-
-    warnings.catch_warnings alone is not safe in threads: the last of several overlapping blocks would
-    restore the silence of another. So the first reader in silences, and the last one out restores.
-    """
-    global _readers
-    with _quiet_lock:
-        _readers += 1
-        if _readers == 1:
-            _quiet.append(warnings.catch_warnings())
-            _quiet[0].__enter__()
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            warnings.filterwarnings("ignore", module=r"PIL\.")
-    try:
-        yield
-    finally:
-        with _quiet_lock:
-            _readers -= 1
-            if _readers == 0:
-                _quiet.pop().__exit__(None, None, None)
