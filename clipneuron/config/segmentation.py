@@ -1,5 +1,7 @@
 """How attribution maps are judged as segmentations."""
 
+from typing import Literal
+
 from pydantic import Field, field_validator
 
 from clipneuron.config.base import Config
@@ -30,13 +32,17 @@ class Segmentation(Config):
         default="",
         description="where their masks are (docs/segment.md); 'demo': the exact masks of the demo world's scenes",
     )
-    mask_kind: str = Field(
-        default="auto", description="what kind of masks they are; 'auto' goes by what is there"
+    mask_kind: Literal["", "values", "binary", "voc", "coco", "gtsegs"] = Field(
+        default="",
+        description="what kind of masks they are: values that stand for classes, binary (of one class each), Pascal "
+        "VOC's, COCO's annotations, ImageNet-Segmentation's file (default: by what is there)",
+    )
+    mask_column: str = Field(
+        default="", description="column of the Parquet files that holds the masks (default: mask)"
     )
     mask_names: str = Field(
         default="",
-        description="file that names what the masks' values stand for: a line per value, the value, a tab, and the "
-        "name",
+        description="what the values of masks stand for: voc, coco, or a file with a value, a comma and a name a line",
     )
     classes: str = Field(
         default="masks",

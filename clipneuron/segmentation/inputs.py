@@ -13,7 +13,9 @@ from clipneuron.config.protocols import Protocol
 from clipneuron.config.recipe import Recipe
 from clipneuron.config.segmentation import Segmentation
 from clipneuron.data.masks.maps import Masks
-from clipneuron.data.masks.opening import check_masks, names_in, open_masks
+from clipneuron.data.columns import Columns
+from clipneuron.data.masks.names import names_in
+from clipneuron.data.masks.opening import check_masks, kind_of, open_masks, open_with_pictures
 from clipneuron.data.opening import Collection, check_place
 from clipneuron.demo.things import THINGS
 from clipneuron.reports.quantities import counted, in_words
@@ -43,8 +45,7 @@ def check(recipe: Recipe) -> None:
         check_place(asked.images)
     if asked.masks != "demo":
         check_masks(asked.masks, asked.mask_kind)
-    if asked.mask_names:
-        names_in(asked.mask_names)
+    _names_of(asked)
     if asked.classes not in ("masks", "imagenet", "demo"):
         class_names_in(asked.classes)
     check_templates(asked)
@@ -62,8 +63,18 @@ def check_named(asked: Segmentation) -> None:
         raise ValueError(
             "maps are judged by masks: name some with `segmentation.masks` (docs/segment.md says which kinds there are)"
         )
-    if not asked.images:
+    if _brings_pictures(asked):
+        if asked.images:
+            raise ValueError(
+                f"{asked.masks} brings its own pictures: leave `segmentation.images` out"
+            )
+    elif not asked.images:
         raise ValueError("which pictures are the masks of? Name them with `segmentation.images`")
+    elif "demo" in (asked.images, asked.masks) and asked.images != asked.masks:
+        raise ValueError(
+            "the masks of the demo world are of its own scenes: `segmentation.images` and `segmentation.masks` are both "
+            f"demo, or neither, not {asked.images} and {asked.masks}"
+        )
 
 
 class Evaluated(NamedTuple):
@@ -88,14 +99,34 @@ def evaluated_of(recipe: Recipe, store: Objects) -> Evaluated:
     """The pictures, masks and classes of a recipe; raises ValueError where nothing is left to judge maps by."""
     asked = recipe.segmentation
     check_named(asked)
-    # The seeds of sweep, evaluation, explanation and segmentation follow each other: no two have a scene in common.
-    rendered = Rendered(recipe.seed + 3, asked.limit or DEMO_PICTURES, of_things=False)
-    whole = open_pictures(asked.images, store, rendered, columns_of(asked, "segmentation"))
-    names = names_in(asked.mask_names) if asked.mask_names else None
-    masks = open_masks(asked.masks, asked.mask_kind, whole, names)
+    whole, masks = _masked_pictures(recipe, store)
     classes = classes_of(asked, masks)
     _check_control(asked, classes)
     return _selected(asked, whole, masks, classes)
+
+
+def _masked_pictures(recipe: Recipe, store: Objects) -> tuple[Collection, Masks]:
+    asked = recipe.segmentation
+    names = _names_of(asked)
+    if _brings_pictures(asked):
+        return open_with_pictures(asked.masks, names)
+    # The seeds of sweep, evaluation, explanation and segmentation follow each other: no two have a scene in common.
+    rendered = Rendered(recipe.seed + 3, asked.limit or DEMO_PICTURES, of_things=False)
+    whole = open_pictures(asked.images, store, rendered, columns_of(asked, "segmentation"))
+    if asked.masks == "demo":
+        return whole, scene_masks(whole)
+    columns = Columns.named("segmentation", asked.mask_column, "", "", "")
+    return whole, open_masks(
+        asked.masks, asked.mask_kind, whole, names, columns=columns, store=store.url
+    )
+
+
+def _names_of(asked: Segmentation) -> dict[str, str] | None:
+    return names_in(asked.mask_names, "`segmentation.mask_names`") if asked.mask_names else None
+
+
+def _brings_pictures(asked: Segmentation) -> bool:
+    return asked.masks != "demo" and kind_of(asked.masks, asked.mask_kind) == "gtsegs"
 
 
 def classes_of(asked: Segmentation, masks: Masks) -> tuple[str, ...]:
@@ -150,7 +181,7 @@ def _nothing_left(asked: Segmentation, masks: Masks, classes: Sequence[str]) -> 
         reasons = [reason for reason in masks.listing["reason"].to_pylist() if reason]
         why = f", such as {reasons[0]}" if reasons else ""
         return (
-            f"no picture of {asked.images} has a mask in {asked.masks} that can be used{why}: check "
+            f"no picture of {asked.images or asked.masks} has a mask in {asked.masks} that can be used{why}: check "
             "`segmentation.masks` and `segmentation.images`"
         )
     return (
