@@ -7,6 +7,7 @@ trouble: the same picture may be readable later).
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -39,7 +40,7 @@ def open_collection(
     What lies below the address of the `store`, and runs elsewhere, are no part of it. Raises ValueError that names
     what was found, what was expected and what to do, and StoreError where S3 can't be reached.
     """
-    files, name = _place(os.fspath(where))
+    files, name = located(where)
     columns = columns or Columns()
     return _open_one(files, name, columns) if name else _open_all(files, columns, store)
 
@@ -52,22 +53,28 @@ def check_place(where: str | os.PathLike[str]) -> None:
 
         split_url(text)
     else:
-        _place(text)
+        located(text)
 
 
-def _place(where: str) -> tuple[Files, str]:
-    """The files and, for a single file, its name."""
-    if where.startswith("s3://"):
-        return _place_on_s3(where)
-    path = local_path(where)
+def located(
+    where: str | os.PathLike[str], suffixes: Sequence[str] = _ONE_FILE, expected: str = _EXPECTED
+) -> tuple[Files, str]:
+    """The files at a place and, for a single file (on S3, of these suffixes), its name.
+
+    Raises ValueError where there is nothing here, with what was `expected`, and StoreError for trouble of S3.
+    """
+    text = os.fspath(where)
+    if text.startswith("s3://"):
+        return _on_s3(text, suffixes)
+    path = local_path(text)
     if path.is_dir():
         return LocalFiles(path), ""
     if not path.is_file():
-        raise ValueError(f"there is nothing at {path}: expected {_EXPECTED}; check the path")
+        raise ValueError(f"there is nothing at {path}: expected {expected}; check the path")
     return LocalFiles(path.parent), path.name
 
 
-def _place_on_s3(url: str) -> tuple[Files, str]:
+def _on_s3(url: str, suffixes: Sequence[str]) -> tuple[Files, str]:
     # Imported here: the client takes a quarter of a second, which local collections are spared.
     from clipneuron.data.s3_files import S3Files
     from clipneuron.store.objects.s3_client import split_url
@@ -76,7 +83,8 @@ def _place_on_s3(url: str) -> tuple[Files, str]:
     folder, _, name = prefix.rpartition("/")
     if name and not url.endswith("/"):
         files = S3Files(bucket, folder)
-        if (_is_one_file(name) or is_compressed(name)) and _is_there(files, name):
+        is_file = Path(name).suffix.lower() in suffixes or is_compressed(name)
+        if is_file and _is_there(files, name):
             return files, name
     return S3Files(bucket, prefix), ""
 
@@ -88,10 +96,6 @@ def _is_there(files: Files, name: str) -> bool:
         raise StoreError(error.strerror) from error
 
 
-def _is_one_file(name: str) -> bool:
-    return Path(name).suffix.lower() in _ONE_FILE
-
-
 def _open_one(files: Files, name: str, columns: Columns) -> Collection:
     place = files.location(name)
     if is_compressed(name):
@@ -99,13 +103,13 @@ def _open_one(files: Files, name: str, columns: Columns) -> Collection:
             f"{place} is compressed: pictures are read at their place in a tar; unpack it to a plain .tar"
         )
     status = files.status(name)
-    if not _is_one_file(name) or status is None:
+    suffix = Path(name).suffix.lower()
+    if suffix not in _ONE_FILE or status is None:
         suffixes = " ".join(sorted(SUFFIXES))
         raise ValueError(
             f"{place} is neither a picture ({suffixes}) nor .parquet nor .tar: expected {_EXPECTED}"
         )
     entry = page([name], [status.size], [status.etag])
-    suffix = Path(name).suffix.lower()
     _check_asked(place, {".parquet": "Parquet files", ".tar": "tars"}.get(suffix, ""), columns)
     if suffix == ".parquet":
         return parquet.open_tables(files, entry, columns)

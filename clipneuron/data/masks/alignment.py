@@ -27,7 +27,9 @@ def fitted(found: LabelMap, size: tuple[int, int], name: str) -> LabelMap:
     (height, width), (own_height, own_width) = size, found.size
     sizes = f"its mask is {own_width} x {own_height}, the picture {width} x {height}"
     if not _same_shape(found.size, size):
-        turned = " (it would fit turned by a quarter)" if _same_shape(found.size[::-1], size) else ""
+        turned = (
+            " (it would fit turned by a quarter)" if _same_shape(found.size[::-1], size) else ""
+        )
         raise MaskError(
             "other_size",
             f"{name}: {sizes}{turned}: a mask of another shape cannot be laid over its picture; write it in the "
@@ -69,9 +71,7 @@ def _same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:
     """Whether one is the other on another scale, up to rounding the smaller one's sides."""
     small, large = sorted((one, other), key=lambda size: size[0] * size[1])
     scale = max(small) / max(large)
-    return all(
-        abs(side - scale * whole) <= 1 for side, whole in zip(small, large, strict=True)
-    )
+    return all(abs(side - scale * whole) <= 1 for side, whole in zip(small, large, strict=True))
 
 
 def _resized(

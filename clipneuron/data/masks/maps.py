@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Bool, Int32
 
-BACKGROUND = 0
+BACKGROUND = -1
 """The value of pixels that are of no class."""
 
 LISTING = pa.schema(

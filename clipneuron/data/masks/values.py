@@ -1,0 +1,167 @@
+"""The pixels of mask files: values that stand for classes, or one class and nothing else."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Int32, Shaped, UInt8
+
+from clipneuron.data.masks.maps import BACKGROUND, LabelMap, MaskError
+from clipneuron.data.masks.names import ValueNames
+from clipneuron.models.clip.preprocessing.contents import PictureError
+from clipneuron.models.clip.preprocessing.files import opened
+
+_LARGEST = 2**16 - 1
+"""Of the values that masks have."""
+_FEW = 32
+"""Below this greatest value, a mask with three values or more is one of classes, not a blurred one."""
+_SHOWN = 5
+_LOSSY = ("JPEG", "MPO")
+_CODE = np.array([2**16, 2**8, 1], np.int32)
+"""From a colour to one number."""
+
+
+def label_map(data: bytes, name: str, names: ValueNames) -> LabelMap:
+    """The label map of a file whose values stand for classes; raises MaskError.
+
+    A value without a name is something else than all classes, and so background; its note says so. Where no value has
+    a name, the names are others' and the mask is refused.
+    """
+    values = _values(data, name)
+    there = np.flatnonzero(np.bincount(values.ravel()))
+    strange = [
+        v for v in there.tolist() if v not in {*names.names, *names.background, *names.unknown}
+    ]
+    if strange and not any(value in names.names for value in there.tolist()):
+        raise MaskError(
+            "other_values",
+            f"{name}: it holds {_shown(strange)}, none of which has a name: check the names of classes, which are for "
+            f"{_shown([*names.names])}",
+        )
+    labels, unknown = (
+        np.full(values.max() + 1, BACKGROUND, np.int32),
+        np.zeros(values.max() + 1, bool),
+    )
+    for value, first in names.first.items():
+        labels[value : value + 1] = first
+    for value in names.unknown:
+        unknown[value : value + 1] = True
+    note = f"without a name, so background: {_shown(strange)}" if strange else ""
+    return LabelMap(labels[values], unknown[values], note=note)
+
+
+def areas(found: LabelMap) -> dict[int, int]:
+    """How many known pixels each value has that there are any of."""
+    known = found.labels[(found.labels != BACKGROUND) & ~found.unknown]
+    counts = np.bincount(known)
+    return {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
+
+
+def foreground(data: bytes, name: str) -> Bool[np.ndarray, "height width"]:
+    """The pixels of a file's one class: those above half its greatest value, or its opaque ones; raises MaskError."""
+    grey = _grey(data, name)
+    least, greatest = grey.min(), grey.max()
+    if greatest < _FEW and len(np.unique(grey)) > 2:
+        raise MaskError(
+            "other_values",
+            f"{name}: it holds {_shown(np.unique(grey).tolist())}, which stand for several classes: give their names",
+        )
+    # What is all white is all of the class; what is all black has nothing of it.
+    return grey > (greatest / 2 if greatest > 0 else least)
+
+
+def voc_palette() -> UInt8[np.ndarray, "value 3"]:
+    """The colours of Pascal VOC's 256 values: the bits of a value, three by three, from the colours' highest bit on.
+
+    >>> voc_palette()[[0, 1, 2, 15, 255]].tolist()
+    [[0, 0, 0], [128, 0, 0], [0, 128, 0], [192, 128, 128], [224, 224, 192]]
+    """
+    values = np.arange(256)[:, None]
+    colours = np.arange(3)[None]
+    bits = [(values >> (3 * place + colours) & 1) << (7 - place) for place in range(8)]
+    return np.sum(bits, axis=0).astype(np.uint8)
+
+
+def has_voc_palette(data: bytes) -> bool:
+    """Whether this is a picture with the palette of Pascal VOC."""
+    try:
+        with opened(data, "mask") as image:
+            palette = image.getpalette() or [] if image.mode == "P" else []
+            return len(palette) >= 63 and palette[:63] == voc_palette()[:21].ravel().tolist()
+    except PictureError:
+        return False
+
+
+class _Read(NamedTuple):
+    """A picture as Pillow reads it."""
+
+    values: Shaped[np.ndarray, "height width *colours"]
+    mode: str
+    format: str
+
+
+def _read(data: bytes, name: str) -> _Read:
+    try:
+        with opened(data, name) as image:
+            image.load()
+            return _Read(np.asarray(image), image.mode, image.format or "")
+    except PictureError as error:
+        raise MaskError(error.status, error.reason) from error
+
+
+def _values(data: bytes, name: str) -> Int32[np.ndarray, "height width"]:
+    """A value per pixel, from 0 on."""
+    read = _read(data, name)
+    if read.format in _LOSSY:
+        raise MaskError(
+            "other_values",
+            f"{name}: a {read.format} changes values, so that they stand for no classes: expected PNG, or another "
+            "format that keeps them",
+        )
+    values = read.values if read.values.ndim == 2 else _by_colour(read.values[..., :3], name)
+    least, greatest = values.min(), values.max()
+    if values.dtype.kind == "f" or least < 0 or greatest > _LARGEST:
+        raise MaskError(
+            "other_values",
+            f"{name}: its values are {least:,.6g} to {greatest:,.6g} ({read.mode}): expected whole numbers from 0 to "
+            f"{_LARGEST:,}",
+        )
+    return values.astype(np.int32)
+
+
+def _by_colour(
+    colours: Shaped[np.ndarray, "height width colour"], name: str
+) -> Shaped[np.ndarray, "height width"]:
+    """The values of a mask in colours: grey, or those of Pascal VOC's palette."""
+    if (colours == colours[..., :1]).all():
+        return colours[..., 0]
+    codes = colours.astype(np.int32) @ _CODE
+    palette = voc_palette().astype(np.int32) @ _CODE
+    order = palette.argsort()
+    values = order[np.searchsorted(palette, codes, sorter=order).clip(max=255)]
+    strange = colours[palette[values] != codes]
+    if len(strange):
+        raise MaskError(
+            "other_values",
+            f"{name}: it holds the colour {tuple(strange[0].tolist())}, which is none of Pascal VOC's palette: expected "
+            "one value per pixel, in grey or with a palette",
+        )
+    return values
+
+
+def _grey(data: bytes, name: str) -> Shaped[np.ndarray, "height width"]:
+    """How much each pixel is of the one class: what is not transparent where that varies, otherwise what is bright."""
+    values, mode, _ = _read(data, name)
+    if values.ndim == 3:
+        alpha = values[..., -1] if mode in ("RGBA", "LA") else None
+        cut_out = alpha is not None and alpha.min() < alpha.max()
+        values = alpha if cut_out and alpha is not None else values[..., :3].max(-1)
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise MaskError("other_values", f"{name}: it holds values that are NaN or infinite")
+    return values
+
+
+def _shown(values: list[int]) -> str:
+    more = f" and {len(values) - _SHOWN} more" if len(values) > _SHOWN else ""
+    return (
+        f"{'values' if len(values) > 1 else 'value'} {', '.join(map(str, values[:_SHOWN]))}{more}"
+    )
