@@ -81,6 +81,42 @@ def token_effects(
     return effects
 
 
+def token_projections(
+    weights: TowerWeights,
+    trace: Trace,
+    layer: int,
+    directions: Float[Tensor, "image embed"],
+    *,
+    split: Split = "equal",
+    normalize: bool = True,
+) -> Float[Tensor, "image head token"]:
+    """<`token_effects`, d> for a direction d of each image, at a fraction of their cost.
+
+    d is taken back through W_O^h and W_V^h, so that no value of any token is computed: T W products per head and image.
+    """
+    _check(weights, trace, split)
+    _check_layer(weights, layer)
+    block, scale = weights.blocks[layer], image_scale(trace, normalize)
+    along = directions.to(scale)
+    writing = einsum(
+        along @ _landing(weights, trace, split).T,
+        block.output.to(scale),
+        "image width, head channel width -> image head channel",
+    )
+    reading = einsum(
+        writing, block.value.to(scale), "image head channel, head channel width -> image head width"
+    )
+    bias = einsum(
+        writing, block.value_bias.to(scale), "image head channel, head channel -> image head"
+    )
+    found = reading @ trace.normalized[layer].to(scale).mT + bias[..., None]
+    found = found * trace.attention[layer] * scale[:, None, None]
+    if split == "equal":
+        share = (_share(weights, trace, block.output_bias, scale) * along).sum(dim=-1)
+        found = found + share[:, None, None] / (found.shape[1] * found.shape[2])
+    return found
+
+
 def mlp_effects(
     weights: TowerWeights, trace: Trace, *, split: Split = "equal", normalize: bool = True
 ) -> Float[Tensor, "image layer embed"]:

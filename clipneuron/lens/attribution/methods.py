@@ -35,7 +35,12 @@ class Method:
 
 
 def _method(
-    name: str, title: str, source: str, *needs: Need, choice: Choice | None = None, others: bool = False
+    name: str,
+    title: str,
+    source: str,
+    *needs: Need,
+    choice: Choice | None = None,
+    others: bool = False,
 ) -> Method:
     return Method(name, title, source, frozenset(needs), choice, others)
 
@@ -63,7 +68,9 @@ _ALL = (
     _method("textspan", "TextSpan", _TEXTSPAN, "trace"),
     _method("textspan-centered", "TextSpan, centred", _TEXTSPAN, "trace", others=True),
     _method("legrad", "LeGrad", "Bousselham et al. 2025, arXiv:2404.03214", "gradients"),
-    _method("value-attention", "Value path", "Zhou, Loy, Dai 2022 (MaskCLIP), arXiv:2112.01071", "trace"),
+    _method(
+        "value-attention", "Value path", "Zhou, Loy, Dai 2022 (MaskCLIP), arXiv:2112.01071", "trace"
+    ),
     _method("center", "Centre blob", "a control that sees no picture", "nothing"),
     _method("random-neurons", "Random neurons", "a control", "trace", choice="random"),
 )
@@ -76,7 +83,9 @@ def check_methods(names: Collection[str]) -> None:
     """Raise ValueError for names that no method has."""
     unknown = [name for name in names if name not in METHODS]
     if unknown:
-        raise ValueError(f"there is no attribution method {unknown[0]!r}; there are {', '.join(METHODS)}")
+        raise ValueError(
+            f"there is no attribution method {unknown[0]!r}; there are {', '.join(METHODS)}"
+        )
     if not names:
         raise ValueError(f"no attribution method was named; there are {', '.join(METHODS)}")
 

@@ -42,7 +42,7 @@ def neuron_weights(
     values = {"signed": flat.sign(), "weighted": flat}.get(choice, torch.ones_like(flat))
     kept = torch.zeros_like(flat).scatter(1, chosen, values.gather(1, chosen) / count)
     sizes = [layer.shape[1] for layer in products.values()]
-    return dict(zip(products, kept.split(sizes, dim=1), strict=True))
+    return dict(zip(products, torch.split(kept, sizes, dim=1), strict=True))
 
 
 def second_order(
@@ -70,4 +70,6 @@ def second_order_attended(
 
 def _patches(trace: Trace, layer: int, kept: Tensor) -> Float[Tensor, "image patch"]:
     activations = trace.activations[layer][:, 1:]
-    return einsum(activations, kept.to(activations), "image patch neuron, image neuron -> image patch")
+    return einsum(
+        activations, kept.to(activations), "image patch neuron, image neuron -> image patch"
+    )

@@ -15,7 +15,14 @@ from torch.utils.hooks import RemovableHandle
 from clipneuron.lens.trace import LayerNormScale, Trace
 from clipneuron.models.clip.towers import check_tower, tower_weights
 
-__all__ = ["capture", "check_tower", "class_token_attention", "tower_weights"]
+__all__ = [
+    "capture",
+    "check_call",
+    "check_tower",
+    "class_token_attention",
+    "layer_norm_scale",
+    "tower_weights",
+]
 
 
 # no_grad, not inference_mode: inference tensors can never enter autograd or be changed in place later.
@@ -42,7 +49,7 @@ def capture(
     its activations: 154 kB a layer for ViT-B-32, 1.1 MB for ViT-L-14. `first_order` adds s W (T + 1) and
     attention for every block: 1.9 MB for ViT-B-32, 25.4 MB for ViT-L-14.
     """
-    _check_call(visual, pixels, layers)
+    check_call(visual, pixels, layers)
     notes = _Notes()
     plan = _plan(visual, frozenset(layers), first_order, writes, notes)
     with _hooks(plan), _uncompiled(visual):
@@ -154,7 +161,7 @@ def _note_mlp_writes(layer: int, notes: _Notes, batch_first: bool) -> Hook:
 
 def _note_statistics(layer: int, notes: _Notes, batch_first: bool) -> Hook:
     def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        notes.ln_1[layer] = _statistics(module, _image_first(inputs[0], batch_first))
+        notes.ln_1[layer] = layer_norm_scale(module, _image_first(inputs[0], batch_first))
 
     return hook
 
@@ -189,12 +196,13 @@ def _note_ln_post(notes: _Notes) -> Hook:
     def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         # [image, width] when the tower pools first, [image, token, width] otherwise
         tokens = inputs[0]
-        notes.ln_post.append(_statistics(module, tokens if tokens.ndim == 2 else tokens[:, 0]))
+        notes.ln_post.append(layer_norm_scale(module, tokens if tokens.ndim == 2 else tokens[:, 0]))
 
     return hook
 
 
-def _statistics(norm: Any, tokens: Float[Tensor, "*tokens width"]) -> LayerNormScale:
+def layer_norm_scale(norm: Any, tokens: Float[Tensor, "*tokens width"]) -> LayerNormScale:
+    """The statistics with which a layer norm normalises these vectors, in float32 or better."""
     # the kernel behind layer_norm returns its statistics: on a CPU seven times faster than var_mean
     _, mean, inverse = torch.native_layer_norm(
         tokens.to(_at_least_float32(tokens)), norm.normalized_shape, None, None, norm.eps
@@ -215,7 +223,8 @@ def _class_token(tokens: Tensor, batch_first: bool) -> Float[Tensor, "image widt
     return _image_first(tokens, batch_first)[:, 0].clone()
 
 
-def _check_call(visual: Any, pixels: Tensor, layers: Sequence[int]) -> None:
+def check_call(visual: Any, pixels: Tensor, layers: Sequence[int]) -> None:
+    """Raise ValueError for foreign towers, training mode, empty batches and layers that do not exist."""
     check_tower(visual)
     if not len(pixels):
         raise ValueError("no images: open_clip's towers cannot run on an empty batch; skip it")

@@ -117,8 +117,8 @@ def _block_weights(block: ResidualAttentionBlock) -> BlockWeights:
     gamma, beta = _affine(block.ln_1, block.attn.in_proj_weight)
     value = block.attn.in_proj_weight.detach().chunk(3)[2]
     value_bias = block.attn.in_proj_bias.detach().chunk(3)[2]
-    output, output_bias = _scaled(block.attn.out_proj, block.ls_1)
-    neuron_writes, neuron_bias = _scaled(block.mlp.c_proj, block.ls_2)
+    output, output_bias = folded(block.attn.out_proj, block.ls_1)
+    neuron_writes, neuron_bias = folded(block.mlp.c_proj, block.ls_2)
     return BlockWeights(
         ln_1_gamma=gamma,
         ln_1_beta=beta,
@@ -131,7 +131,7 @@ def _block_weights(block: ResidualAttentionBlock) -> BlockWeights:
     )
 
 
-def _scaled(
+def folded(
     linear: nn.Linear, scale: nn.Module
 ) -> tuple[Float[Tensor, "channel width"], Float[Tensor, "width"]]:
     """What each unit of input writes, and the bias, with LayerScale folded in."""
