@@ -43,7 +43,9 @@ examples:
 
 def add_commands(commands: Any) -> None:
     """segment."""
-    does = "where in pictures is a class? Second-order maps and their rivals, judged by masks or drawn"
+    does = (
+        "where in pictures is a class? Second-order maps and their rivals, judged by masks or drawn"
+    )
     parser = add_command(commands, "segment", does, segment, epilog=EXAMPLES)
     parser.add_argument(
         "pictures",
@@ -62,7 +64,8 @@ def add_commands(commands: Any) -> None:
         help="where drawings go (default: segmented)",
     )
     single.add_argument(
-        "--run", help="name of the run with the directions, or how it begins (default: the only one)"
+        "--run",
+        help="name of the run with the directions, or how it begins (default: the only one)",
     )
     add_until(parser, kinds.SEGMENTATION)
     add_fields(

@@ -58,8 +58,9 @@ class Segmentation(Config):
     )
     protocols: tuple[str, ...] = Field(
         default=DEFAULT,
-        description="how maps are judged: text/alignment/threshold/upsampling, each of given, predicted or wrong (another "
-        "class's), aligned or square, 0.5, mean or best, bilinear or nearest; methods are compared under the first",
+        description="how maps are judged: text/alignment/threshold/upsampling, each of given, predicted or wrong "
+        "(another class's), aligned or square, 0.5, mean or best, bilinear or nearest; methods are compared under "
+        "the first",
     )
     neurons_per_class: int = Field(
         default=200, ge=1, description="neurons that make a map of second order, for each class"
@@ -78,7 +79,9 @@ class Segmentation(Config):
         for name in methods:
             if name not in (*METHODS, ALL):
                 near = suggestion(name, METHODS)
-                raise ValueError(f"{name!r} is no method: expected {', '.join(METHODS)}, or all{near}")
+                raise ValueError(
+                    f"{name!r} is no method: expected {', '.join(METHODS)}, or all{near}"
+                )
         return methods
 
     @field_validator("protocols")

@@ -56,7 +56,9 @@ class Masked:
     """One picture's masks."""
 
     names: tuple[str, ...]
-    """Of the classes that are seen."""
+    """Of the classes that the model's frame shows."""
+    shown: tuple[str, ...]
+    """Of all classes in the picture."""
     fronts: Mapping[Alignment, Bool[np.ndarray, "class height width"]]
     known: Mapping[Alignment, Flags]
     note: str
@@ -112,11 +114,11 @@ class MaskedFeed:
         except MaskError as error:
             return Failure(image, error.status, error.reason)
 
-    def _seen(
-        self, image: str, whole: LabelMap, rows: Sequence[Mapping[str, object]]
-    ) -> Masked:
+    def _seen(self, image: str, whole: LabelMap, rows: Sequence[Mapping[str, object]]) -> Masked:
         """What the model's frame shows of the masks; raises MaskError where it shows none of the classes."""
-        maps = {each: framed(whole, self.pictures.preprocess.frame, each) for each in self.alignments}
+        maps = {
+            each: framed(whole, self.pictures.preprocess.frame, each) for each in self.alignments
+        }
         values = {str(row["class_name"]): int(str(row["value"])) for row in rows}
         fronts = {
             name: {each: found.of(value) for each, found in maps.items()}
@@ -129,6 +131,7 @@ class MaskedFeed:
             raise MaskError(UNSEEN, f"{image}: {outside}")
         return Masked(
             tuple(names),
+            tuple(values),
             {each: np.stack([fronts[name][each] for name in names]) for each in maps},
             {each: ~found.unknown for each, found in maps.items()},
             "; ".join(filter(None, [whole.note, outside])),
@@ -138,20 +141,24 @@ class MaskedFeed:
         good = [place for place, item in enumerate(found) if isinstance(item, Masked)]
         masked = [item for item in found if isinstance(item, Masked)]
         lost = tuple(item for item in found if isinstance(item, Failure))
-        notes = {batch.good[place].image: item.note for place, item in zip(good, masked, strict=True)}
+        kept = tuple(batch.good[place] for place in good)
+        notes = dict(batch.notes)
+        for picture, item in zip(kept, masked, strict=True):
+            if note := "; ".join(filter(None, [notes.get(picture.image, ""), item.note])):
+                notes[picture.image] = note
         joined = replace(
             batch,
-            good=tuple(batch.good[place] for place in good),
+            good=kept,
             pixels=batch.pixels[good],
             failures=(*batch.failures, *lost),
-            notes={**batch.notes, **{image: _both(batch.notes.get(image, ""), note) for image, note in notes.items() if note}},
+            notes=notes,
         )
         pairs = tuple(
             Pair(place, name, self.numbers[name])
             for place, item in enumerate(masked)
             for name in item.names
         )
-        present = tuple(frozenset(self.numbers[name] for name in item.names) for item in masked)
+        present = tuple(frozenset(self.numbers[name] for name in item.shown) for item in masked)
         return MaskedBatch(joined, pairs, present, self._framed(masked))
 
     def _framed(self, masked: Sequence[Masked]) -> dict[Alignment, Framed]:
@@ -164,7 +171,3 @@ class MaskedFeed:
             )
             for each in self.alignments
         }
-
-
-def _both(one: str, other: str) -> str:
-    return "; ".join(filter(None, [one, other]))

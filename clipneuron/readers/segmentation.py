@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from clipneuron.lens.attribution.methods import Choice
 from clipneuron.readers.arrow import table_of, tensor
 from clipneuron.store.store import Run
 from clipneuron.tables import registry as tables
@@ -45,13 +46,13 @@ class NeuronWeights:
     @classmethod
     def of(cls, dense: Mapping[int, Float[Tensor, "class neuron"]]) -> "NeuronWeights":
         """Those of dense weights by layer."""
-        parts = [(layer, *weights.nonzero(as_tuple=True)) for layer, weights in dense.items()]
-        values = [dense[layer][label, neuron] for layer, label, neuron in parts]
+        whole = torch.stack([*dense.values()], dim=1)
+        label, place, neuron = whole.nonzero(as_tuple=True)
         return cls(
-            torch.cat([label for _, label, _ in parts]).numpy().astype(np.int32),
-            np.concatenate([np.full(len(label), layer, np.int16) for layer, label, _ in parts]),
-            torch.cat([neuron for _, _, neuron in parts]).numpy().astype(np.int32),
-            torch.cat(values).float().numpy(),
+            label.numpy().astype(np.int32),
+            np.array([*dense], np.int16)[place.numpy()],
+            neuron.numpy().astype(np.int32),
+            whole[label, place, neuron].float().numpy(),
         )
 
     def dense(self, classes: int, neurons: int) -> dict[int, Float[Tensor, "class neuron"]]:
@@ -66,14 +67,14 @@ class NeuronWeights:
         return found
 
 
-def weights_table(names: Sequence[str], choices: Mapping[str, NeuronWeights]) -> pa.Table:
+def weights_table(names: Sequence[str], choices: Mapping[Choice, NeuronWeights]) -> pa.Table:
     """The table `class_neurons`."""
     schema = tables.schema("class_neurons")
     return pa.concat_tables([schema.empty_table(), *_parts(names, choices, schema)])
 
 
 def _parts(
-    names: Sequence[str], choices: Mapping[str, NeuronWeights], schema: pa.Schema
+    names: Sequence[str], choices: Mapping[Choice, NeuronWeights], schema: pa.Schema
 ) -> Iterator[pa.Table]:
     for choice, found in choices.items():
         columns = {
@@ -84,7 +85,7 @@ def _parts(
         yield table_of(columns, schema)
 
 
-def weights_of(run: Run, stage: str) -> dict[str, NeuronWeights]:
+def weights_of(run: Run, stage: str) -> dict[Choice, NeuronWeights]:
     """The weights that a stage has chosen, by choice."""
     rows = run.read(stage, "class_neurons")
     found = {}

@@ -51,7 +51,9 @@ def contact_sheet(
     draw.text((GAP, GAP), one_line(title), FAINT, ImageFont.load_default(13))
     for place, column in enumerate(columns):
         words = "\n".join(wrap(column, TILE // 6, max_lines=2))
-        draw.text((LABEL_WIDTH + place * (TILE + GAP), HEADER), words, INK, ImageFont.load_default(11))
+        draw.text(
+            (LABEL_WIDTH + place * (TILE + GAP), HEADER), words, INK, ImageFont.load_default(11)
+        )
     for number, row in enumerate(rows):
         top = header + number * (TILE + GAP)
         _label(draw, row, top)

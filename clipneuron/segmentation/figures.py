@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -35,7 +34,8 @@ class Cell:
     """Less its own with another class's text, paired; empty where that is not asked."""
 
 
-class Shown(NamedTuple):
+@dataclass(frozen=True)
+class Shown:
     """A map that is worth showing: the picture's number, the class, and why."""
 
     index: int
@@ -78,11 +78,15 @@ class Figures:
 
     def best(self, method: str, count: int) -> list[Shown]:
         """The maps of a method with the greatest IoU of the class, a picture once."""
-        return self._picked(np.argsort(-self._ious[:, self.methods.index(method)], kind="stable"), count)
+        return self._picked(
+            np.argsort(-self._ious[:, self.methods.index(method)], kind="stable"), count
+        )
 
     def worst(self, method: str, count: int) -> list[Shown]:
         """Those with the least."""
-        return self._picked(np.argsort(self._ious[:, self.methods.index(method)], kind="stable"), count)
+        return self._picked(
+            np.argsort(self._ious[:, self.methods.index(method)], kind="stable"), count
+        )
 
     def disagreed(self, count: int) -> list[Shown]:
         """Those on which methods differ most: the standard deviation of their IoUs, without the controls."""

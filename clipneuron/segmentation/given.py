@@ -23,7 +23,9 @@ class GivenPicture(NamedTuple):
 def check_given(run: Run, recipe: Recipe, classes: Sequence[str]) -> None:
     """Raises ValueError for classes without a name, and where the run lacks the directions that methods take."""
     if not all(name.strip() for name in classes):
-        raise ValueError(f"a class has no name, in {', '.join(map(repr, classes))}: say what to look for")
+        raise ValueError(
+            f"a class has no name, in {', '.join(map(repr, classes))}: say what to look for"
+        )
     asked = recipe.segmentation
     check_templates(asked)
     chosen = asked.chosen_methods

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,11 +12,12 @@ import pyarrow.compute as pc
 from clipneuron.config.protocols import Protocol
 from clipneuron.config.recipe import Recipe
 from clipneuron.config.segmentation import Segmentation
-from clipneuron.data.masks.maps import Masks
 from clipneuron.data.columns import Columns
+from clipneuron.data.masks.maps import Masks
 from clipneuron.data.masks.names import names_in
 from clipneuron.data.masks.opening import check_masks, kind_of, open_masks, open_with_pictures
 from clipneuron.data.opening import Collection, check_place
+from clipneuron.demo.masks import scene_masks
 from clipneuron.demo.things import THINGS
 from clipneuron.reports.quantities import counted, in_words
 from clipneuron.store.objects.protocol import Objects
@@ -72,8 +73,8 @@ def check_named(asked: Segmentation) -> None:
         raise ValueError("which pictures are the masks of? Name them with `segmentation.images`")
     elif "demo" in (asked.images, asked.masks) and asked.images != asked.masks:
         raise ValueError(
-            "the masks of the demo world are of its own scenes: `segmentation.images` and `segmentation.masks` are both "
-            f"demo, or neither, not {asked.images} and {asked.masks}"
+            "the masks of the demo world are of its own scenes: `segmentation.images` and `segmentation.masks` are "
+            f"both demo, or neither, not {asked.images} and {asked.masks}"
         )
 
 
@@ -151,13 +152,21 @@ def _selected(
         raise ValueError(_nothing_left(asked, masks, classes))
     kept = listing.filter(pc.or_(pc.and_(good, named), pc.invert(pc.or_(good, nothing))))
     there = pc.is_in(whole.listing["image"], value_set=pc.unique(kept["image"]))
-    places = np.flatnonzero(there.to_numpy(zero_copy_only=False) if isinstance(there, pa.Array) else there.to_numpy())
+    places = np.flatnonzero(
+        there.to_numpy(zero_copy_only=False) if isinstance(there, pa.Array) else there.to_numpy()
+    )
     exact = hashlib.sha256(places.astype(np.int64).tobytes()).hexdigest()
-    pictures = picked(whole, places.tolist(), f"with masks: {exact}") if len(places) < len(whole) else whole
+    pictures = (
+        picked(whole, places.tolist(), f"with masks: {exact}")
+        if len(places) < len(whole)
+        else whole
+    )
     pictures = thinned(pictures, asked.every, asked.limit)
     own = kept.filter(pc.is_in(kept["image"], value_set=pc.unique(pictures.listing["image"])))
     nameless = listing.filter(pc.and_(good, pc.invert(named)))
-    return Evaluated(pictures, masks, own, tuple(classes), tuple(_left_out(listing.filter(nothing), nameless)))
+    return Evaluated(
+        pictures, masks, own, tuple(classes), tuple(_left_out(listing.filter(nothing), nameless))
+    )
 
 
 def _left_out(nothing: pa.Table, nameless: pa.Table) -> list[str]:
@@ -186,8 +195,8 @@ def _nothing_left(asked: Segmentation, masks: Masks, classes: Sequence[str]) -> 
         )
     return (
         f"no text names a class of the masks, which are {', '.join(map(repr, there[:3]))}; texts are of "
-        f"{', '.join(map(repr, classes[:3]))} ...: choose `segmentation.classes` 'masks' or a file with these names, or "
-        "name the masks' values with `segmentation.mask_names`"
+        f"{', '.join(map(repr, classes[:3]))} ...: choose `segmentation.classes` 'masks' or a file with these names, "
+        "or name the masks' values with `segmentation.mask_names`"
     )
 
 

@@ -1,4 +1,4 @@
-"""Maps of pictures for classes by number, by several methods in one pass: what stages, reports and single pictures use."""
+"""Maps of pictures for classes by number, by several methods in one pass: for stages, reports and single pictures."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from clipneuron.lens.attribution.methods import METHODS
+from clipneuron.lens.attribution.methods import METHODS, Choice
 from clipneuron.models.clip.attribution import attribute
 from clipneuron.readers.arrow import unchanging
 from clipneuron.readers.evidence import Classifier
@@ -25,7 +25,7 @@ class Known:
     """What maps are made by besides the model: the classes' texts, and the neurons of each class by choice."""
 
     classes: Classifier
-    neurons: Mapping[str, NeuronWeights]
+    neurons: Mapping[Choice, NeuronWeights]
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,10 @@ class Maps:
         self, pixels: Pixels, pictures: Int[Tensor, "map"], labels: Int[Tensor, "map"]
     ) -> dict[str, Float[Tensor, "map patch"]]:
         """By each method the maps of these pictures, by their places, for the texts of these classes, on the CPU."""
+        size = self.batch_size
         parts = [
-            self._some(pixels, *places)
-            for places in zip(*(each.split(self.batch_size) for each in (pictures, labels)), strict=True)
+            self._some(pixels, pictures[first : first + size], labels[first : first + size])
+            for first in range(0, len(pictures), size)
         ]
         return {name: torch.cat([part[name] for part in parts]) for name in self.methods}
 
@@ -93,7 +94,7 @@ class Maps:
         return unchanging(self.known.classes.matrix).to(self.clip.device)
 
     @cached_property
-    def _weights(self) -> dict[str, dict[int, Float[Tensor, "class neuron"]]]:
+    def _weights(self) -> dict[Choice, dict[int, Float[Tensor, "class neuron"]]]:
         shape = len(self.known.classes.names), self.clip.neurons
         dense = {choice: own.dense(*shape) for choice, own in self.known.neurons.items()}
         return {
@@ -102,7 +103,7 @@ class Maps:
         }
 
 
-def choices_of(methods: Sequence[str]) -> tuple[str, ...]:
+def choices_of(methods: Sequence[str]) -> tuple[Choice, ...]:
     """How the neurons of these methods are chosen, each way once."""
     found = (METHODS[name].choice for name in methods)
     return tuple(dict.fromkeys(choice for choice in found if choice is not None))

@@ -137,10 +137,8 @@ class SegmentationReport:
                 if cell.control
             ],
             metrics=("method", *COMPARED),
-            sources=[
-                (name, title_of(name), ATTRIBUTION[name].source) for name in found.methods
-            ],
-            sheets=[name for name in self.sheets],
+            sources=[(name, title_of(name), ATTRIBUTION[name].source) for name in found.methods],
+            sheets=list(self.sheets),
         )
 
     def _ours(self, method: str) -> str:
@@ -148,7 +146,9 @@ class SegmentationReport:
         if method not in self.figures.methods:
             return "not computed"
         own = self.figures.cell(method, self.figures.main).figures
-        return " / ".join(f"{100 * own[metric].value:.1f}" for metric in ("pixel_accuracy", "miou", "map"))
+        return " / ".join(
+            f"{100 * own[metric].value:.1f}" for metric in ("pixel_accuracy", "miou", "map")
+        )
 
     def _metric(self, method: str, metric: str) -> tuple[str, ...]:
         found = (self.figures.cell(method, name) for name in self.figures.protocols)
@@ -269,9 +269,7 @@ def _drawn(line: SegmentationLine, run: Run, shown: Sequence[Shown]) -> list[Dra
     """The pictures with their masks and maps, computed anew: maps are not kept."""
     stages = line.stages(Planned.of(run))
     feed, stage = stages.segmentations.pictures, stages.segmentations
-    known = Known(
-        classifier_of(run, stages.classifier.name), weights_of(run, stages.neurons.name)
-    )
+    known = Known(classifier_of(run, stages.classifier.name), weights_of(run, stages.neurons.name))
     maps = Maps(line.sweep.clip, known, stage.methods, stage.batch_size)
     listing = line.collection.listing
     rows = listing.take(pa.array([each.index for each in shown], pa.int64()))

@@ -68,9 +68,7 @@ def drawn(
     return Drawings(rows, methods, title, notes, tuple(troubles))
 
 
-def _possible(
-    asked: Segmentation, names: Sequence[str]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _possible(asked: Segmentation, names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The methods that the classes allow, and a note of those that are left out of all."""
     chosen = asked.chosen_methods
     kept = tuple(name for name in chosen if len(names) > 1 or not METHODS[name].others)

@@ -173,9 +173,7 @@ def check_device(name: str) -> None:
         )
 
 
-def columns_of(
-    asked: Recipe | Evaluation | Explanation | Segmentation, section: str
-) -> Columns:
+def columns_of(asked: Recipe | Evaluation | Explanation | Segmentation, section: str) -> Columns:
     """What holds the pictures that a recipe or one of its sections names, and their classes."""
     return Columns.named(
         section, asked.image_column, asked.label_column, asked.name_column, asked.member

@@ -1,4 +1,4 @@
-"""The tables of segmentation: the neurons of each class, what maps come to on each picture, and what all that adds up to."""
+"""The tables of segmentation: the neurons of each class, what maps come to on each picture, and the matrix."""
 
 import pyarrow as pa
 
@@ -9,7 +9,7 @@ PROTOCOL = (pa.string(), "how it is judged: text/alignment/threshold/upsampling"
 
 
 def class_neurons() -> pa.Schema:
-    """The neurons whose activations make a class's maps, and how much each counts, a row per class, choice and neuron."""
+    """The neurons whose activations make a class's maps, and what each counts: a row per class, choice and neuron."""
     return described(
         "class_neurons",
         {
@@ -76,7 +76,7 @@ METRICS = {
 
 
 def segmentation_scores() -> pa.Schema:
-    """The matrix: what a method comes to under a protocol over all pictures, with 95 % bootstrap intervals over them."""
+    """The matrix: what a method comes to under a protocol over all pictures, with 95 % bootstrap intervals."""
     columns: dict[str, tuple[pa.DataType, str]] = {}
     for name, words in METRICS.items():
         columns |= {

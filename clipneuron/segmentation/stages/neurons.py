@@ -95,9 +95,7 @@ class ClassNeuronsWorker:
     def process(self, loaded: Known, advance: Advance) -> Output:
         """The table `class_neurons`."""
         texts = unchanging(loaded.classes.matrix)
-        products = {
-            layer: texts @ unchanging(own).T for layer, own in loaded.directions.items()
-        }
+        products = {layer: texts @ unchanging(own).T for layer, own in loaded.directions.items()}
         count, seed = self.stage.count, self.stage.seed
         choices = {
             choice: NeuronWeights.of(neuron_weights(products, count, choice, seed))

@@ -68,7 +68,7 @@ class Sums:
 
 @dataclass(frozen=True)
 class SumsLoader:
-    """Reads the table `segmentations` as it was written: pair after pair, protocol after protocol, method after method."""
+    """Reads the table `segmentations` in the order of its rows: by pair, then protocol, then method."""
 
     run: Run
     stage: str
@@ -85,12 +85,12 @@ class SumsLoader:
         shape = (-1, *self.shape)
         index = rows["index"].to_numpy().reshape(shape)[:, 0, 0]
         _, picture = np.unique(index, return_inverse=True)
-        counts, precision = (
-            [tensor(rows[name]).reshape(shape).permute(1, 2, 0) for name in names]
-            for names in (("tp", "fp", "fn", "tn"), ("ap",))
+        tp, fp, fn, tn, precision = (
+            tensor(rows[name]).reshape(shape).permute(1, 2, 0) for name in columns[2:]
         )
         places = torch.from_numpy(picture)
-        values = picture_sums(Counts(*counts), *precision, places, int(picture.max()) + 1)
+        counts = Counts(tp, fp, fn, tn)
+        values = picture_sums(counts, precision, places, int(picture.max()) + 1)
         return Sums(values, len(index))
 
 
@@ -129,7 +129,7 @@ class SegmentationScoresWorker:
         return paired_intervals(own, figures, methods.index(REFERENCE))
 
     def _control(self, loaded: Sums, place: int) -> Intervals | None:
-        """The differences to the same map with another class's text; None where that is the protocol's, or not asked."""
+        """The differences to the same with another class's text; None where there is no such control."""
         protocol = Protocol.named(self.stage.protocols[place])
         control = protocol.controlled.name
         if protocol.text == "wrong" or control not in self.stage.protocols:
@@ -137,7 +137,9 @@ class SegmentationScoresWorker:
         other = loaded.values[self.stage.protocols.index(control)]
         pairs = torch.stack([loaded.values[place], other], dim=1)
         found = [paired_intervals(pair, figures, reference=1) for pair in pairs]
-        return Intervals(*(torch.stack([each[0] for each in ends]) for ends in zip(*found, strict=True)))
+        return Intervals(
+            *(torch.stack([each[0] for each in ends]) for ends in zip(*found, strict=True))
+        )
 
 
 def _columns(suffix: str, found: Intervals | None, rows: int) -> Mapping[str, pa.Array]:

@@ -174,7 +174,9 @@ class SegmentationsWorker:
         shape = len(pairs), len(self.protocols), len(methods)
         pictures = [loaded.pictures.good[pair.place] for pair in pairs]
         notes = [loaded.pictures.notes.get(picture.image) for picture in pictures]
-        own = [[names[texts[each.text][row]] for each in self.protocols] for row in range(len(pairs))]
+        own = [
+            [names[texts[each.text][row]] for each in self.protocols] for row in range(len(pairs))
+        ]
         columns: dict[str, object] = {
             "index": _spread([picture.index for picture in pictures], pa.int64(), shape, 0),
             "image": _spread([picture.image for picture in pictures], pa.string(), shape, 0),
