@@ -8,10 +8,10 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 
-from clipneuron.reports.drawing import Row, contact_sheet, png
+from clipneuron.reports.drawing import TILE, Row, contact_sheet, png
 
 SIDE = 384
-"""Shorter side of a picture with a map over it, in pixels, at least."""
+"""Shorter side of a picture with a map over it that stands alone, in pixels, at least."""
 _OPACITY = 0.6
 
 Pixels = UInt8[np.ndarray, "3 height width"]
@@ -21,9 +21,10 @@ class Drawn(NamedTuple):
     """A picture with the maps of one class."""
 
     heading: str
-    figures: str
     name: str
     """Of the class."""
+    said: tuple[str, ...]
+    """What is to be said of it, a line each."""
     pixels: Pixels
     """What the model sees of the picture."""
     maps: Mapping[str, Float[np.ndarray, "rows columns"]]
@@ -32,10 +33,12 @@ class Drawn(NamedTuple):
     """The mask, where there is one."""
 
 
-def overlay(pixels: Pixels, heat: Float[np.ndarray, "rows columns"]) -> Image.Image:
-    """The map, bright where it is greatest, over the picture in grey."""
+def overlay(
+    pixels: Pixels, heat: Float[np.ndarray, "rows columns"], side: int = SIDE
+) -> Image.Image:
+    """The map, bright where it is greatest, over the picture in grey; at least so many pixels high and wide."""
     height, width = pixels.shape[1:]
-    scale = max(1, -(-SIDE // min(height, width)))
+    scale = max(1, -(-side // min(height, width)))
     size = width * scale, height * scale
     picture = Image.fromarray(pixels.transpose(1, 2, 0)).resize(size, Image.Resampling.NEAREST)
     least, greatest = float(heat.min()), float(heat.max())
@@ -64,5 +67,5 @@ def _row(row: Drawn, methods: Sequence[str], with_masks: bool) -> Row:
     if with_masks:
         front = np.zeros(row.pixels.shape[1:], np.bool_) if row.front is None else row.front
         pictures.append(masked(row.pixels, front))
-    pictures += [overlay(row.pixels, row.maps[method]) for method in methods]
-    return Row(row.heading, row.figures, [row.name], [(png(each), None) for each in pictures])
+    pictures += [overlay(row.pixels, row.maps[method], TILE) for method in methods]
+    return Row(row.heading, row.name, row.said, [(png(each), None) for each in pictures])

@@ -41,7 +41,8 @@ class Shown:
     index: int
     image: str
     name: str
-    figures: str
+    said: tuple[str, ...]
+    """IoUs of the second order and of the best method."""
 
 
 class Figures:
@@ -90,7 +91,7 @@ class Figures:
 
     def disagreed(self, count: int) -> list[Shown]:
         """Those on which methods differ most: the standard deviation of their IoUs, without the controls."""
-        own = [place for place, name in enumerate(self.methods) if name not in CONTROLS]
+        own = [place for place, name in enumerate(self.methods) if name not in CONTROLS] or [0]
         return self._picked(np.argsort(-self._ious[:, own].std(1), kind="stable"), count)
 
     def _picked(self, order: NDArray[np.intp], count: int) -> list[Shown]:
@@ -103,12 +104,12 @@ class Figures:
 
     def _shown(self, place: int) -> Shown:
         ious = self._ious[place]
-        top = int(ious.argmax())
-        own = [name for name in ("second-order",) if name in self.methods]
-        words = [f"{name} {ious[self.methods.index(name)]:.2f}" for name in own]
-        words.append(f"best {self.methods[top]} {ious[top]:.2f}")
+        named = dict(zip(self.methods, ious.tolist(), strict=True))
+        best = max(named, key=lambda name: named[name])
+        shown = ["second-order"] if "second-order" in named else []
+        words = [f"IoU {named[name]:.2f} {name}" for name in [*shown, best]]
         row = {name: self._pairs[name][place].as_py() for name in self._pairs.column_names}
-        return Shown(row["index"], row["image"], row["class"], ", ".join(words))
+        return Shown(row["index"], row["image"], row["class"], tuple(dict.fromkeys(words)))
 
     @cached_property
     def _rows(self) -> pa.Table:

@@ -287,8 +287,8 @@ def _drawn(line: SegmentationLine, run: Run, shown: Sequence[Shown]) -> list[Dra
     return [
         Drawn(
             each.image,
-            each.figures,
             each.name,
+            each.said,
             loaded.pictures.pixels[places[each.image]],
             {name: own[number].reshape(maps.grid).numpy() for name, own in found.items()},
             fronts.get((places[each.image], each.name)),

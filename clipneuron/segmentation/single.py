@@ -120,7 +120,7 @@ def _rows(maps: Maps, read: Sequence[tuple[str, Pixels]]) -> Iterator[Drawn]:
     found = maps.of(pixels, pictures, labels)
     for number, (place, label) in enumerate(zip(pictures.tolist(), labels.tolist(), strict=True)):
         name, own = read[place]
-        yield Drawn(Path(name).name, "", names[label], own, _grids(found, number, maps.grid))
+        yield Drawn(Path(name).name, names[label], (), own, _grids(found, number, maps.grid))
 
 
 def _grids(
