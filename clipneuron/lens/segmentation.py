@@ -25,7 +25,7 @@ from clipneuron.lens.options import Threshold, Upsampling
 FIGURES = ("pixel_accuracy", "miou", "map", "f1")
 """What `figures` gives, in its order."""
 
-_BLOCK = 2**23
+_BLOCK = 2**21
 """Pixels that are ranked at a time."""
 
 
@@ -55,7 +55,7 @@ def upsampled(
 ) -> Float[Tensor, "*batch height width"]:
     """The maps of a grid (rows, columns) of patches at a size (height, width) in pixels.
 
-    bilinear is between the middles of patches (torch's align_corners=False); nearest gives each pixel its patch's value.
+    bilinear is between the middles of patches (torch's align_corners=False); nearest gives a pixel its patch's value.
     """
     rows, columns = grid
     if maps.shape[-1] != rows * columns:
@@ -170,9 +170,9 @@ def figures(sums: Float[Tensor, "*group column"]) -> Float[Tensor, "*group figur
     tp, fp, fn, tn, precision, f1, pairs = sums.unbind(-1)
     wrong, pairs = fp + fn, pairs.clamp(min=1)
     right = tp + tn
-    ious = [same / (same + wrong).clamp(min=1) for same in (tp, tn)]
-    parts = [right / (right + wrong).clamp(min=1), sum(ious) / 2, precision / pairs, f1 / pairs]
-    return torch.stack(parts, dim=-1)
+    front, back = (same / (same + wrong).clamp(min=1) for same in (tp, tn))
+    accuracy = right / (right + wrong).clamp(min=1)
+    return torch.stack([accuracy, (front + back) / 2, precision / pairs, f1 / pairs], dim=-1)
 
 
 def f1_scores(counted: Counts) -> Float[Tensor, "*batch"]:
@@ -208,9 +208,10 @@ def _ranked(scores: Tensor, labels: Tensor, known: Tensor) -> _Ranked:
 
 
 def _both_sides(maps: Tensor, truth: Tensor, known: Tensor) -> Tensor:
-    sides = [(maps, truth, known), (1 - maps, ~truth, known)]
-    joint = average_precision(*(torch.cat(parts, dim=-1) for parts in zip(*sides, strict=True)))
-    return torch.stack([joint, sum(average_precision(*side) for side in sides) / 2], dim=-1)
+    one, other = (maps, truth, known), (1 - maps, ~truth, known)
+    joint = average_precision(*(torch.cat(parts, dim=-1) for parts in zip(one, other, strict=True)))
+    apart = average_precision(*one) + average_precision(*other)
+    return torch.stack([joint, apart / 2], dim=-1)
 
 
 def _best(maps: Tensor, truth: Tensor, known: Tensor) -> Tensor:
@@ -235,6 +236,7 @@ def _in_blocks(
     """What `each` makes of pictures' pixels [map, pixel], of few maps at a time: ranking takes 100 bytes a pixel."""
     batch, pixels = maps.shape[:-2], maps.shape[-2:].numel()
     at_a_time = max(1, _BLOCK // max(1, pixels))
-    flat = (part.reshape(-1, pixels).split(at_a_time) for part in (maps, truth, known))
-    found = torch.cat([each(*block) for block in zip(*flat, strict=True)])
+    flat = [part.reshape(-1, pixels) for part in (maps, truth, known)]
+    starts = range(0, max(1, len(flat[0])), at_a_time)
+    found = torch.cat([each(*(part[s : s + at_a_time] for part in flat)) for s in starts])
     return found.reshape(*batch, *found.shape[1:])

@@ -82,10 +82,16 @@ def coco_masks(data: bytes, where: str, pictures: Collection) -> Masks:
             {"height": entry["height"], "width": entry["width"], "annotations": kept}
         )
     listing = listed(rows)
-    lonely = len(matches.lonely)
-    note = f"{counted(lonely, 'pictures')} of the annotations not among the pictures, such as {(*matches.lonely, '')[0]}"
     digest = digest_of(listing, pictures.digest, sorted(texts.items()))
-    return Masks("COCO annotations", listing, CocoReader(texts), digest, (note,) if lonely else ())
+    return Masks("COCO annotations", listing, CocoReader(texts), digest, _lonely(matches.lonely))
+
+
+def _lonely(files: Sequence[str]) -> tuple[str, ...]:
+    """What to say of pictures that only the annotations know."""
+    if not files:
+        return ()
+    many = counted(len(files), "pictures of the annotations", "are")
+    return (f"{many} not among the pictures, such as {files[0]}",)
 
 
 _KEPT = ("category_id", "segmentation", "iscrowd")

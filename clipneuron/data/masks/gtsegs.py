@@ -12,9 +12,7 @@ references for each of
 This file brings its own pictures, whose ids are those names; where two are the same, the row's number is added.
 """
 
-import hashlib
 import io
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,7 +26,7 @@ from jaxtyping import Shaped
 from PIL import Image
 
 from clipneuron.data.collections import Collection, Picture, collection
-from clipneuron.data.files import Files, Status
+from clipneuron.data.files import Files
 from clipneuron.data.labels import Labels, numbered
 from clipneuron.data.masks.maps import (
     BACKGROUND,

@@ -22,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Bool, Int32
+from numpy.typing import NDArray
 
 BACKGROUND = -1
 """The value of pixels that are of no class."""
@@ -73,10 +74,10 @@ class LabelMap:
 
     def of(self, value: int) -> Bool[np.ndarray, "height width"]:
         """The known pixels of the class with this value."""
-        own = self.labels == value
+        own: NDArray[np.bool_] = (self.labels == value) & ~self.unknown
         if value in self.covered:
-            own = own | self.covered[value]
-        return own & ~self.unknown
+            own |= self.covered[value] & ~self.unknown
+        return own
 
 
 class MaskReader(Protocol):

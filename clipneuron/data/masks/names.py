@@ -7,13 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-VOC = (
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(text.split(", "))
+
+
+VOC = _split(
     "background, aeroplane, bicycle, bird, boat, bottle, bus, car, cat, chair, cow, dining table, dog, horse, "
     "motorbike, person, potted plant, sheep, sofa, train, tv monitor"
-).split(", ")
+)
 """Pascal VOC's classes by value (https://host.robots.ox.ac.uk/pascal/VOC/voc2012), where 255 is unknown."""
 
-COCO = (
+COCO = _split(
     "background, person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, fire hydrant, "
     "stop sign, parking meter, bench, bird, cat, dog, horse, sheep, cow, elephant, bear, zebra, giraffe, backpack, "
     "umbrella, handbag, tie, suitcase, frisbee, skis, snowboard, sports ball, kite, baseball bat, baseball glove, "
@@ -21,8 +26,11 @@ COCO = (
     "orange, broccoli, carrot, hot dog, pizza, donut, cake, chair, couch, potted plant, bed, dining table, toilet, tv, "
     "laptop, mouse, remote, keyboard, cell phone, microwave, oven, toaster, sink, refrigerator, book, clock, vase, "
     "scissors, teddy bear, hair drier, toothbrush"
-).split(", ")
-"""COCO's 80 classes of things from 1 on, as masks of values have them that leave out the gaps in COCO's own numbers."""
+)
+"""COCO's 80 classes of things from 1 on, without the gaps in COCO's own numbers, as most masks of values have them."""
+
+LARGEST = 2**16 - 1
+"""Of the values that masks have."""
 
 LISTS = {"voc": VOC, "coco": COCO}
 
@@ -77,6 +85,10 @@ def value_names(names: Mapping[str, str], where: str = "the names of classes") -
             f"{where}: {odd!r} is no value of a mask: expected whole numbers, each with the name of its class"
         )
     called = {int(key): name for key, name in names.items()}
+    if max(called, default=0) > LARGEST:
+        raise ValueError(
+            f"{where}: {max(called):,} is no value of a mask: expected at most {LARGEST:,}"
+        )
     special = {value: name.lower() for value, name in called.items()}
     background = {value for value, name in special.items() if name in _BACKGROUND}
     unknown = {value for value, name in special.items() if name in _UNKNOWN}

@@ -1,4 +1,4 @@
-"""Masks of every kind, found: a folder, tar or Parquet file of mask pictures, COCO's annotations, ImageNet-Segmentation."""
+"""Masks of every kind, found: in folders, tars and Parquet files, COCO's annotations, ImageNet-Segmentation's file."""
 
 import os
 from collections.abc import Mapping
@@ -70,13 +70,12 @@ def open_masks(
         raise ValueError(f"{os.fspath(where)} brings its own pictures: leave other ones out")
     if kind == "coco":
         files, name = _file(where)
-        return coco_masks(_whole(files, name), files.location(name), pictures)
+        return _checked(coco_masks(_whole(files, name), files.location(name), pictures), where)
     binary = kind == "binary" or (not kind and not names)
     found = _collection(where, columns or Columns(section="segmentation"), binary, store)
-    if not kind and not names and _is_voc(found):
-        kind = "voc"
-    if kind == "voc":
-        names, binary = names or names_in("voc", ""), False
+    if kind == "voc" or (not kind and not names and _is_voc(found)):
+        voc = value_names(names or names_in("voc", ""))
+        return _checked(value_masks("Pascal VOC", found, pictures, voc), where)
     if binary:
         return _checked(binary_masks("binary masks", found, pictures, names or {}), where)
     if not names:
@@ -84,9 +83,7 @@ def open_masks(
             f"what do the values of the masks in {os.fspath(where)} stand for? Give the names of their classes, a file "
             f"or one of {', '.join(LISTS)}"
         )
-    kinds = {"voc": "Pascal VOC"}
-    masks = value_masks(kinds.get(kind, "masks of values"), found, pictures, value_names(names))
-    return _checked(masks, where)
+    return _checked(value_masks("masks of values", found, pictures, value_names(names)), where)
 
 
 def open_with_pictures(
@@ -156,6 +153,6 @@ def _checked(masks: Masks, where: str | os.PathLike[str]) -> Masks:
         return masks
     first = masks.unusable.to_pylist()[0]
     raise ValueError(
-        f"none of the {masks.listing.num_rows:,} pictures has a usable mask in {os.fspath(where)}: {first['reason']} "
-        f"({first['status']}); masks go by the names of their pictures"
+        f"no picture has a usable mask in {os.fspath(where)} ({masks.listing.num_rows:,} looked for): "
+        f"{first['reason']} ({first['status']}); masks go by the names of their pictures"
     )

@@ -1,4 +1,4 @@
-"""Masks that are pictures themselves, in a folder, a tar or a column of Parquet files: their values, or one class each."""
+"""Masks that are pictures themselves, in a folder, a tar or a column of Parquet files: of values, or of one class."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence

@@ -64,9 +64,10 @@ def outlined(outline: Sequence[float], size: Size) -> Bool[np.ndarray, "height w
     share = (middles[rows, 0] - y[edges]) / (to_y - y)[edges]
     at = x[edges] + share * (to_x - x)[edges]
     # Every crossing turns what is to its right from outside to inside, or back.
-    turned = np.zeros((height, width + 1), np.int64)
-    np.add.at(turned, (rows, np.ceil(at - 0.5).clip(0, width).astype(np.int64)), 1)
-    return turned.cumsum(1)[:, :width] % 2 == 1
+    columns = np.ceil(at - 0.5).clip(0, width).astype(np.int64)
+    turned = np.bincount(rows * (width + 1) + columns, minlength=height * (width + 1))
+    odd = turned.astype(np.uint8).reshape(height, width + 1).cumsum(1, dtype=np.uint8) & 1
+    return odd[:, :width].astype(np.bool_)
 
 
 def from_runs(counts: Sequence[int], size: Size) -> Bool[np.ndarray, "height width"]:
@@ -79,8 +80,8 @@ def from_runs(counts: Sequence[int], size: Size) -> Bool[np.ndarray, "height wid
     runs = _whole(counts)
     if runs.min(initial=0) < 0 or runs.sum() != height * width:
         raise ValueError(
-            f"run lengths of {int(runs.sum()):,} pixels where the picture has {height * width:,}: expected lengths from "
-            "0 on that add up to them"
+            f"run lengths of {int(runs.sum()):,} pixels where the picture has {height * width:,}: expected lengths "
+            "from 0 on that add up to them"
         )
     inside = np.arange(len(runs)) % 2 == 1
     return np.repeat(inside, runs).reshape(width, height).T

@@ -4,14 +4,13 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int32, Shaped, UInt8
+from numpy.typing import NDArray
 
 from clipneuron.data.masks.maps import BACKGROUND, LabelMap, MaskError
-from clipneuron.data.masks.names import ValueNames
+from clipneuron.data.masks.names import LARGEST, ValueNames
 from clipneuron.models.clip.preprocessing.contents import PictureError
 from clipneuron.models.clip.preprocessing.files import opened
 
-_LARGEST = 2**16 - 1
-"""Of the values that masks have."""
 _FEW = 32
 """Below this greatest value, a mask with three values or more is one of classes, not a blurred one."""
 _SHOWN = 5
@@ -37,15 +36,11 @@ def label_map(data: bytes, name: str, names: ValueNames) -> LabelMap:
             f"{name}: it holds {_shown(strange)}, none of which has a name: check the names of classes, which are for "
             f"{_shown([*names.names])}",
         )
-    labels, unknown = (
-        np.full(values.max() + 1, BACKGROUND, np.int32),
-        np.zeros(values.max() + 1, bool),
-    )
-    for value, first in names.first.items():
-        labels[value : value + 1] = first
-    for value in names.unknown:
-        unknown[value : value + 1] = True
-    note = f"without a name, so background: {_shown(strange)}" if strange else ""
+    labels = np.full(LARGEST + 1, BACKGROUND, np.int32)
+    labels[[*names.first]] = [*names.first.values()]
+    unknown = np.zeros(LARGEST + 1, np.bool_)
+    unknown[[*names.unknown]] = True
+    note = f"{_shown(strange)}, without a name and so background" if strange else ""
     return LabelMap(labels[values], unknown[values], note=note)
 
 
@@ -66,7 +61,8 @@ def foreground(data: bytes, name: str) -> Bool[np.ndarray, "height width"]:
             f"{name}: it holds {_shown(np.unique(grey).tolist())}, which stand for several classes: give their names",
         )
     # What is all white is all of the class; what is all black has nothing of it.
-    return grey > (greatest / 2 if greatest > 0 else least)
+    inside: NDArray[np.bool_] = grey > (greatest / 2 if greatest > 0 else least)
+    return inside
 
 
 def voc_palette() -> UInt8[np.ndarray, "value 3"]:
@@ -78,7 +74,8 @@ def voc_palette() -> UInt8[np.ndarray, "value 3"]:
     values = np.arange(256)[:, None]
     colours = np.arange(3)[None]
     bits = [(values >> (3 * place + colours) & 1) << (7 - place) for place in range(8)]
-    return np.sum(bits, axis=0).astype(np.uint8)
+    palette: NDArray[np.uint8] = np.sum(bits, axis=0).astype(np.uint8)
+    return palette
 
 
 def has_voc_palette(data: bytes) -> bool:
@@ -119,11 +116,11 @@ def _values(data: bytes, name: str) -> Int32[np.ndarray, "height width"]:
         )
     values = read.values if read.values.ndim == 2 else _by_colour(read.values[..., :3], name)
     least, greatest = values.min(), values.max()
-    if values.dtype.kind == "f" or least < 0 or greatest > _LARGEST:
+    if values.dtype.kind == "f" or least < 0 or greatest > LARGEST:
         raise MaskError(
             "other_values",
             f"{name}: its values are {least:,.6g} to {greatest:,.6g} ({read.mode}): expected whole numbers from 0 to "
-            f"{_LARGEST:,}",
+            f"{LARGEST:,}",
         )
     return values.astype(np.int32)
 
@@ -137,13 +134,13 @@ def _by_colour(
     codes = colours.astype(np.int32) @ _CODE
     palette = voc_palette().astype(np.int32) @ _CODE
     order = palette.argsort()
-    values = order[np.searchsorted(palette, codes, sorter=order).clip(max=255)]
+    values: NDArray[np.int64] = order[np.searchsorted(palette, codes, sorter=order).clip(max=255)]
     strange = colours[palette[values] != codes]
     if len(strange):
         raise MaskError(
             "other_values",
-            f"{name}: it holds the colour {tuple(strange[0].tolist())}, which is none of Pascal VOC's palette: expected "
-            "one value per pixel, in grey or with a palette",
+            f"{name}: it holds the colour {tuple(strange[0].tolist())}, which is none of Pascal VOC's palette: "
+            "expected one value per pixel, in grey or with a palette",
         )
     return values
 

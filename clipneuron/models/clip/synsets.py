@@ -14,7 +14,7 @@ def imagenet_synsets() -> tuple[str, ...]:
 
 @cache
 def synset_names() -> Mapping[str, str]:
-    """WordNet's first name of each of ImageNet's 21,841 synsets by its id, from timm; empty where this timm has none."""
+    """WordNet's first name of each of ImageNet's 21,841 synsets by its id, from timm; empty where timm has none."""
     pairs = (line.partition("\t") for line in _timm("imagenet_synset_to_lemma.txt").splitlines())
     return {synset: names.partition(",")[0].strip() for synset, _, names in pairs if names.strip()}
 
