@@ -30,7 +30,7 @@ def attribute(
     methods: Sequence[str],
     *,
     neurons: Mapping[str, NeuronWeights] | None = None,
-    others: Float[Tensor, "other embed"] | None = None,
+    others: Float[Tensor, "image embed"] | None = None,
 ) -> dict[str, Float[Tensor, "image patch"]]:
     """The map of every method for each picture's class: higher where a patch speaks more for it, row by row.
 
