@@ -224,8 +224,10 @@ def _plain(cell: Cell) -> dict[str, Any]:
     return {**asdict(cell), **named}
 
 
-def segmentation_report(line: SegmentationLine, run: Run, **more: str) -> SegmentationReport:
-    """The report of a finished run, with more rows of the setting; raises StoreError for damaged tables."""
+def segmentation_report(
+    line: SegmentationLine, run: Run, caveat: str = "", **more: str
+) -> SegmentationReport:
+    """The report of a finished run, with a caveat of its model and more rows of the setting; raises StoreError."""
     stages = line.stages(Planned.of(run))
     keys = stages.results
     figures = Figures(run, keys)
@@ -247,7 +249,7 @@ def segmentation_report(line: SegmentationLine, run: Run, **more: str) -> Segmen
         figures=figures,
         sheets=_sheets(line, run, figures),
         name=keys.name,
-        caveat=CAVEAT if recipe.model == "demo" else "",
+        caveat=CAVEAT if recipe.model == "demo" else caveat,
     )
 
 
