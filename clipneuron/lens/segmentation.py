@@ -25,7 +25,7 @@ from clipneuron.lens.options import Threshold, Upsampling
 FIGURES = ("pixel_accuracy", "miou", "map", "f1")
 """What `figures` gives, in its order."""
 
-_BLOCK = 2**21
+_BLOCK = 2**20
 """Pixels that are ranked at a time."""
 
 
@@ -138,9 +138,8 @@ def average_precision(
     tensor(0.8333, dtype=torch.float64)
     """
     ranked = _ranked(scores, labels, known)
-    precision = ranked.hits / ranked.seen.clamp(min=1)
-    gained = ranked.is_hit * precision.gather(-1, ranked.last)
-    return gained.sum(-1) / ranked.hits[..., -1].clamp(min=1)
+    reached = torch.stack([part.gather(-1, ranked.end) for part in (ranked.hits, ranked.seen)])
+    return _gained(ranked.is_hit, reached) / ranked.hits[..., -1].clamp(min=1)
 
 
 def picture_sums(
@@ -187,42 +186,81 @@ class _Ranked(NamedTuple):
     scores: Float[Tensor, "*batch item"]
     is_hit: Bool[Tensor, "*batch item"]
     """Known and true."""
-    hits: Float[Tensor, "*batch item"]
-    """How many hits there are up to here."""
-    seen: Float[Tensor, "*batch item"]
-    """How many known items there are up to here."""
-    last: Int[Tensor, "*batch item"]
-    """The place of the last item with the same score."""
+    is_known: Bool[Tensor, "*batch item"]
+    hits: Float[Tensor, "*batch item+1"]
+    """How many hits there are before each place, and in all."""
+    seen: Float[Tensor, "*batch item+1"]
+    """How many known items there are before each place, and in all."""
+    end: Int[Tensor, "*batch item"]
+    """How many items score at least as much."""
 
 
 def _ranked(scores: Tensor, labels: Tensor, known: Tensor) -> _Ranked:
     ordered, order = scores.sort(dim=-1, descending=True)
     is_hit, is_known = (part.gather(-1, order) for part in (labels & known, known))
-    ends = torch.ones_like(is_hit)
-    ends[..., :-1] = ordered[..., 1:] != ordered[..., :-1]
-    places = torch.arange(scores.shape[-1], device=scores.device).expand_as(order)
-    beyond = torch.where(ends, places, scores.shape[-1])
-    last = beyond.flip(-1).cummin(-1).values.flip(-1)
-    hits, seen = (part.cumsum(-1).double() for part in (is_hit, is_known))
-    return _Ranked(ordered, is_hit, hits, seen, last)
+    hits, seen = (_before(part) for part in (is_hit, is_known))
+    return _Ranked(ordered, is_hit, is_known, hits, seen, _ends(ordered))
+
+
+def _ends(ordered: Tensor) -> Tensor:
+    """Of items in order, the place behind the last one that is equal; a search for each would take far longer."""
+    places = torch.arange(1, ordered.shape[-1] + 1, device=ordered.device).expand(ordered.shape)
+    is_last = torch.ones_like(ordered, dtype=torch.bool)
+    is_last[..., :-1] = ordered[..., 1:] != ordered[..., :-1]
+    ends = torch.where(is_last, places, ordered.shape[-1] + 1)
+    return ends.flip(-1).cummin(-1).values.flip(-1)
+
+
+def _before(flags: Tensor) -> Tensor:
+    """How many flags are set before each place, and in all."""
+    return torch.nn.functional.pad(flags.cumsum(-1), (1, 0)).double()
 
 
 def _both_sides(maps: Tensor, truth: Tensor, known: Tensor) -> Tensor:
-    one, other = (maps, truth, known), (1 - maps, ~truth, known)
-    joint = average_precision(*(torch.cat(parts, dim=-1) for parts in zip(one, other, strict=True)))
-    apart = average_precision(*one) + average_precision(*other)
-    return torch.stack([joint, apart / 2], dim=-1)
+    """See `average_precisions`. The complements ascend where the maps descend, so that one ranking serves both.
+
+    front and back count what scores at least as much as an item: among the map's pixels those before a place, among
+    the complement's those from a place on.
+    """
+    ranked = _ranked(maps, truth, known)
+    others, complement = ranked.seen - ranked.hits, 1 - ranked.scores
+
+    def front(end: Tensor) -> Tensor:
+        return torch.stack([part.gather(-1, end) for part in (ranked.hits, ranked.seen)])
+
+    def back(start: Tensor) -> Tensor:
+        parts = (others, ranked.seen)
+        return torch.stack([part[..., -1:] - part.gather(-1, start) for part in parts])
+
+    starts = complement.shape[-1] - _ends(complement.flip(-1)).flip(-1)
+    own_front, own_back = front(ranked.end), back(starts)
+    both_front = own_front + back(torch.searchsorted(complement, ranked.scores))
+    both_back = own_back + front(torch.searchsorted(-ranked.scores, -complement, right=True))
+    apart = [_gained(ranked.is_hit, own_front), _gained(ranked.is_known & ~ranked.is_hit, own_back)]
+    joint = _gained(ranked.is_hit, both_front) + _gained(
+        ranked.is_known & ~ranked.is_hit, both_back
+    )
+    true, false, all_known = (
+        part[..., -1].clamp(min=1) for part in (ranked.hits, others, ranked.seen)
+    )
+    return torch.stack([joint / all_known, (apart[0] / true + apart[1] / false) / 2], dim=-1)
+
+
+def _gained(is_hit: Tensor, reached: Tensor) -> Tensor:
+    """The sum of the precisions (hits over known items) that are reached at the hits."""
+    hits, seen = reached
+    return (is_hit * (hits / seen.clamp(min=1))).sum(-1)
 
 
 def _best(maps: Tensor, truth: Tensor, known: Tensor) -> Tensor:
     """Cuts between neighbouring values: the first k pixels, from the greatest, are foreground."""
     ranked = _ranked(maps, truth, known)
-    hits, seen = (torch.nn.functional.pad(part, (1, 0)) for part in (ranked.hits, ranked.seen))
+    hits, seen = ranked.hits, ranked.seen
     true, all_known = hits[..., -1:], seen[..., -1:]
     background = (all_known - seen) - (true - hits)
     front = hits / (seen + true - hits).clamp(min=1)
     back = background / (background + seen - hits + true - hits).clamp(min=1)
-    ends = torch.nn.functional.pad(ranked.last, (1, 0), value=-1) + 1
+    ends = torch.nn.functional.pad(ranked.end, (1, 0))
     places = torch.arange(ends.shape[-1], device=maps.device)
     cut = torch.where(ends == places, front + back, -1).argmax(-1, keepdim=True)
     # Above the first value left out; below all of them where every pixel is foreground.

@@ -347,7 +347,7 @@ def test_a_picture_of_high_depth_is_clipped_as_open_clip_does_and_says_so(kind):
 
 @pytest.mark.parametrize("kind", DEEP)
 def test_a_picture_of_high_depth_is_scaled_to_what_it_shows(kind):
-    pixels, note = preprocess(high_depth="scale").read(DEEP[kind](), "x.tif")
+    pixels, note, _ = preprocess(high_depth="scale").read(DEEP[kind](), "x.tif")
     expected = encoded(Image.fromarray(np.rint(RAMP * 255).astype(np.uint8)))
     difference = pixels.astype(int) - preprocess().decode(expected).astype(int)
     assert np.abs(difference).max() <= 1
