@@ -15,6 +15,7 @@ from clipneuron.lens.first_order import (
     mlp_effects,
     stem_effects,
     token_effects,
+    token_projections,
 )
 from clipneuron.lens.options import Split
 from clipneuron.lens.trace import TowerWeights, Trace
@@ -77,6 +78,20 @@ def test_token_effects_are_the_formula(captured: tuple[TowerWeights, Trace], spl
         for token in range(trace.attention[1].shape[2]):
             expected = literal_token_effect(weights, trace, 1, head, token, split)
             torch.testing.assert_close(effects[:, head, token], expected, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+@pytest.mark.parametrize("split", ["equal", "centered"])
+def test_projections_are_token_effects_along_a_direction_of_each_image(
+    captured: tuple[TowerWeights, Trace], split: Split, normalize: bool
+):
+    weights, trace = captured
+    directions = torch.randn(trace.images, weights.embed, dtype=torch.float64)
+    options = {"split": split, "normalize": normalize}
+    found = token_projections(weights, trace, 1, directions, **options)
+    effects = token_effects(weights, trace, 1, **options)
+    expected = (effects * directions[:, None, None]).sum(dim=-1)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("normalize", [True, False])

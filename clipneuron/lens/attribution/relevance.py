@@ -13,8 +13,8 @@ relevance. R is what a layer's output is given, and its inputs share it:
   the rest   softmax, LayerNorm (ln_pre and ln_post, too), QuickGELU, GELU: R passes as it is.
 
 So the relevance of all tokens that enter a block adds up to 1, but for what goes to outputs without any positive
-contribution, of which there are none at the widths of real models. A z+ rule costs three products where the forward pass
-has one: with z+ = (z + |z|) / 2, sum_j [x_j w_ji]^+ = (x w + |x| |w|) / 2, and x w is known.
+contribution, of which there are none at the widths of real models. A z+ rule costs three products where the forward
+pass has one: with z+ = (z + |z|) / 2, sum_j [x_j w_ji]^+ = (x w + |x| |w|) / 2, and x w is known.
 """
 
 from collections.abc import Mapping, Sequence
@@ -132,9 +132,10 @@ def _ratio(
 ) -> Float[Tensor, "image row input"]:
     """The inputs' relevance over the inputs by the z+ rule, finite where an input is zero."""
     sizes = linear.weight.abs()
-    positive = (outputs - linear.bias + inputs.abs() @ sizes).clamp(min=0) / 2
+    # twice the positive contributions, as the two products below are twice what each input adds to them
+    positive = (outputs - linear.bias).add_(inputs.abs() @ sizes).clamp_(min=0)
     shared = _over(given, positive)
-    return (shared @ linear.weight.T + inputs.sign() * (shared @ sizes.T)) / 2
+    return (shared @ linear.weight.T).add_((shared @ sizes.T).mul_(inputs.sign()))
 
 
 def _shares(
@@ -160,4 +161,4 @@ def _merged(tokens: Float[Tensor, "image head row channel"]) -> Float[Tensor, "i
 
 def _over(part: Tensor, whole: Tensor) -> Tensor:
     """part / whole, and 0 where there is nothing to share by."""
-    return torch.where(whole == 0, 0, part / whole)
+    return (part / whole).masked_fill_(whole == 0, 0)

@@ -26,9 +26,11 @@ def neuron_weights(
       weighted  <r_n, t> / count
       random    1 / count for neurons drawn at random, others for each class: the control
 
-    The neurons of `random` depend on `seed` and the number of classes. Raises ValueError for a count that is not
-    between 1 and the number of neurons.
+    The neurons of `random` depend on `seed` and the number of classes. Raises ValueError without layers, and
+    for a count that is not between 1 and the number of neurons.
     """
+    if not products:
+        raise ValueError("no layer was given, whose neurons could be chosen")
     flat = torch.cat(list(products.values()), dim=1)
     if not 1 <= count <= flat.shape[1]:
         raise ValueError(

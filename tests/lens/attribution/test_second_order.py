@@ -35,6 +35,11 @@ def test_random_neurons_are_others_for_each_class_and_the_same_for_a_seed():
     assert not torch.equal(whole, torch.cat(list(other.values()), dim=1))
 
 
+def test_no_layers_are_refused():
+    with pytest.raises(ValueError, match="no layer was given"):
+        neuron_weights({}, 2)
+
+
 @pytest.mark.parametrize("count", [0, -1, 6])
 def test_a_number_of_neurons_that_there_is_not_is_refused(count):
     with pytest.raises(ValueError, match=f"{count} neurons .* between 1 and 5"):
