@@ -17,7 +17,7 @@ from clipneuron.data.masks.maps import Masks
 from clipneuron.data.masks.names import names_in
 from clipneuron.data.masks.opening import check_masks, kind_of, open_masks, open_with_pictures
 from clipneuron.data.opening import Collection, check_place
-from clipneuron.demo.masks import scene_masks
+from clipneuron.demo.scene_masks import scene_masks
 from clipneuron.demo.things import THINGS
 from clipneuron.reports.quantities import counted, in_words
 from clipneuron.store.objects.protocol import Objects
