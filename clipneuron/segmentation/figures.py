@@ -1,6 +1,6 @@
 """The matrix of a run read back, and the pictures that are worth showing."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -153,8 +153,3 @@ def _estimates(row: Mapping[str, object], suffix: str) -> Iterator[tuple[str, Es
         ends = [row[f"{metric}{suffix}{end}"] for end in ("", "_low", "_high")]
         if ends[0] is not None:
             yield metric, Estimate(*(float(str(end)) for end in ends))
-
-
-def differences(cells: Sequence[Cell], metric: str) -> list[tuple[str, Estimate]]:
-    """By method, what a figure is over the second order's; without it, nothing."""
-    return [(cell.method, cell.over[metric]) for cell in cells if metric in cell.over]

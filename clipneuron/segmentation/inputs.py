@@ -152,9 +152,7 @@ def _selected(
         raise ValueError(_nothing_left(asked, masks, classes))
     kept = listing.filter(pc.or_(pc.and_(good, named), pc.invert(pc.or_(good, nothing))))
     there = pc.is_in(whole.listing["image"], value_set=pc.unique(kept["image"]))
-    places = np.flatnonzero(
-        there.to_numpy(zero_copy_only=False) if isinstance(there, pa.Array) else there.to_numpy()
-    )
+    places = np.flatnonzero(there.to_numpy())
     exact = hashlib.sha256(places.astype(np.int64).tobytes()).hexdigest()
     pictures = (
         picked(whole, places.tolist(), f"with masks: {exact}")
