@@ -20,7 +20,18 @@ from tests.samples.towers import tiny_clip
 from tests.samples.world import clip, quiet_runner, write_pictures
 
 pytestmark = pytest.mark.slow
-DEMO = ["--engine", "in-process", "--limit", "12", "--top", "2", "--layers", "6-8"]
+DEMO = [
+    "--engine",
+    "in-process",
+    "--limit",
+    "4",
+    "--top",
+    "2",
+    "--layers",
+    "8",
+    "--neuron-layers",
+    "8",
+]
 
 
 @pytest.fixture(scope="module")
@@ -104,14 +115,14 @@ def test_a_run_without_directions_says_which_command_makes_them(tmp_path):
     line = line_of(tmp_path)
     run, _ = line.run(quiet_runner(), until="calibrate")
     with pytest.raises(ValueError, match="clipneuron run --recipe tiny --until directions"):
-        check_given(run, line.sweep.recipe, ["dog"])
+        check_given(run, line.sweep.recipe, ["dog", "cat"])
     asked = line.asked.model_copy(update={"methods": ("legrad",)})
     check_given(run, line.sweep.recipe.model_copy(update={"segmentation": asked}), ["dog"])
 
 
 def test_the_verb_judges_the_demo_and_draws_single_pictures(tmp_path, capsys):
     store = ["--recipe", "demo", "--store", str(tmp_path / "store")]
-    words = ["segment", *store, *DEMO, "--segmentation-limit", "3", "--neurons-per-class", "5"]
+    words = ["segment", *store, *DEMO, "--segmentation-limit", "1", "--neurons-per-class", "5"]
     words += ["--method", "second-order", "center", "--protocols", "given/aligned/0.5/bilinear"]
     assert main(words) == 0
     out = capsys.readouterr().out
