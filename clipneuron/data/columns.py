@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -33,12 +33,16 @@ class Columns:
     """The section whose fields messages name."""
     asked: frozenset[str] = frozenset()
     """What was named although it may be the usual name."""
+    called: tuple[tuple[str, str], ...] = ()
+    """Fields that the section calls by another name, each with that name."""
 
     @classmethod
     def named(cls, section: str, image: str, label: str, name: str, member: str) -> "Columns":
         """The columns that the fields of a section name; empty for the usual ones, 'none' for none."""
         asked = {"image": image, "label": label, "name": name}
-        chosen = {field: () if text == NONE else (text,) for field, text in asked.items() if text}
+        chosen: dict[str, Any] = {
+            field: () if text == NONE else (text,) for field, text in asked.items() if text
+        }
         member = member.lower().lstrip(".")
         return cls(member=member, section=section, asked=frozenset(chosen), **chosen)
 
@@ -49,7 +53,7 @@ class Columns:
 
     def field(self, name: str) -> str:
         """A field of the configuration as messages name it."""
-        return f"`{self.section}.{name}`"
+        return f"`{self.section}.{dict(self.called).get(name, name)}`"
 
 
 class Found(NamedTuple):

@@ -22,6 +22,7 @@ from clipneuron.data.masks.maps import (
     present,
     unusable,
 )
+from clipneuron.demo.backgrounds import SIDE
 from clipneuron.demo.collection import CONTENTS, scene_from_plain
 from clipneuron.demo.pictures import WORLD, masks
 from clipneuron.demo.scenes import Scene
@@ -43,8 +44,7 @@ class SceneReader:
         if image not in self.scenes:
             raise MaskError("no_mask", f"{image}: the demo world has no record of its scene")
         parts = visible(scene_from_plain(json.loads(self.scenes[image])))
-        shape = next(iter(parts.values())).shape if parts else (0, 0)
-        labels = np.full(shape, BACKGROUND, np.int32)
+        labels = np.full((SIDE, SIDE), BACKGROUND, np.int32)
         for name, part in parts.items():
             labels[part] = VALUES[name]
         return LabelMap(labels, np.zeros(labels.shape, np.bool_))

@@ -73,11 +73,13 @@ def normalised(
 ) -> Float[Tensor, "*batch height width"]:
     """Each map from 0, its least value, to 1, its greatest; one half everywhere if it has only one value.
 
-    A flat map says nothing: every threshold here makes it all background, and every ranking of it is a tie.
+    A flat map says nothing: every threshold but the best makes it all background, and every ranking of it is a tie. So
+    does one with values that are no finite numbers, as in the programs of both papers.
     """
     low = maps.amin(dim=(-2, -1), keepdim=True)
     span = maps.amax(dim=(-2, -1), keepdim=True) - low
-    return torch.where(span > 0, (maps - low) / torch.where(span > 0, span, 1), 0.5)
+    says = span.isfinite() & (span > 0)
+    return torch.where(says, (maps - low) / torch.where(says, span, 1), 0.5)
 
 
 def thresholds(
@@ -248,8 +250,8 @@ def _both_sides(maps: Tensor, truth: Tensor, known: Tensor) -> Tensor:
 
 def _gained(is_hit: Tensor, reached: Tensor) -> Tensor:
     """The sum of the precisions (hits over known items) that are reached at the hits."""
-    hits, seen = reached
-    return (is_hit * (hits / seen.clamp(min=1))).sum(-1)
+    precision = reached[0] / reached[1].clamp(min=1)
+    return (is_hit * precision).sum(-1)
 
 
 def _best(maps: Tensor, truth: Tensor, known: Tensor) -> Tensor:

@@ -101,7 +101,7 @@ def test_the_best_threshold_is_that_of_all_cuts() -> None:
         tp, fp, fn, tn = counts(maps, truth, known, above)
         return tp / (tp + fp + fn).clamp(min=1) + tn / (tn + fp + fn).clamp(min=1)
 
-    cuts = torch.cat([torch.tensor([-1.0]), maps.unique()])
+    cuts = torch.tensor([-1.0, *sorted({*maps.flatten().tolist()})])
     every = torch.stack([ious(cut.expand(8)) for cut in cuts])
     torch.testing.assert_close(ious(best), every.amax(0))
 
@@ -112,8 +112,11 @@ def test_all_foreground_can_be_the_best_cut() -> None:
     assert counts(maps, _everything(maps), _everything(maps), best).true_positives.item() == 4
 
 
-def test_a_flat_map_is_background_at_every_threshold_and_ranks_nothing() -> None:
-    maps = normalised(torch.full((1, 2, 2), -3.0))
+@pytest.mark.parametrize("value", [-3.0, torch.nan, torch.inf, -torch.inf])
+def test_a_flat_map_is_background_at_every_threshold_and_ranks_nothing(value: float) -> None:
+    flat = torch.full((1, 2, 2), -3.0)
+    flat[0, 0, 0] = value
+    maps = normalised(flat)
     truth = torch.tensor([[[True, False], [False, False]]])
     known = _everything(maps)
     for threshold in ("0.5", "mean"):

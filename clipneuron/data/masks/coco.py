@@ -1,6 +1,7 @@
 """Masks of COCO's annotations, a JSON file with outlines or run lengths of objects (https://cocodataset.org)."""
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from clipneuron.data.masks.maps import (
 )
 from clipneuron.data.masks.matching import matched
 from clipneuron.data.masks.shapes import pixels_of
+from clipneuron.models.clip.preprocessing.files import MAX_PIXELS
 from clipneuron.reports.quantities import counted
 
 _PARTS = ("images", "annotations", "categories")
@@ -107,21 +109,29 @@ def _parsed(data: bytes, where: str) -> Mapping[str, Any]:
             f"{where} is not a file of COCO's annotations: expected an object with the lists {', '.join(_PARTS)}, as "
             "instances_val2017.json has them"
         )
-    for part, keys in (("images", ("id", "file_name")), ("categories", ("id", "name"))):
-        odd = next(
-            (e for e in said[part] if not isinstance(e, dict) or not {*keys} <= e.keys()), None
-        )
+    for part, name in (("images", "file_name"), ("categories", "name")):
+        odd = next((entry for entry in said[part] if not _is_entry(entry, name)), None)
         if odd is not None:
             raise ValueError(
-                f"{where}: among its {part} is {odd!r:.60}: expected {' and '.join(keys)} in each"
+                f"{where}: among its {part} is {odd!r:.60}: expected a number as id and a {name} in each"
             )
     return said
 
 
-def _by_picture(said: Mapping[str, Any]) -> Mapping[Any, list[Any]]:
-    found: dict[Any, list[Any]] = defaultdict(list)
+def _is_entry(entry: Any, name: str) -> bool:
+    """Whether something has a number of 31 bits and a name."""
+    return isinstance(entry, dict) and name in entry and _is_id(entry.get("id"))
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, int) and 0 <= value < 2**31
+
+
+def _by_picture(said: Mapping[str, Any]) -> Mapping[int, list[Any]]:
+    found: dict[int, list[Any]] = defaultdict(list)
     for item in said["annotations"]:
-        found[item.get("image_id") if isinstance(item, dict) else None].append(item)
+        if isinstance(item, dict) and _is_id(item.get("image_id")):
+            found[item["image_id"]].append(item)
     return found
 
 
@@ -129,7 +139,7 @@ def _problem(
     image: str,
     own: Sequence[str],
     files: Mapping[str, Any],
-    by_picture: Mapping[Any, list[Any]],
+    by_picture: Mapping[int, list[Any]],
     names: Mapping[int, str],
 ) -> dict[str, Any] | None:
     """The row of a picture without usable annotations."""
@@ -144,9 +154,13 @@ def _problem(
     if not all(isinstance(side, int) and side > 0 for side in sides):
         reason = f"{image}: the annotations have height and width {sides}: expected whole numbers"
         return unusable(image, "corrupt", reason)
+    if entry["height"] * entry["width"] > MAX_PIXELS:
+        reason = f"{image}: the annotations have a size of {entry['width']} x {entry['height']}"
+        return unusable(image, "too_large", reason)
     for item in by_picture.get(entry["id"], ()):
-        if item.get("category_id") not in names:
-            reason = f"{image}: an annotation of the category {item.get('category_id')!r:.20}, which has no name"
+        category = item.get("category_id")
+        if not _is_id(category) or category not in names:
+            reason = f"{image}: an annotation of the category {category!r:.20}, which has no name"
             return unusable(image, "no_class", reason)
     return None
 
@@ -164,7 +178,7 @@ def _classes(annotations: Iterable[Mapping[str, Any]], names: Mapping[int, str])
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float)
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _drawn(item: Mapping[str, Any], size: tuple[int, int], image: str) -> Any:

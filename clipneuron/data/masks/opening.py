@@ -61,9 +61,9 @@ def open_masks(
     """The masks of a collection's pictures, by the names of both; `kind` is one of KINDS, or "" to find out.
 
     `names` are those of values, or for binary masks of pictures (`clipneuron.data.masks.names.names_in` reads them);
-    `columns` say which column of Parquet files or member of tars has the masks. Raises ValueError that says what was
-    found, what was expected and what to do, and StoreError where S3 can't be reached; ImageNet-Segmentation brings its
-    own pictures, see `open_with_pictures`.
+    `columns.image` says which column of Parquet files, or member of tars, has the masks, where it is no usual one.
+    Raises ValueError that says what was found, what was expected and what to do, and StoreError where S3 can't be
+    reached. ImageNet-Segmentation brings its own pictures, see `open_with_pictures`.
     """
     kind = kind_of(where, kind)
     if kind == "gtsegs":
@@ -127,9 +127,15 @@ def _collection(
     """The masks as a collection of pictures; their own classes count only where each is of one class."""
     if not binary:
         columns = replace(columns, label=(), name=())
-    if not columns.is_asked("image") and _in_tables(where, store):
-        columns = replace(columns, image=_COLUMNS)
-    return open_collection(where, columns=columns, store=store)
+    asked = columns.is_asked("image")
+    if _in_tables(where, store):
+        columns = columns if asked else replace(columns, image=_COLUMNS)
+    elif asked:
+        member = columns.image[0].lower().lstrip(".")
+        usual = Columns().image
+        columns = replace(columns, image=usual, asked=columns.asked - {"image"}, member=member)
+    called = (("image_column", "mask_column"), ("member", "mask_column"), ("images", "masks"))
+    return open_collection(where, columns=replace(columns, called=called), store=store)
 
 
 def _in_tables(where: str | os.PathLike[str], store: str) -> bool:

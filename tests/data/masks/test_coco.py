@@ -171,21 +171,32 @@ def test_crowds_are_unknown_and_no_class_of_a_picture(tmp_path: Path) -> None:
 
 
 def test_pictures_and_annotations_that_do_not_meet(tmp_path: Path) -> None:
-    found = pictures(tmp_path / "images", "a/1.jpg", "a/2.jpg", "a/3.jpg", "a/4.jpg")
+    found = pictures(tmp_path / "images", *(f"a/{number}.jpg" for number in range(1, 7)))
     said = json.loads(
         annotations(
             [
                 {"category_id": 3, "segmentation": [SQUARE]},
                 {"category_id": 9, "segmentation": [SQUARE], "image_id": 1},
                 {"category_id": 3, "segmentation": [SQUARE], "image_id": 2},
+                {"category_id": [3], "segmentation": [SQUARE], "image_id": 4},
+                {"category_id": 3, "segmentation": [SQUARE], "image_id": [4]},
             ],
-            ("1.jpg", "2.jpg", "3.jpg", "8.jpg"),
+            ("1.jpg", "2.jpg", "3.jpg", "8.jpg", "5.jpg", "6.jpg"),
         )
     )
     said["images"][2]["height"] = None
+    said["images"][5]["height"] = 10**9
+    said["annotations"] += [7, None]
     write(tmp_path, {"x.json": json.dumps(said).encode()})
     masks = open_masks(tmp_path / "x.json", "", found)
-    assert [row[-1] for row in rows(masks)] == ["ok", "no_class", "corrupt", "no_mask"]
+    assert [row[-1] for row in rows(masks)] == [
+        "ok",
+        "no_class",
+        "corrupt",
+        "no_mask",
+        "no_class",
+        "too_large",
+    ]
     assert masks.notes == ("1 picture of the annotations is not among the pictures, such as 8.jpg",)
 
 
@@ -197,7 +208,11 @@ def test_pictures_and_annotations_that_do_not_meet(tmp_path: Path) -> None:
         (b'{"images": [], "annotations": []}', "the lists images, annotations, categories"),
         (
             b'{"images": [{"id": 1}], "annotations": [], "categories": []}',
-            "among its images is .*expected id and file_name",
+            "among its images is .*expected a number as id and a file_name",
+        ),
+        (
+            b'{"images": [], "annotations": [], "categories": [{"id": [3], "name": "cat"}]}',
+            "among its categories is .*expected a number as id",
         ),
         (annotations([]), "no picture has a usable mask"),
     ],

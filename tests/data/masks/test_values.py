@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from clipneuron.data.columns import Columns
 from clipneuron.data.masks.maps import BACKGROUND, MaskError
 from clipneuron.data.masks.names import COCO, VOC, names_in, value_names
 from clipneuron.data.masks.opening import narrowed, open_masks
@@ -176,6 +177,25 @@ def test_masks_in_parquet_files_and_in_tars(tmp_path: Path) -> None:
     assert [row[-1] for row in rows(packed)] == ["ok", "ok", "no_mask"]
     other = pickle.loads(pickle.dumps(packed.reader))
     np.testing.assert_array_equal(other.read("1.jpg").labels, masks.read("1.jpg").labels)
+
+
+def test_which_column_or_member_has_the_masks(tmp_path: Path) -> None:
+    image, mask = encoded(np.zeros((3, 4, 3), np.uint8)), encoded(LABELS)
+    pq.write_table(pa.table({"image": [image], "parts": [mask]}), tmp_path / "p.parquet")
+    samples = [("1.jpg", image), ("1.parts.png", mask)]
+    write(tmp_path, {"t.tar": tar(samples)})
+    for name, column, member in (("p.parquet", "parts", ""), ("t.tar", "parts.png", "jpg")):
+        found = open_collection(tmp_path / name, columns=Columns(member=member))
+        asked = Columns.named("segmentation", column, "", "", "")
+        masks = open_masks(tmp_path / name, "values", found, NAMES, columns=asked)
+        assert [row[-1] for row in rows(masks)] == ["ok", "ok"]
+        with pytest.raises(ValueError, match=r"`segmentation\.mask_column`"):
+            open_masks(tmp_path / name, "values", found, NAMES)
+    files = write(tmp_path / "masks", {"1.png": mask})
+    with pytest.raises(
+        ValueError, match=r"`segmentation.mask_column` names a member .* leave it out"
+    ):
+        open_masks(files, "values", found, NAMES, columns=asked)
 
 
 def test_the_digest_is_of_what_is_there(tmp_path: Path) -> None:
