@@ -1,7 +1,9 @@
 """Every method's map is its formula, as the slow oracles of `tests.lens.attribution.literal` write it out."""
 
+import re
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
@@ -162,6 +164,11 @@ def together() -> dict[str, Tensor]:
 
 def test_every_method_has_a_map_and_an_oracle():
     assert list(METHODS) == list(MAPS) == list(ORACLES)
+
+
+def test_the_document_names_every_method_in_order():
+    page = (Path(__file__).parents[3] / "docs" / "attribution.md").read_text()
+    assert re.findall(r"^\| `([a-z-]+)` \|", page, re.MULTILINE) == list(METHODS)
 
 
 @pytest.mark.parametrize("name", METHODS)
