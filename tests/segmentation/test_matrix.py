@@ -4,6 +4,7 @@ import json
 import re
 from collections import Counter
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pyarrow.compute as pc
@@ -12,6 +13,8 @@ import torch
 
 from clipneuron.config import kinds, protocols
 from clipneuron.config.protocols import Protocol
+from clipneuron.config.segmentation import Segmentation
+from clipneuron.data.masks.opening import KINDS
 from clipneuron.lens.attribution.methods import METHODS as ATTRIBUTION
 from clipneuron.models.clip.attribution import attribute
 from clipneuron.readers.evidence import classifier_of
@@ -311,6 +314,10 @@ def test_one_class_alone_has_no_control(tmp_path):
 def test_a_misspelt_protocol_is_answered_by_its_part(name, message):
     with pytest.raises(ValueError, match=message):
         Protocol.named(name)
+
+
+def test_every_kind_of_masks_can_be_asked_for():
+    assert get_args(Segmentation.model_fields["mask_kind"].annotation) == ("", *KINDS)
 
 
 def test_the_layers_rule_is_the_papers_for_its_model():
