@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from clipneuron.config.protocols import Protocol, Text
 from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
-from clipneuron.lens import segmentation as lens
-from clipneuron.readers.arrow import table_of, unchanging
+from clipneuron.readers.arrow import table_of
 from clipneuron.readers.evidence import classifier_of
 from clipneuron.readers.lenses import ClipLoader
 from clipneuron.readers.masks import MaskedBatch, MaskedFeed, Pair
 from clipneuron.readers.segmentation import weights_of
+from clipneuron.segmentation.judging import Judged, Places, judged
 from clipneuron.segmentation.maps import Known, Maps
 from clipneuron.store.store import Run
 from clipneuron.tables import registry as tables
@@ -138,8 +138,9 @@ class SegmentationsWorker:
         wanted = Wanted.of(pairs, texts)
         found = self.maps.of(loaded.pictures.pixels, wanted.pictures, wanted.labels)
         stacked = torch.stack([found[method] for method in self.stage.methods])
-        judge = Judge(loaded, rows, pairs, stacked, wanted, self.maps.grid)
-        counted = [judge.under(protocol) for protocol in self.protocols]
+        pictures = torch.tensor([pair.place for pair in pairs])
+        places = Places(torch.tensor(rows), pictures, wanted.places)
+        counted = judged(stacked, self.maps.grid, places, loaded.framed, self.protocols)
         return self._table(loaded, pairs, texts, counted)
 
     def _texts(self, loaded: MaskedBatch, pairs: Sequence[Pair]) -> dict[Text, list[int]]:
@@ -167,7 +168,7 @@ class SegmentationsWorker:
         loaded: MaskedBatch,
         pairs: Sequence[Pair],
         texts: Mapping[Text, Sequence[int]],
-        counted: Sequence["Judged"],
+        counted: Sequence[Judged],
     ) -> pa.Table:
         """Pair after pair, protocol after protocol, method after method."""
         methods, names = self.stage.methods, self.known.classes.names
@@ -196,65 +197,6 @@ class SegmentationsWorker:
         return table_of(columns, tables.schema("segmentations"))
 
 
-@dataclass(frozen=True)
-class Judged:
-    """What maps come to under a protocol: counts of pixels and scores."""
-
-    tp: Int[Tensor, "method pair"]
-    fp: Int[Tensor, "method pair"]
-    fn: Int[Tensor, "method pair"]
-    tn: Int[Tensor, "method pair"]
-    ap: Tensor
-    ap_sides: Tensor
-    f1: Tensor
-    cut: Tensor
-
-
-class Judge:
-    """Judges the maps of some pairs; what protocols have in common is computed once."""
-
-    def __init__(
-        self,
-        loaded: MaskedBatch,
-        rows: Sequence[int],
-        pairs: Sequence[Pair],
-        maps: Tensor,
-        wanted: Wanted,
-        grid: tuple[int, int],
-    ) -> None:
-        self.maps, self.wanted, self.grid = maps, wanted, grid
-        places = [pair.place for pair in pairs]
-        self.truths = {
-            alignment: (_flags(framed.fronts, rows), _flags(framed.known, places))
-            for alignment, framed in loaded.framed.items()
-        }
-        self._pixels: dict[tuple[str, str], Tensor] = {}
-        self._precisions: dict[tuple[str, str, str], lens.Precisions] = {}
-
-    def under(self, protocol: Protocol) -> Judged:
-        """What the pairs' maps come to."""
-        pixels, precisions = self._of(protocol)
-        front, known = (flags.expand(pixels.shape) for flags in self.truths[protocol.alignment])
-        cut = lens.thresholds(pixels, front, known, protocol.threshold)
-        counts = lens.counts(pixels, front, known, cut)
-        scores = (*precisions, lens.f1_scores(counts), cut)
-        return Judged(*(each.long() for each in counts), *(each.float() for each in scores))
-
-    def _of(self, protocol: Protocol) -> tuple[Tensor, lens.Precisions]:
-        """The maps as pixels from 0 to 1, and how well they rank."""
-        key = (protocol.text, protocol.upsampling)
-        if key not in self._pixels:
-            own = self.maps[:, self.wanted.places[protocol.text]]
-            size = next(iter(self.truths.values()))[0].shape[-2:]
-            pixels = lens.upsampled(own, self.grid, (size[0], size[1]), protocol.upsampling)
-            self._pixels[key] = lens.normalised(pixels)
-        pixels, ranked = self._pixels[key], (*key, protocol.alignment)
-        if ranked not in self._precisions:
-            flags = (each.expand(pixels.shape) for each in self.truths[protocol.alignment])
-            self._precisions[ranked] = lens.average_precisions(pixels, *flags)
-        return pixels, self._precisions[ranked]
-
-
 def other_class(image: str, label: int, present: frozenset[int], classes: int) -> int:
     """The number of a class that the picture does not show, where there is one, by the digest of its id and the class.
 
@@ -265,10 +207,6 @@ def other_class(image: str, label: int, present: frozenset[int], classes: int) -
     ]
     digest = hashlib.sha256(f"{image}\n{label}".encode()).digest()
     return others[int.from_bytes(digest[:8]) % len(others)]
-
-
-def _flags(values: Bool[np.ndarray, "row height width"], rows: Sequence[int]) -> Tensor:
-    return unchanging(values)[torch.tensor(list(rows), dtype=torch.long)]
 
 
 def _spread(
