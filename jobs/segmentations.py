@@ -2,8 +2,7 @@
 
     ray job submit --address http://HEAD:8265 --submission-id segmentations-2026-11-28 -- \
         python -m jobs.segmentations --recipe vit_b_32 --images s3://bucket/train \
-        --segmentation-images s3://bucket/photos --masks s3://bucket/masks --segmentation-classes masks \
-        --store s3://bucket/runs
+        --segmentation-images s3://bucket/photos --masks s3://bucket/masks --store s3://bucket/runs
 
 Inputs: a recipe (or its fields as options), the pictures that are swept, and pictures with masks. Outputs: the sweep's
 tables up to the directions, `class_neurons`, `segmentations` and `segmentation_scores` in one run, and

@@ -34,7 +34,7 @@ examples:
   clipneuron segment --recipe demo --store demo-run
       every method under every protocol on scenes of the demo world with exact masks (Table 4's harness)
   clipneuron segment --recipe vit_b_32 --images imagenet/train --segmentation-images photos --masks masks \\
-      --segmentation-classes masks --store runs
+      --store runs
       on photographs with masks of your own
   clipneuron segment cat.jpg dog.jpg --class cat dog --method second-order legrad --store runs --to maps
       single pictures: each method's map over each picture, and one sheet; the store needs a run with directions

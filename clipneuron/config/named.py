@@ -56,7 +56,6 @@ RECIPES: dict[str, dict[str, Any]] = {
             "neurons": tuple((9, n) for n in (4, 391, 2137, 2914, 600, 974, 1517, 2002)),
         },
         "attack": {"layers": (8, 9, 10)},
-        "segmentation": {"classes": "imagenet"},
     },
     # The paper's appendix A.1: ViT-L-14 of LAION-2B. Its last seven layers with paths: the Gram matrices of all 23
     # would take 18 GB. Earlier ones run a few at a time.
