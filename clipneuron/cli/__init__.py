@@ -12,6 +12,7 @@ from clipneuron.cli import plan as planning
 from clipneuron.cli import reproduce as reproducing
 from clipneuron.cli import retry as retrying
 from clipneuron.cli import run as computing
+from clipneuron.cli import segment as segmenting
 from clipneuron.cli import signals, status
 from clipneuron.cli import store as stores
 from clipneuron.cli.options.fields import as_options
@@ -72,7 +73,7 @@ def build_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"clipneuron {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for module in (
-        *(planning, computing, explaining, reproducing, attacking),
+        *(planning, computing, explaining, segmenting, reproducing, attacking),
         *(status, failing, retrying, stores, machine),
     ):
         module.add_commands(commands)

@@ -51,3 +51,15 @@ ATTACK = (
     "verdicts",
     "screening",
 )
+
+SEGMENTATION = (
+    "plan",
+    "calibrate",
+    "effects",
+    "directions",
+    "segmentation-plan",
+    "classifier",
+    "class-neurons",
+    "segmentations",
+    "segmentation-scores",
+)

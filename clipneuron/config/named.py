@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from clipneuron.config.protocols import DEFAULT as PROTOCOLS
 from clipneuron.config.recipe import Recipe
 from clipneuron.config.suggestions import suggestion
 
@@ -30,6 +31,16 @@ RECIPES: dict[str, dict[str, Any]] = {
         },
         "explanation": {"images": "demo", "limit": 1000, "classes": "demo", "templates": "demo"},
         "attack": {"sentences": "clip", "captioner": "demo", "painter": "demo"},
+        "segmentation": {
+            "images": "demo",
+            "masks": "demo",
+            "limit": 1000,
+            "classes": "demo",
+            "templates": "demo",
+            # Scenes are squares: masks that are squeezed into one lie where they should.
+            "protocols": tuple(name for name in PROTOCOLS if "square" not in name),
+            "neurons_per_class": 25,  # of 1,152, as the paper's 200 are of 9,216
+        },
     },
     # The paper's main setting: OpenAI's ViT-B-32 on every 250th ImageNet training image.
     # A shard stores the top effects of every neuron (1 GB over all layers), hence few, large shards.
@@ -61,7 +72,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 """The named recipes; those for downloaded weights leave `images` to the caller."""
 
-SECTIONS = ("evaluation", "explanation", "attack")
+SECTIONS = ("evaluation", "explanation", "attack", "segmentation")
 """Fields of a recipe that hold the fields of a line of work."""
 
 _ENDINGS = (".json", ".toml")

@@ -11,6 +11,7 @@ from clipneuron.config.columns import ImageColumn, LabelColumn, Member, NameColu
 from clipneuron.config.evaluation import Evaluation
 from clipneuron.config.explanation import Explanation
 from clipneuron.config.layers import LayersOrAll
+from clipneuron.config.segmentation import Segmentation
 from clipneuron.lens.options import HighDepth, Preparation, Split
 
 
@@ -97,6 +98,11 @@ class Recipe(Config):
     )
     attack: Attack = Field(
         default_factory=Attack, description="how semantic adversarial images are produced"
+    )
+
+    segmentation: Segmentation = Field(
+        default_factory=Segmentation,
+        description="how attribution maps are judged as segmentations",
     )
 
     @property

@@ -37,14 +37,25 @@ class Row(NamedTuple):
     pictures: Sequence[tuple[bytes | Lost, Colour | None]]
 
 
-def contact_sheet(rows: Sequence[Row], title: str, pictures: int) -> Image.Image:
-    """Rows of at most so many pictures under a title; one that can't be shown is a grey tile with the reason."""
+def contact_sheet(
+    rows: Sequence[Row], title: str, pictures: int, columns: Sequence[str] = ()
+) -> Image.Image:
+    """Rows of at most so many pictures under a title; one that can't be shown is a grey tile with the reason.
+
+    columns: what stands above the pictures of all rows.
+    """
     width = LABEL_WIDTH + pictures * (TILE + GAP) + GAP
-    sheet = Image.new("RGB", (width, HEADER + len(rows) * (TILE + GAP) + GAP), PAPER)
+    header = HEADER * (2 if columns else 1)
+    sheet = Image.new("RGB", (width, header + len(rows) * (TILE + GAP) + GAP), PAPER)
     draw = ImageDraw.Draw(sheet)
     draw.text((GAP, GAP), one_line(title), FAINT, ImageFont.load_default(13))
+    for place, column in enumerate(columns):
+        words = "\n".join(wrap(column, TILE // 6, max_lines=2))
+        draw.text(
+            (LABEL_WIDTH + place * (TILE + GAP), HEADER), words, INK, ImageFont.load_default(11)
+        )
     for number, row in enumerate(rows):
-        top = HEADER + number * (TILE + GAP)
+        top = header + number * (TILE + GAP)
         _label(draw, row, top)
         for place, (picture, frame) in enumerate(row.pictures[:pictures]):
             left = LABEL_WIDTH + place * (TILE + GAP)

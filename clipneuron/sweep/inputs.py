@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from clipneuron.config.evaluation import Evaluation
 from clipneuron.config.explanation import Explanation
 from clipneuron.config.recipe import Recipe
+from clipneuron.config.segmentation import Segmentation
 from clipneuron.data.columns import Columns
 from clipneuron.data.opening import Collection, check_place, open_collection
 from clipneuron.data.text_pools import Pool, check_pool, open_pool, pool_of
@@ -172,8 +173,8 @@ def check_device(name: str) -> None:
         )
 
 
-def columns_of(asked: Recipe | Evaluation | Explanation, section: str) -> Columns:
-    """What holds the pictures that a recipe or its evaluation names, and their classes."""
+def columns_of(asked: Recipe | Evaluation | Explanation | Segmentation, section: str) -> Columns:
+    """What holds the pictures that a recipe or one of its sections names, and their classes."""
     return Columns.named(
         section, asked.image_column, asked.label_column, asked.name_column, asked.member
     )

@@ -10,6 +10,7 @@ import pyarrow as pa
 from clipneuron.tables import attack as attack_tables
 from clipneuron.tables import evidence as evidence_tables
 from clipneuron.tables import explanation as explanation_tables
+from clipneuron.tables import segmentation as segmentation_tables
 from clipneuron.tables import sweep as sweep_tables
 
 
@@ -84,12 +85,15 @@ TABLES: dict[str, Callable[..., pa.Schema]] = {
         attack_tables.pictures,
         attack_tables.verdicts,
         attack_tables.screening,
+        segmentation_tables.class_neurons,
+        segmentation_tables.segmentations,
+        segmentation_tables.segmentation_scores,
     )
 }
 
 
 ACCOUNTED = (
-    "norms", "predictions", "projections", "witness_embeddings", "pictures", "verdicts",
+    "norms", "predictions", "projections", "witness_embeddings", "pictures", "verdicts", "segmentations",
 )  # fmt: skip
 """Tables that have a row, with its status, for everything that failed in their shard."""
 

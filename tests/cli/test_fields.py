@@ -16,6 +16,7 @@ VERBS = {
     "evaluation": "reproduce",
     "attack": "attack",
     "explanation": "explain",
+    "segmentation": "segment",
     "cluster": "run",
 }
 
@@ -53,6 +54,10 @@ def sample(kind: Any, field: str) -> tuple[list[str], Any]:
         return (["cpu"], "cpu")
     if field.endswith("layers"):
         return (["1,3-4"], (1, 3, 4))
+    if field == "protocols":
+        return (["given/square/mean/nearest"], ("given/square/mean/nearest",))
+    if kind == tuple[str, ...] and field == "methods":
+        return (["lrp", "all"], ("lrp", "all"))
     kinds = {int: (["7"], 7), float: (["0.5"], 0.5), tuple[int, int]: (["9:4"], (9, 4))}
     if kind in kinds:
         return kinds[kind]

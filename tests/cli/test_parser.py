@@ -10,7 +10,12 @@ from clipneuron.config import kinds, recipe, suggestions
 from tests.cli.user import imported_by
 from tests.samples.world import finished
 
-KINDS = {"run": kinds.SWEEP, "reproduce": kinds.EVIDENCE, "attack": kinds.ATTACK}
+KINDS = {
+    "run": kinds.SWEEP,
+    "reproduce": kinds.EVIDENCE,
+    "attack": kinds.ATTACK,
+    "segment": kinds.SEGMENTATION,
+}
 
 
 @pytest.mark.parametrize(
@@ -113,6 +118,11 @@ def test_words_are_judged_and_stores_looked_after_without_heavy_libraries(tmp_pa
         (["explain", *demo, "--explanation-images", "nowhere"], 1, heavy),
         (["explain", *demo, "--hypernyms", "nowhere.txt"], 1, heavy),
         (["explain", *demo, "--explanation-templates", "nowhere.txt"], 1, heavy),
+        (["segment", *demo, "--segmentation-images", "x", "--masks", "nowhere"], 1, heavy),
+        (["segment", *demo, "--method", "legrat"], 1, heavy),
+        (["segment", *demo, "--protocols", "given"], 1, heavy),
+        (["segment", "x.png", "--class", "dog", "--method", "lpr", "--store", "new"], 1, heavy),
+        (["segment", "x.png", "--class", "dog", "--store", "new"], 1, heavy),
         (["attack", *demo, "--pairs", "dog"], 1, heavy),
         (["attack", *demo, "--captioner", "answers:nowhere"], 1, heavy),
         (["attack", *demo, "--captioner", "http://host/v1"], 1, heavy),

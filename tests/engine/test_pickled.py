@@ -18,6 +18,7 @@ from rich.console import Console
 import clipneuron.attack.stages
 import clipneuron.evidence.stages
 import clipneuron.explanation.stages
+import clipneuron.segmentation.stages
 import clipneuron.sweep.stages
 from clipneuron.attack.pipeline import AttackLine
 from clipneuron.config.named import named_recipe
@@ -31,6 +32,7 @@ from clipneuron.sweep.stages.merge import MergeTree
 from tests.engine.fakes import Fake, tables_of
 from tests.engine.pickled import Packed, Pickled
 from tests.samples.explained import line_of
+from tests.samples.segmented import line_of as segmentation_of
 from tests.samples.towers import tiny_clip
 from tests.samples.world import clip, quiet_runner, reproduction_of
 
@@ -39,6 +41,7 @@ PACKAGES = (
     clipneuron.evidence.stages,
     clipneuron.attack.stages,
     clipneuron.explanation.stages,
+    clipneuron.segmentation.stages,
 )
 CLASSES = {
     cls
@@ -87,11 +90,18 @@ def explanation(folder: Path, store: str, by: Runner) -> tuple[Run, list[Stage]]
     return run, stages
 
 
+def segmentation(folder: Path, store: str, by: Runner) -> tuple[Run, list[Stage]]:
+    """The matrix of the tiny world's masks."""
+    line = segmentation_of(folder, store)
+    run, _ = line.run(replace(by, max_failed_share=0.5))
+    return run, line.stages(Planned.of(run)).all
+
+
 @pytest.fixture(scope="module")
 def lines(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Run, Run, list[Stage]]]:
     """Of each line: its run without and with pickles, and the stages."""
     found = []
-    for line in (evidence, attack, explanation):
+    for line in (evidence, attack, explanation, segmentation):
         folder = tmp_path_factory.mktemp(line.__name__)
         here, stages = line(folder, "here", quiet_runner())
         found.append((here, line(folder, "there", runner())[0], stages))

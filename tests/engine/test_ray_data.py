@@ -24,6 +24,7 @@ from tests.samples.attack_world import (
     screening_stage,
     verdicts_stage,
 )
+from tests.samples.segmented import line_of as segmentation_of
 from tests.samples.world import clip, finished, quiet_runner, sweep_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cluster")]
@@ -88,6 +89,17 @@ def test_a_line_of_production_on_a_cluster_gives_the_same_bytes(tmp_path: Path) 
     runner().run(line, there)
     assert tables_of(there) == tables_of(here)
     assert there.verify() == []
+
+
+def test_the_matrix_of_segmentation_on_a_cluster_has_the_same_bytes(tmp_path: Path) -> None:
+    """Two directions per picture, gradients and masks, from the decoding tasks to the model's process."""
+    asked = {"methods": ("second-order", "gradcam"), "protocols": ("given/aligned/0.5/bilinear",)}
+    found = []
+    for store, by in (("here", quiet_runner), ("there", runner)):
+        run, _ = segmentation_of(tmp_path, store, asked=asked).run(by(max_failed_share=0.5))
+        assert run.verify() == []
+        found.append(tables_of(run))
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("pool", POOLS)

@@ -12,6 +12,7 @@ import torch
 
 import clipneuron.evidence.stages
 import clipneuron.explanation.stages
+import clipneuron.segmentation.stages
 import clipneuron.sweep.stages
 from clipneuron.data.opening import open_collection
 from clipneuron.engine.stage import Stage
@@ -22,6 +23,7 @@ from clipneuron.store.store import Run
 from clipneuron.sweep.stages.merge import MergeStage, MergeTree
 from clipneuron.tables import registry as tables
 from tests.samples.explained import line_of
+from tests.samples.segmented import line_of as segmentation_of
 from tests.samples.towers import tiny_clip
 from tests.samples.world import (
     clip,
@@ -40,6 +42,7 @@ STAGES = [
         clipneuron.sweep.stages,
         clipneuron.evidence.stages,
         clipneuron.explanation.stages,
+        clipneuron.segmentation.stages,
     )
     for module in iter_modules(package.__path__, f"{package.__name__}.")
 ]
@@ -50,8 +53,9 @@ CLASSES = [
     if isclass(cls) and issubclass(cls, Stage) and cls.__module__ == module.__name__
 ]
 KINDS = {cls: cls.kind for cls in CLASSES} | {MergeStage: "merge-1"}
-NAMES = sorted({*KINDS.values(), "evaluation", "held-out", "random-words", "witness-texts"})
-"""Every kind of stage that there is in a sweep, in the evidence and in the truth of words."""
+PLANS = ("evaluation", "held-out", "segmentation-plan")
+NAMES = sorted({*KINDS.values(), *PLANS, "random-words", "witness-texts"})
+"""Every kind of stage that there is in a sweep, in the evidence, in the truth of words and in segmentation."""
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +75,9 @@ def run_and_stages(tmp_path_factory) -> tuple[Run, dict[str, Stage]]:
         own = replace(line, witness=witness)
         own.run(quiet_runner())
         scored += own.stages(planned).all
+    segmented = segmentation_of(folder)
+    segmented.run(quiet_runner(max_failed_share=0.5))
+    scored += segmented.stages(planned).all
     return run, {stage.kind: stage for stage in reversed([*stages.all, *tree.levels, *scored])}
 
 

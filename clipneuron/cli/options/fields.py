@@ -18,6 +18,7 @@ from clipneuron.config.cluster import ClusterOptions
 from clipneuron.config.evaluation import Evaluation
 from clipneuron.config.explanation import Explanation
 from clipneuron.config.recipe import Recipe
+from clipneuron.config.segmentation import Segmentation
 from clipneuron.config.suggestions import suggestion
 
 SECTIONS: dict[str, type[Config]] = {
@@ -25,12 +26,13 @@ SECTIONS: dict[str, type[Config]] = {
     "evaluation": Evaluation,
     "attack": Attack,
     "explanation": Explanation,
+    "segmentation": Segmentation,
     "cluster": ClusterOptions,
 }
 """Every configuration that the command line speaks for, by the name that its fields have in messages."""
 
-SPELLINGS = {"recipe.words": "--explanation-words"}
-"""Options that are not called as their fields: `--words` has always been those of an attack."""
+SPELLINGS = {"recipe.words": "--explanation-words", "segmentation.methods": "--method"}
+"""Options that are not called as their fields: `--words` and `--methods` have always been those of an attack."""
 
 _READERS: dict[Any, Callable[[str], Any]] = {
     int: values.whole,
