@@ -37,6 +37,17 @@ EXPLANATION = (
     "output-scores",
 )
 
+CONCEPTS = (
+    *SWEEP,
+    "concept-pictures",
+    "direct-effects",
+    "head-texts",
+    "concepts",
+    "concept-index",
+    "statements",
+    "concept-scores",
+)
+
 ATTACK = (
     *SWEEP,
     "classifier",

@@ -30,6 +30,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         },
         "explanation": {"images": "demo", "limit": 1000, "classes": "demo", "templates": "demo"},
         "attack": {"sentences": "clip", "captioner": "demo", "painter": "demo"},
+        "concepts": {"images": "demo", "limit": 1000},
     },
     # The paper's main setting: OpenAI's ViT-B-32 on every 250th ImageNet training image.
     # A shard stores the top effects of every neuron (1 GB over all layers), hence few, large shards.
@@ -61,7 +62,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 """The named recipes; those for downloaded weights leave `images` to the caller."""
 
-SECTIONS = ("evaluation", "explanation", "attack")
+SECTIONS = ("evaluation", "explanation", "attack", "concepts")
 """Fields of a recipe that hold the fields of a line of work."""
 
 _ENDINGS = (".json", ".toml")
@@ -106,7 +107,7 @@ def _no_recipe(name: str) -> str:
     if path.suffix in (".yaml", ".yml"):
         return (
             f"the recipe {name} is YAML, which is not read: write it as TOML in {path.stem}.toml, a field a line such "
-            'as model = "ViT-B-16" or layers = [8, 9, 10] and those of [attack], [evaluation] and [explanation] below '
+            'as model = "ViT-B-16" or layers = [8, 9, 10] and those of [attack], [concepts], [evaluation] and [explanation] below '
             "these headings, "
             "or as JSON"
         )

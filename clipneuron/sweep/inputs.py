@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from clipneuron.config.concepts import Concepts
 from clipneuron.config.evaluation import Evaluation
 from clipneuron.config.explanation import Explanation
 from clipneuron.config.recipe import Recipe
@@ -172,7 +173,7 @@ def check_device(name: str) -> None:
         )
 
 
-def columns_of(asked: Recipe | Evaluation | Explanation, section: str) -> Columns:
+def columns_of(asked: Recipe | Evaluation | Explanation | Concepts, section: str) -> Columns:
     """What holds the pictures that a recipe or its evaluation names, and their classes."""
     return Columns.named(
         section, asked.image_column, asked.label_column, asked.name_column, asked.member

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pyarrow as pa
 
 from clipneuron.tables import attack as attack_tables
+from clipneuron.tables import concepts as concepts_tables
 from clipneuron.tables import evidence as evidence_tables
 from clipneuron.tables import explanation as explanation_tables
 from clipneuron.tables import sweep as sweep_tables
@@ -82,12 +83,18 @@ TABLES: dict[str, Callable[..., pa.Schema]] = {
         attack_tables.pictures,
         attack_tables.verdicts,
         attack_tables.screening,
+        concepts_tables.direct_effects,
+        concepts_tables.head_texts,
+        concepts_tables.picture_concepts,
+        concepts_tables.concept_pictures,
+        concepts_tables.concept_scores,
     )
 }
 
 
 ACCOUNTED = (
-    "norms", "predictions", "projections", "witness_embeddings", "pictures", "verdicts",
+    "norms", "predictions", "projections", "witness_embeddings", "pictures", "verdicts", "picture_concepts",
+    "concept_scores",
 )  # fmt: skip
 """Tables that have a row, with its status, for everything that failed in their shard."""
 
