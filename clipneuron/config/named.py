@@ -30,7 +30,12 @@ RECIPES: dict[str, dict[str, Any]] = {
         },
         "explanation": {"images": "demo", "limit": 1000, "classes": "demo", "templates": "demo"},
         "attack": {"sentences": "clip", "captioner": "demo", "painter": "demo"},
-        "concepts": {"images": "demo", "limit": 1000},
+        "concepts": {
+            "images": "demo",
+            "limit": 1000,
+            "layers": tuple(range(9)),  # in this model, words are true of neurons of all layers
+            "described": "short",
+        },
     },
     # The paper's main setting: OpenAI's ViT-B-32 on every 250th ImageNet training image.
     # A shard stores the top effects of every neuron (1 GB over all layers), hence few, large shards.
@@ -75,11 +80,16 @@ def named_recipe(name: str | None, options: Mapping[str, Any]) -> Recipe:
     """
     if name is None:
         return Recipe(**{"name": "run", **options})
+    return Recipe(**over(recipe_fields(name), options))
+
+
+def recipe_fields(name: str) -> dict[str, Any]:
+    """The fields of the recipe of this name or JSON or TOML file, its own name among them; raises ValueError."""
     if name.endswith(_ENDINGS):
-        return Recipe(**over({"name": Path(name).stem, **_from_file(Path(name))}, options))
+        return {"name": Path(name).stem, **_from_file(Path(name))}
     if name not in RECIPES:
         raise ValueError(_no_recipe(name))
-    return Recipe(**over(RECIPES[name], options))
+    return RECIPES[name]
 
 
 def over(fields: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
