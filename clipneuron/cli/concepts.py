@@ -41,7 +41,9 @@ examples:
 
 def add_commands(commands: Any) -> None:
     """concepts."""
-    does = "name what pictures show by the neurons that are activated on them, one by one or in bulk"
+    does = (
+        "name what pictures show by the neurons that are activated on them, one by one or in bulk"
+    )
     parser = add_command(commands, "concepts", does, concepts, epilog=EXAMPLES)
     parser.add_argument(
         "pictures",
@@ -51,7 +53,9 @@ def add_commands(commands: Any) -> None:
     )
     add_store(parser)
     parser.add_argument(
-        "--run", default="", help="of PICTURE: name of the run, or how it begins (default: that of the recipe)"
+        "--run",
+        default="",
+        help="of PICTURE: name of the run, or how it begins (default: that of the recipe)",
     )
     parser.add_argument(
         "--to",
@@ -146,7 +150,9 @@ def _shown(
     found: list[Seen] = []
     for file in files:
         try:
-            one = seen(finder, preprocess, file.read_bytes(), file.name, asked.count, asked.strongest)
+            one = seen(
+                finder, preprocess, file.read_bytes(), file.name, asked.count, asked.strongest
+            )
         except (PictureError, OSError) as error:
             print(f"not usable: {file}: {one_line(str(error))}", file=sys.stderr)
             continue
@@ -190,9 +196,7 @@ def _run_of(chosen: argparse.Namespace) -> "Run":
             f"there is no finished sweep{f' of {begins}' if begins else ''} in {store.objects.url}, which concepts of "
             f"single pictures need: make one with `clipneuron run --recipe {recipe} --store {chosen.store}`"
         )
-    raise ValueError(
-        f"{store.objects.url} has several runs: give --run, one of {', '.join(runs)}"
-    )
+    raise ValueError(f"{store.objects.url} has several runs: give --run, one of {', '.join(runs)}")
 
 
 def _recipe_of(chosen: argparse.Namespace, run: "Run") -> Recipe:

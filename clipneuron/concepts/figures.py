@@ -62,13 +62,12 @@ class Judged:
 
 
 def judged(run: Run, stage: str, texts: int) -> Judged | None:
-    """The means of the table `concept_scores` over a pool of so many texts; None where nothing is true of any picture."""
+    """The means of the table `concept_scores` over a pool of so many texts; None where nothing is true."""
     table = run.read(stage, "concept_scores")
     good = table.filter(pc.equal(table["status"], "ok"))
     methods = pc.unique(good["method"]).to_pylist()
     of = {
-        method: good.filter(pc.equal(good["method"], method)).sort_by("index")
-        for method in methods
+        method: good.filter(pc.equal(good["method"], method)).sort_by("index") for method in methods
     }
     if not methods or not (some := _values(of[methods[0]]["present"]) > 0).any():
         return None
@@ -79,7 +78,7 @@ def judged(run: Run, stage: str, texts: int) -> Judged | None:
     first, rows = columns[methods[0]], []
     for method, own in columns.items():
         over = {} if method == methods[0] else {m: estimate(own[m] - first[m]) for m in METRICS}
-        rows.append(MethodRow(method, *(estimate(own[metric]) for metric in METRICS), over))
+        rows.append(MethodRow(method, estimate(own["precision"]), estimate(own["mean_rank"]), over))
     present = _values(of[methods[0]]["present"])[some]
     bound = _values(of[methods[0]]["bound"])[some]
     limits = Limits(
@@ -91,7 +90,7 @@ def judged(run: Run, stage: str, texts: int) -> Judged | None:
         chance=float(present.mean() / texts),
         chance_rank=(texts + 1) / 2,
     )
-    return Judged(str(table["by"][0].as_py()), rows, limits)
+    return Judged(str(good["by"][0].as_py()), rows, limits)
 
 
 def common(run: Run, results: ConceptResults, method: str, count: int) -> list[Common]:

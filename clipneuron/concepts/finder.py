@@ -1,4 +1,4 @@
-"""Concepts of a batch of pictures, by all methods in one pass: the model with everything known, ready for any picture."""
+"""Concepts of a batch of pictures by all methods, in one pass: the model with everything that is known before."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
@@ -50,7 +50,9 @@ class Finder:
         self.lenses = lenses_of(lenses, search)
         like = clip.weights.projection.device
         with torch.inference_mode():
-            self._layers = [self._layer(layer, lens) for layer, lens in self.lenses.on(clip).items()]
+            self._layers = [
+                self._layer(layer, lens) for layer, lens in self.lenses.on(clip).items()
+            ]
             self.texts = unchanging(known.pool.matrix).to(like)
             self._centred = prepare(self.texts, "centered") if "splice" in search.methods else None
             words = Words(unchanging(known.indices).to(like), unchanging(known.weights).to(like))

@@ -146,7 +146,7 @@ def _centre(run: Run, stage: Upstream) -> Float[np.ndarray, "embed"]:
         raise ValueError(
             "the mean embedding needs at least one swept picture that can be used, and none could"
         )
-    found: Float[np.ndarray, "embed"] = tensor(rows["embedding"]).mean(0).numpy()
+    found: Float[np.ndarray, embed] = tensor(rows["embedding"]).mean(0).numpy()
     return found
 
 

@@ -15,9 +15,7 @@ from clipneuron.store.store import Run
 from clipneuron.sweep.inputs import model_of
 
 
-def finder_of(
-    run: Run, recipe: Recipe, stages: SweptStages, clip: Clip | None = None
-) -> Finder:
+def finder_of(run: Run, recipe: Recipe, stages: SweptStages, clip: Clip | None = None) -> Finder:
     """The recipe's model with what the run knows.
 
     Raises ValueError for another model than the swept one and for layers that were not swept, and StoreError.

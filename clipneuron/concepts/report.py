@@ -32,8 +32,8 @@ SHOWN, COMMON = 6, 12
 """Pictures on the sheet, and concepts in the list."""
 
 NOTE = (
-    "Ties share their mean rank, and a place among the first 5 without a score above 0 is a miss; +- are 95 % bootstrap "
-    "intervals over pictures, and differences are paired"
+    "Ties share their mean rank, and a place among the first 5 without a score above 0 is a miss; +- are 95 % "
+    "bootstrap intervals over pictures, and differences are paired"
 )
 
 
@@ -225,9 +225,7 @@ def _sheet(line: ConceptsLine, run: Run) -> bytes:
     sweep, asked = line.sweep, line.asked
     sources = line.stages(Planned.of(run)).concepts.sources
     finder = Finder(sweep.loader(), sweep.lenses, line.search, known_of(run, line.search, sources))
-    look = partial(
-        seen, finder, sweep.preprocess, count=asked.count, strongest=asked.strongest
-    )
+    look = partial(seen, finder, sweep.preprocess, count=asked.count, strongest=asked.strongest)
     pictures, found = line.looked.pictures, list[Seen]()
     for place in np.linspace(0, len(pictures) - 1, min(SHOWN, len(pictures)), dtype=int).tolist():
         picture = pictures.pictures[place]

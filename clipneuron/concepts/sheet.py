@@ -1,4 +1,4 @@
-"""Pictures with their concepts, as one picture (the layout of Fig. 7 and 8): words with scores, and patches behind them."""
+"""Pictures with their concepts, as one picture (Fig. 7 and 8): words with scores, and the patches behind them."""
 
 from collections.abc import Sequence
 
@@ -33,9 +33,7 @@ def concepts_sheet(found: Sequence[Seen], title: str) -> Image.Image:
     sheet = Image.new("RGB", (width, HEADER + len(found) * tall), PAPER)
     draw = ImageDraw.Draw(sheet)
     legend = "orange: patches that speak for the concept, blue: against" if tiles else ""
-    draw.text(
-        (GAP, GAP), f"{one_line(title)}   {legend}", FAINT, ImageFont.load_default(13)
-    )
+    draw.text((GAP, GAP), f"{one_line(title)}   {legend}", FAINT, ImageFont.load_default(13))
     for number, one in enumerate(found):
         _band(sheet, draw, one, HEADER + number * tall, others, tiles)
     return sheet

@@ -70,9 +70,7 @@ class Seen:
         note = f"; {self.note}" if self.note else ""
         caption = f"{self.activated:,} of {self.neurons:,} neurons activated{note}"
         spare = (f"neurons of {first}", "other-neurons", "textspan", "splice", "nearest")
-        return terminal(
-            self.name, headings, rows, right=("rank",), caption=caption, spare=spare
-        )
+        return terminal(self.name, headings, rows, right=("rank",), caption=caption, spare=spare)
 
 
 def _cell(found: Sequence[Concept], rank: int) -> str:
@@ -151,5 +149,6 @@ def _heats(finder: Finder, found: Found, count: int) -> Float[np.ndarray, "conce
     maps = heats(sources, activations, chosen.shape[1])[0].cpu()
     height, width = finder.clip.image_size
     rows = max(1, round((maps.shape[1] * height / width) ** 0.5))
-    return maps[scores.gather(1, chosen)[0].cpu() > 0].unflatten(1, (rows, -1)).numpy()
-
+    shown = maps[scores.gather(1, chosen)[0].cpu() > 0]
+    grids: Float[np.ndarray, "concept row column"] = shown.view(len(shown), rows, -1).numpy()
+    return grids

@@ -63,7 +63,9 @@ class Concepts(Config):
     )
     count: int = Field(default=10, ge=1, description="concepts of a picture that are kept")
     strongest: int = Field(
-        default=5, ge=1, description="neurons that are kept of each concept, those that give it most"
+        default=5,
+        ge=1,
+        description="neurons that are kept of each concept, those that give it most",
     )
     penalty: float = Field(
         default=0.2,

@@ -117,9 +117,8 @@ def _no_recipe(name: str) -> str:
     if path.suffix in (".yaml", ".yml"):
         return (
             f"the recipe {name} is YAML, which is not read: write it as TOML in {path.stem}.toml, a field a line such "
-            'as model = "ViT-B-16" or layers = [8, 9, 10] and those of [attack], [concepts], [evaluation] and [explanation] below '
-            "these headings, "
-            "or as JSON"
+            'as model = "ViT-B-16" or layers = [8, 9, 10] and those of [attack], [concepts], [evaluation] and '
+            "[explanation] below these headings, or as JSON"
         )
     known = f"{', '.join(RECIPES)} or a file ending in .json or .toml"
     return f"there is no recipe {name!r}: expected {known}" + suggestion(name, RECIPES)

@@ -173,7 +173,7 @@ def _labels(asked: Explanation, pictures: Collection) -> StatedWitness:
 
 
 def label_witness(names: Sequence[str], images: str, hypernyms: str) -> StatedWitness:
-    """The names of the classes of the pictures at `images`, and what a file of `hypernyms` says of them, if there is one.
+    """The names of the classes of the pictures at `images`, and what a file of `hypernyms`, if any, says of them.
 
     Raises ValueError.
     """

@@ -45,9 +45,7 @@ def given(
     )
 
 
-def concept_scores(
-    found: Given, images: int, texts: int
-) -> Float[Tensor, "image text"]:
+def concept_scores(found: Given, images: int, texts: int) -> Float[Tensor, "image text"]:
     """w_j^I of every text of the pool, 0 for those in no activated neuron's description.
 
     >>> entries = Given(*(torch.tensor(n) for n in ([0, 0, 1], [4, 7, 4], [2, 2, 0])), torch.tensor([1.0, 0.5, 3.0]))

@@ -89,7 +89,7 @@ def _spans(covariance: Tensor, texts: Tensor, count: int) -> Spans:
 
 
 def _new_part(chosen: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
-    """The unit vector of what the chosen texts have beyond the directions before them, and its share of their length."""
+    """The unit vector of what the chosen texts have beyond the directions before them; its share of their length."""
     left = chosen
     for _ in range(2):  # once would leave roundings
         left = left - ((left[:, None] @ before.mT) @ before)[:, 0]
@@ -108,7 +108,9 @@ def span_scores(
     `offsets` are the mean effects along the directions. Ours: the paper ranks pictures by a head's text and texts by
     a head's variance, and sums nothing over heads for one picture.
     """
-    amounts = einsum(effects, found.directions, "image head embed, head place embed -> image head place")
+    amounts = einsum(
+        effects, found.directions, "image head embed, head place embed -> image head place"
+    )
     amounts = (amounts - offsets).flatten(1)
     used = (found.indices != STOPPED).flatten()
     scores = effects.new_zeros(len(effects), texts)

@@ -35,7 +35,10 @@ def words_of(
     neurons: int,
     table: Literal["neuron_words", "descriptions"] = "neuron_words",
 ) -> Words:
-    """The words that a describer gives the neurons of a layer, or their long descriptions; unused places have weight 0."""
+    """The words that a describer gives the neurons of a layer, or their long descriptions.
+
+    Unused places have weight 0.
+    """
     column = "place" if table == "neuron_words" else "atom"
     columns = ["neuron", column, "text_index", "weight"]
     rows = run.read(stage, table, columns=columns, filters=[("layer", "==", layer)])

@@ -101,7 +101,10 @@ def concept_scores() -> pa.Schema:
             "reason": REASON,
             "note": NOTE,
             "method": METHOD,
-            "by": (pa.string(), "the witness, which said what is true of pictures"),
+            "by": (
+                pa.string(),
+                "the witness, which said what is true of pictures; null if the picture failed",
+            ),
             "present": (pa.int32(), "texts of the pool that are true of the picture"),
             "precision": (
                 pa.float32(),
@@ -115,6 +118,6 @@ def concept_scores() -> pa.Schema:
             ),
         },
         nullable=(
-            "label", "reason", "note", "method", "present", "precision", "bound", "mean_rank",
+            "label", "reason", "note", "method", "by", "present", "precision", "bound", "mean_rank",
         ),
     )  # fmt: skip

@@ -1,20 +1,22 @@
 """concepts: what every picture shows by each method, in one pass (Sec. 5.2)."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import torch
+from numpy.typing import NDArray
 
 from clipneuron.concepts.finder import Finder
 from clipneuron.concepts.known import Known, Search, Sources, known_of
 from clipneuron.concepts.listed import Listed, listed
+from clipneuron.concepts.rows import failed, usable
 from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
 from clipneuron.readers.arrow import table_of
 from clipneuron.readers.lenses import ClipLoader, Lenses
-from clipneuron.readers.pictures import Batch, PictureFeed
+from clipneuron.readers.pictures import Batch, PictureFeed, Pixels
 from clipneuron.store.store import Run
 from clipneuron.tables import registry as tables
 
@@ -79,29 +81,24 @@ class ConceptsWorker:
     @torch.inference_mode()
     def process(self, loaded: Batch, advance: Advance) -> Output:
         """The table `picture_concepts`."""
-        rows = pa.table(loaded.rows())
-        present = np.flatnonzero(loaded.present)
-        parts = [self._failed(rows.filter(pa.array([not good for good in loaded.present])))]
-        first = 0
-        for pictures, pixels in loaded.slices(self.stage.batch_size):
-            own = rows.take(pa.array(present[first : first + len(pictures)]))
-            parts += self._named(own, pixels)
-            first += len(pictures)
-            advance(len(pictures))
+        parts = [failed(loaded, tables.schema("picture_concepts"))]
+        for rows, pixels in usable(loaded, self.stage.batch_size):
+            parts.append(self._named(rows, pixels))
+            advance(rows.num_rows)
         advance(len(loaded.failures))
-        table = pa.concat_tables(parts)
-        return Output({"picture_concepts": table.combine_chunks()}, loaded.failures)
+        table = pa.concat_tables(parts).combine_chunks()
+        return Output({"picture_concepts": table}, loaded.failures)
 
-    def _named(self, rows: pa.Table, pixels: np.ndarray) -> Iterator[pa.Table]:
+    def _named(self, rows: pa.Table, pixels: Pixels) -> pa.Table:
         """A batch's rows, by picture, method and rank."""
         found = self.finder.of(pixels)
         activated = found.activated.sum(1).cpu().numpy().astype(np.int32)
         each = list(listed(found, self.stage.count, self.stage.strongest))
         tables_of = [self._table(rows, item, activated) for item in each]
         picture = np.concatenate([item.picture for item in each])
-        yield pa.concat_tables(tables_of).take(pa.array(picture.argsort(kind="stable")))
+        return pa.concat_tables(tables_of).take(pa.array(picture.argsort(kind="stable")))
 
-    def _table(self, rows: pa.Table, item: Listed, activated: np.ndarray) -> pa.Table:
+    def _table(self, rows: pa.Table, item: Listed, activated: NDArray[np.int32]) -> pa.Table:
         own = rows.take(pa.array(item.picture))
         names = self.finder.names
         texts = [names[text] if text >= 0 else None for text in item.text.tolist()]
@@ -115,15 +112,3 @@ class ConceptsWorker:
         lists = ("layers", "neurons", "given")
         columns |= {name: columns[name].cast(schema.field(name).type) for name in lists}
         return table_of(columns, schema)
-
-    @staticmethod
-    def _failed(rows: pa.Table) -> pa.Table:
-        """A row for each picture that could not be used."""
-        schema = tables.schema("picture_concepts")
-        own = {name: rows[name] for name in rows.column_names}
-        unknown = {
-            field.name: pa.nulls(rows.num_rows, field.type)
-            for field in schema
-            if field.name not in own
-        }
-        return table_of({**own, **unknown}, schema)

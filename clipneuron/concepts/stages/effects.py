@@ -1,4 +1,4 @@
-"""direct-effects: what attention heads write straight to the output on swept pictures, and the embeddings themselves."""
+"""direct-effects: what attention heads write straight to the output on swept pictures, and their embeddings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

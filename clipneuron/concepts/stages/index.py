@@ -70,9 +70,7 @@ class ConceptRows:
         first, last = shard.payload
         names = tables.schema("concept_pictures").names
         own = [("concept", ">=", first), ("concept", "<=", last)]
-        return shard.rows, self.run.read(
-            self.stage, "picture_concepts", columns=names, filters=own
-        )
+        return shard.rows, self.run.read(self.stage, "picture_concepts", columns=names, filters=own)
 
 
 @dataclass(frozen=True)

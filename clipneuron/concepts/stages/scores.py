@@ -13,6 +13,7 @@ from torch import Tensor
 
 from clipneuron.concepts.finder import Finder
 from clipneuron.concepts.known import Known, Search, Sources, known_of
+from clipneuron.concepts.rows import failed, usable
 from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
 from clipneuron.lens.concepts import truthful
 from clipneuron.readers.arrow import table_of
@@ -32,9 +33,9 @@ class Shared(NamedTuple):
     """What all workers share."""
 
     known: Known
-    index: Int[np.ndarray, "statement"]
+    numbers: Int[np.ndarray, "statement"]
     """Of pictures, rising: one for each text that is true of one."""
-    text: Int[np.ndarray, "statement"]
+    texts: Int[np.ndarray, "statement"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,15 +101,10 @@ class ConceptScoresWorker:
     @torch.inference_mode()
     def process(self, loaded: Batch, advance: Advance) -> Output:
         """The table `concept_scores`."""
-        rows = pa.table(loaded.rows())
-        present = np.flatnonzero(loaded.present)
-        parts = [self._failed(rows.filter(pa.array([not good for good in loaded.present])))]
-        first = 0
-        for pictures, pixels in loaded.slices(self.stage.batch_size):
-            own = rows.take(pa.array(present[first : first + len(pictures)]))
-            parts += self._scored(own, pixels)
-            first += len(pictures)
-            advance(len(pictures))
+        parts = [failed(loaded, tables.schema("concept_scores"))]
+        for rows, pixels in usable(loaded, self.stage.batch_size):
+            parts += self._scored(rows, pixels)
+            advance(rows.num_rows)
         advance(len(loaded.failures))
         return Output({"concept_scores": pa.concat_tables(parts).combine_chunks()}, loaded.failures)
 
@@ -121,30 +117,21 @@ class ConceptScoresWorker:
                 name: pa.array(values.float().numpy(), from_pandas=True)  # NaN is null
                 for name, values in item._asdict().items()
             }
-            yield self._table(
-                rows,
-                method=pa.array([method] * len(holds), pa.string()),
-                present=pa.array(holds.sum(1).numpy().astype(np.int32)),
+            columns = {
+                **{name: rows[name] for name in rows.column_names},
+                "method": pa.array([method] * len(holds), pa.string()),
+                "by": pa.array([self.stage.by] * len(holds), pa.string()),
+                "present": pa.array(holds.sum(1).numpy().astype(np.int32)),
                 **judged,
-            )
+            }
+            yield table_of(columns, tables.schema("concept_scores"))
 
     def _holds(self, index: Int[np.ndarray, "image"]) -> Bool[Tensor, "image text"]:
+        """What is true of pictures by number, rising."""
         holds = torch.zeros(len(index), len(self.finder.names), dtype=torch.bool)
-        starts = np.searchsorted(self.shared.index, index)
-        stops = np.searchsorted(self.shared.index, index, side="right")
-        image = np.repeat(np.arange(len(index)), stops - starts)
-        within = np.arange(len(image)) - np.repeat(np.cumsum(stops - starts) - (stops - starts), stops - starts)
-        entry = np.repeat(starts, stops - starts) + within
-        holds[torch.from_numpy(image), torch.from_numpy(self.shared.text[entry]).long()] = True
+        first, last = np.searchsorted(self.shared.numbers, [index[0], index[-1] + 1])
+        numbers, texts = self.shared.numbers[first:last], self.shared.texts[first:last]
+        image = np.searchsorted(index, numbers)
+        own = index[image] == numbers
+        holds[torch.from_numpy(image[own]), torch.from_numpy(texts[own]).long()] = True
         return holds
-
-    def _failed(self, rows: pa.Table) -> pa.Table:
-        """A row for each picture that could not be used."""
-        schema = tables.schema("concept_scores")
-        names = ("method", "present", "precision", "bound", "mean_rank")
-        return self._table(rows, **{n: pa.nulls(rows.num_rows, schema.field(n).type) for n in names})
-
-    def _table(self, rows: pa.Table, **own: pa.Array) -> pa.Table:
-        columns = {name: rows[name] for name in rows.column_names}
-        by = pa.array([self.stage.by] * rows.num_rows, pa.string())
-        return table_of({**columns, **own, "by": by}, tables.schema("concept_scores"))
