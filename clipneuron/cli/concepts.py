@@ -111,13 +111,17 @@ def conclude(line: "ConceptsLine", run: "Run") -> None:
 
 def of_pictures(chosen: argparse.Namespace) -> int:
     """Single pictures: a table each, and one sheet; 1 where some of them cannot be used."""
+    from clipneuron.concepts.inputs import layers_of
     from clipneuron.concepts.swept import left_out, swept_stages
+    from clipneuron.sweep.inputs import check_device
 
     files = [_checked(name) for name in chosen.pictures]
     run = _run_of(chosen)
     recipe = _recipe_of(chosen, run)
     command = f"clipneuron run {f'--recipe {chosen.recipe} ' if chosen.recipe else ''}--store {chosen.store}"
     stages = swept_stages(run, recipe.concepts, command)
+    layers_of(recipe.concepts, stages.layers, stages.layers)
+    check_device(recipe.device)
     if missing := left_out(recipe.concepts, stages):
         print(
             f"note: {' and '.join(missing)} take means over swept pictures, which this run does not have yet: "

@@ -1,4 +1,4 @@
-"""docs/tables.md: its programs run; operations.md, reproduce.md, attack.md, explain.md: their commands exist."""
+"""docs/tables.md: its programs run; operations.md, reproduce.md, attack.md, explain.md, concepts.md: their commands exist."""
 
 import re
 import shlex
@@ -14,7 +14,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 BLOCKS = re.findall(r"```python( s3)?\n(.*?)```", (DOCS / "tables.md").read_text(), re.DOTALL)
 PAGES = "\n".join(
     (DOCS / name).read_text()
-    for name in ("operations.md", "reproduce.md", "attack.md", "explain.md")
+    for name in ("operations.md", "reproduce.md", "attack.md", "explain.md", "concepts.md")
 )
 COMMANDS = [
     line.strip()
@@ -80,6 +80,7 @@ def test_every_verb_has_a_row_on_the_operations_page():
         "plan",
         "run",
         "explain",
+        "concepts",
         "reproduce",
         "class-prompts",
         "attack",

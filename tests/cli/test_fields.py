@@ -16,6 +16,7 @@ VERBS = {
     "evaluation": "reproduce",
     "attack": "attack",
     "explanation": "explain",
+    "concepts": "concepts",
     "cluster": "run",
 }
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+import clipneuron.concepts.stages
 import clipneuron.evidence.stages
 import clipneuron.explanation.stages
 import clipneuron.sweep.stages
@@ -21,6 +22,7 @@ from clipneuron.readers.sweep import Planned
 from clipneuron.store.store import Run
 from clipneuron.sweep.stages.merge import MergeStage, MergeTree
 from clipneuron.tables import registry as tables
+from tests.samples.conceived import concepts_of
 from tests.samples.explained import line_of
 from tests.samples.towers import tiny_clip
 from tests.samples.world import (
@@ -40,6 +42,7 @@ STAGES = [
         clipneuron.sweep.stages,
         clipneuron.evidence.stages,
         clipneuron.explanation.stages,
+        clipneuron.concepts.stages,
     )
     for module in iter_modules(package.__path__, f"{package.__name__}.")
 ]
@@ -50,8 +53,9 @@ CLASSES = [
     if isclass(cls) and issubclass(cls, Stage) and cls.__module__ == module.__name__
 ]
 KINDS = {cls: cls.kind for cls in CLASSES} | {MergeStage: "merge-1"}
-NAMES = sorted({*KINDS.values(), "evaluation", "held-out", "random-words", "witness-texts"})
-"""Every kind of stage that there is in a sweep, in the evidence and in the truth of words."""
+SAME = {"evaluation", "held-out", "concept-pictures", "random-words", "witness-texts"}
+NAMES = sorted({*KINDS.values(), *SAME})
+"""Every kind of stage that there is in a sweep, in the evidence, in the truth of words and in concepts."""
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +75,9 @@ def run_and_stages(tmp_path_factory) -> tuple[Run, dict[str, Stage]]:
         own = replace(line, witness=witness)
         own.run(quiet_runner())
         scored += own.stages(planned).all
+    found = concepts_of(folder)
+    found.run(quiet_runner())
+    scored += found.stages(planned).all
     return run, {stage.kind: stage for stage in reversed([*stages.all, *tree.levels, *scored])}
 
 
