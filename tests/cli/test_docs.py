@@ -1,4 +1,4 @@
-"""docs/tables.md: its programs run; operations.md, reproduce.md, attack.md, explain.md, concepts.md: their commands exist."""
+"""docs/tables.md: its programs run; operations.md and the pages of the lines of work: their commands exist."""
 
 import re
 import shlex

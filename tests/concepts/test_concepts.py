@@ -1,4 +1,4 @@
-"""Concepts in bulk on a tiny model: against effects that are formed for once, rows of failures, index, scores, report."""
+"""Concepts in bulk on a tiny model: against effects that are formed for once; failures, index, scores, report."""
 
 import json
 from pathlib import Path
