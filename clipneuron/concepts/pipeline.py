@@ -124,7 +124,6 @@ class ConceptsLine:
         sweep, asked = self.sweep, self.asked
         if not {*NEEDS_SAMPLE} & {*asked.methods}:
             return None, None
-        depth = min(asked.depth, sweep.clip.layers)
         effects = DirectEffectsStage(
             clip=sweep.loader,
             pictures=sweep.pictures,
@@ -132,11 +131,11 @@ class ConceptsLine:
             batch_size=sweep.recipe.batch_size,
             plan=swept.plan,
             images=asked.sample,
-            depth=depth,
+            depth=asked.depth,
         )
         if "textspan" not in asked.methods:
             return effects, None
-        last = range(sweep.clip.layers - depth, sweep.clip.layers)
+        last = range(max(0, sweep.clip.layers - asked.depth), sweep.clip.layers)
         heads = HeadTextsStage(
             effects=effects,
             texts=swept.texts,

@@ -32,8 +32,8 @@ SHOWN, COMMON = 6, 12
 """Pictures on the sheet, and concepts in the list."""
 
 NOTE = (
-    "Ties share their mean rank, and a place among the first 5 without a score above 0 is a miss; +- are 95 % "
-    "bootstrap intervals over pictures, and differences are paired"
+    "A lower mean rank is better, and ties share theirs; a place among the first 5 without a score above 0 is a miss; "
+    "+- are 95 % bootstrap intervals over pictures, and differences are paired"
 )
 
 

@@ -33,7 +33,7 @@ class DirectEffectsStage(Stage):
     plan: Upstream
     images: int
     depth: int
-    """Last layers whose heads are kept."""
+    """Last layers whose heads are kept; all where there are fewer."""
     shard_size: int = 128
     resources: Resources = Resources(pool="clip")
 
