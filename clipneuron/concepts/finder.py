@@ -50,13 +50,13 @@ class Finder:
         self.lenses = lenses_of(lenses, search)
         like = clip.weights.projection.device
         with torch.inference_mode():
-            self._layers = [
+            self.layers = [
                 self._layer(layer, lens) for layer, lens in self.lenses.on(clip).items()
             ]
             self.texts = unchanging(known.pool.matrix).to(like)
             self._centred = prepare(self.texts, "centered") if "splice" in search.methods else None
             words = Words(unchanging(known.indices).to(like), unchanging(known.weights).to(like))
-            self._words = {
+            self.words = {
                 "second-order": words,
                 "second-order-signed": words,
                 "other-neurons": _exchanged(words, search.seed),
@@ -79,16 +79,16 @@ class Finder:
         methods = self.search.methods
         first_order = "textspan" in methods
         trace = trace_of(self.clip, pixels, self.search.layers, first_order=first_order)
-        written = [layer.of(trace) for layer in self._layers]
+        written = [layer.of(trace) for layer in self.layers]
         norms, projections = (
             torch.cat([getattr(item, name) for item in written], dim=1).float()
             for name in ("norms", "projections")
         )
-        thresholds = torch.cat([layer.thresholds for layer in self._layers])
+        thresholds = torch.cat([layer.thresholds for layer in self.layers])
         activated = norms > thresholds
         strengths = {"second-order-signed": projections}
         entries: dict[Method, Given] = {
-            method: given(strengths.get(method, norms), activated, self._words[method])
+            method: given(strengths.get(method, norms), activated, self.words[method])
             for method in methods
             if method in OF_NEURONS
         }
