@@ -50,9 +50,7 @@ class Finder:
         self.lenses = lenses_of(lenses, search)
         like = clip.weights.projection.device
         with torch.inference_mode():
-            self.layers = [
-                self._layer(layer, lens) for layer, lens in self.lenses.on(clip).items()
-            ]
+            self.layers = [self._layer(layer, lens) for layer, lens in self.lenses.on(clip).items()]
             self.texts = unchanging(known.pool.matrix).to(like)
             self._centred = prepare(self.texts, "centered") if "splice" in search.methods else None
             words = Words(unchanging(known.indices).to(like), unchanging(known.weights).to(like))

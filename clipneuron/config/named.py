@@ -33,7 +33,9 @@ RECIPES: dict[str, dict[str, Any]] = {
         "concepts": {
             "images": "demo",
             "limit": 1000,
-            "layers": tuple(range(9)),  # in this model, words are true of neurons of all layers
+            "neuron_layers": tuple(
+                range(9)
+            ),  # in this model, words are true of neurons of all layers
             "described": "short",
         },
     },
