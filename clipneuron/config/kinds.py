@@ -39,6 +39,17 @@ EXPLANATION = (
     "cosy-scores",
 )
 
+CONCEPTS = (
+    *SWEEP,
+    "concept-pictures",
+    "direct-effects",
+    "head-texts",
+    "concepts",
+    "concept-index",
+    "statements",
+    "concept-scores",
+)
+
 ATTACK = (
     *SWEEP,
     "classifier",

@@ -41,6 +41,13 @@ RECIPES: dict[str, dict[str, Any]] = {
             "protocols": tuple(name for name in PROTOCOLS if "square" not in name),
             "neurons_per_class": 25,  # of 1,152, as the paper's 200 are of 9,216
         },
+        "concepts": {
+            "images": "demo",
+            "limit": 1000,
+            # In this model, words are true of neurons of all layers.
+            "neuron_layers": tuple(range(9)),
+            "described": "short",
+        },
     },
     # The paper's main setting: OpenAI's ViT-B-32 on every 250th ImageNet training image.
     # A shard stores the top effects of every neuron (1 GB over all layers), hence few, large shards.
@@ -72,7 +79,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 """The named recipes; those for downloaded weights leave `images` to the caller."""
 
-SECTIONS = ("evaluation", "explanation", "attack", "segmentation")
+SECTIONS = ("evaluation", "explanation", "attack", "segmentation", "concepts")
 """Fields of a recipe that hold the fields of a line of work."""
 
 _ENDINGS = (".json", ".toml")
@@ -85,11 +92,16 @@ def named_recipe(name: str | None, options: Mapping[str, Any]) -> Recipe:
     """
     if name is None:
         return Recipe(**{"name": "run", **options})
+    return Recipe(**over(recipe_fields(name), options))
+
+
+def recipe_fields(name: str) -> dict[str, Any]:
+    """The fields of the recipe of this name or JSON or TOML file, its own name among them; raises ValueError."""
     if name.endswith(_ENDINGS):
-        return Recipe(**over({"name": Path(name).stem, **_from_file(Path(name))}, options))
+        return {"name": Path(name).stem, **_from_file(Path(name))}
     if name not in RECIPES:
         raise ValueError(_no_recipe(name))
-    return Recipe(**over(RECIPES[name], options))
+    return RECIPES[name]
 
 
 def over(fields: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,9 +129,8 @@ def _no_recipe(name: str) -> str:
     if path.suffix in (".yaml", ".yml"):
         return (
             f"the recipe {name} is YAML, which is not read: write it as TOML in {path.stem}.toml, a field a line such "
-            'as model = "ViT-B-16" or layers = [8, 9, 10] and those of [attack], [evaluation] and [explanation] below '
-            "these headings, "
-            "or as JSON"
+            'as model = "ViT-B-16" or layers = [8, 9, 10] and those of [attack], [concepts], [evaluation] and '
+            "[explanation] below these headings, or as JSON"
         )
     known = f"{', '.join(RECIPES)} or a file ending in .json or .toml"
     return f"there is no recipe {name!r}: expected {known}" + suggestion(name, RECIPES)

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 from clipneuron.config.attack import Attack
 from clipneuron.config.base import Config
 from clipneuron.config.columns import ImageColumn, LabelColumn, Member, NameColumn
+from clipneuron.config.concepts import Concepts
 from clipneuron.config.evaluation import Evaluation
 from clipneuron.config.explanation import Explanation
 from clipneuron.config.layers import LayersOrAll
@@ -98,6 +99,9 @@ class Recipe(Config):
     )
     attack: Attack = Field(
         default_factory=Attack, description="how semantic adversarial images are produced"
+    )
+    concepts: Concepts = Field(
+        default_factory=Concepts, description="how concepts are found in pictures"
     )
 
     segmentation: Segmentation = Field(

@@ -49,7 +49,7 @@ def check(recipe: Recipe) -> None:
         hypernyms_in(asked.hypernyms)
     if "{}" not in asked.painted_caption:
         raise ValueError(
-            f"`explanation.painted_caption` is {asked.painted_caption!r}: expected {{}} in it, in the place of the word "
+            f"`explanation.painted_caption` is {asked.painted_caption!r}: expected {{}} in it, in place of the word "
             "that is painted"
         )
 
@@ -144,20 +144,25 @@ def witness_of(recipe: Recipe, pictures: Collection, clip: "Clip") -> StatedWitn
                 f"the witness scenes knows the demo world only, not {asked.images}: name another with "
                 "`explanation.witness`"
             )
-        tell = partial(witnesses.scenes, scenes_seed(recipe))
-        return StatedWitness("the scenes of the demo world", f"seed {scenes_seed(recipe)}", tell)
-    return _tags(asked, pictures) if kind == "tags" else _labels(asked, pictures)
+        return scene_witness(scenes_seed(recipe))
+    if kind == "tags":
+        return tag_witness(pictures, asked.images, asked.tag_column, "`explanation.tag_column`")
+    return _labels(asked, pictures)
 
 
-def _tags(asked: Explanation, pictures: Collection) -> StatedWitness:
-    if not asked.tag_column:
-        raise ValueError(
-            "which column has the tags or captions? Name it with `explanation.tag_column`"
-        )
-    told = told_in(pictures, asked.tag_column, "`explanation.tag_column`")
+def scene_witness(seed: int) -> StatedWitness:
+    """The scenes of the demo world that a seed gives."""
+    tell = partial(witnesses.scenes, seed)
+    return StatedWitness("the scenes of the demo world", f"seed {seed}", tell)
+
+
+def tag_witness(pictures: Collection, images: str, column: str, field: str) -> StatedWitness:
+    """Tags or captions of the pictures at `images`, in a column that a `field` names; raises ValueError."""
+    if not column:
+        raise ValueError(f"which column has the tags or captions? Name it with {field}")
+    told = told_in(pictures, column, field)
     digest = hashlib.sha256(digest_of(told).encode()).hexdigest()
-    name = f"{asked.tag_column} of {asked.images}"
-    return StatedWitness(name, digest, partial(witnesses.tags, told))
+    return StatedWitness(f"{column} of {images}", digest, partial(witnesses.tags, told))
 
 
 def _labels(asked: Explanation, pictures: Collection) -> StatedWitness:
@@ -169,10 +174,18 @@ def _labels(asked: Explanation, pictures: Collection) -> StatedWitness:
             "class into a folder of its own, name a column with `explanation.label_column` or "
             "`explanation.tag_column`, or another CLIP with `explanation.witness`"
         )
-    terms = terms_of(names, hypernyms_in(asked.hypernyms) if asked.hypernyms else {})
+    return label_witness(names, asked.images, asked.hypernyms)
+
+
+def label_witness(names: Sequence[str], images: str, hypernyms: str) -> StatedWitness:
+    """The names of the classes of the pictures at `images`, and what a file of `hypernyms`, if any, says of them.
+
+    Raises ValueError.
+    """
+    terms = terms_of(names, hypernyms_in(hypernyms) if hypernyms else {})
     digest = hashlib.sha256(json.dumps(terms, sort_keys=True).encode()).hexdigest()
-    how = "labels and their hypernyms" if asked.hypernyms else "labels"
-    return StatedWitness(f"{how} of {asked.images}", digest, partial(witnesses.labels, terms))
+    how = "labels and their hypernyms" if hypernyms else "labels"
+    return StatedWitness(f"{how} of {images}", digest, partial(witnesses.labels, terms))
 
 
 def terms_of(

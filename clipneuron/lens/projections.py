@@ -28,6 +28,8 @@ class Written(NamedTuple):
     """Centred coefficients, summed over the pictures on which the neuron acts."""
     remainders: Float[Tensor, "neuron coordinate"]
     """Centred coordinates of the remainder, summed likewise."""
+    norms: Float[Tensor, "image neuron"]
+    """|phi_n - b_n|"""
 
 
 class LayerProjections:
@@ -65,6 +67,7 @@ class LayerProjections:
             acting,
             einsum(coefficients, chosen, "i n p, i n -> n p"),
             chosen.T @ remainders,
+            norms,
         )
 
 

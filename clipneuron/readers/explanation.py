@@ -28,10 +28,21 @@ def layer_words(layer: int, found: Words, texts: Sequence[str]) -> pa.Table:
     return words_table(layer, neurons, *found, found.weights != 0, texts)
 
 
-def words_of(run: Run, stage: str, layer: int, neurons: int) -> Words:
-    """The words that a describer gives the neurons of a layer; unused places have weight 0."""
-    rows = run.read(stage, "neuron_words", filters=[("layer", "==", layer)])
-    neuron, place = tensor(rows["neuron"]).long(), tensor(rows["place"]).long()
+def words_of(
+    run: Run,
+    stage: str,
+    layer: int,
+    neurons: int,
+    table: Literal["neuron_words", "descriptions"] = "neuron_words",
+) -> Words:
+    """The words that a describer gives the neurons of a layer, or their long descriptions.
+
+    Unused places have weight 0.
+    """
+    column = "place" if table == "neuron_words" else "atom"
+    columns = ["neuron", column, "text_index", "weight"]
+    rows = run.read(stage, table, columns=columns, filters=[("layer", "==", layer)])
+    neuron, place = tensor(rows["neuron"]).long(), tensor(rows[column]).long()
     most = int(place.max()) + 1 if len(place) else 1
     indices, weights = torch.zeros(neurons, most, dtype=torch.long), torch.zeros(neurons, most)
     indices[neuron, place] = tensor(rows["text_index"]).long()

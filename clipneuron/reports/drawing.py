@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from textwrap import wrap
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from clipneuron.reports.printing import one_line
@@ -15,6 +17,9 @@ TILE, GAP, LABEL_WIDTH, HEADER = 96, 6, 250, 30
 
 INK, FAINT, PAPER, RED = (20, 20, 20), (110, 110, 110), (255, 255, 255), (210, 40, 40)
 GREY = (225, 225, 225)
+# Orange and blue of Okabe and Ito, which colour-blind readers tell apart.
+TOWARDS, AGAINST = (213, 94, 0), (0, 114, 178)
+_OPACITY = 0.8
 
 
 Colour = tuple[int, int, int]
@@ -108,3 +113,16 @@ def _square(data: bytes) -> Image.Image:
     small = min(picture.size) < TILE
     method = Image.Resampling.NEAREST if small else Image.Resampling.BICUBIC
     return ImageOps.fit(picture, (TILE, TILE), method)
+
+
+def heat_layer(grid: NDArray[np.float32], size: tuple[int, int]) -> Image.Image:
+    """A transparent picture of this width and height: orange where patches [row, column] are above 0, blue below.
+
+    The strongest patch has full colour.
+    """
+    strongest = np.abs(grid).max() or 1.0
+    field = Image.fromarray((grid / strongest).astype(np.float32))
+    smooth = np.asarray(field.resize(size, Image.Resampling.BILINEAR))
+    colours = np.where(smooth[..., None] > 0, TOWARDS, AGAINST)
+    opacity = np.abs(smooth)[..., None] * 255 * _OPACITY
+    return Image.fromarray(np.concatenate([colours, opacity], axis=-1).round().astype(np.uint8))

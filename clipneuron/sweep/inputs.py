@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from clipneuron.config.concepts import Concepts
 from clipneuron.config.evaluation import Evaluation
 from clipneuron.config.explanation import Explanation
 from clipneuron.config.recipe import Recipe
@@ -173,7 +174,9 @@ def check_device(name: str) -> None:
         )
 
 
-def columns_of(asked: Recipe | Evaluation | Explanation | Segmentation, section: str) -> Columns:
+def columns_of(
+    asked: Recipe | Evaluation | Explanation | Segmentation | Concepts, section: str
+) -> Columns:
     """What holds the pictures that a recipe or one of its sections names, and their classes."""
     return Columns.named(
         section, asked.image_column, asked.label_column, asked.name_column, asked.member

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pyarrow as pa
 
 from clipneuron.tables import attack as attack_tables
+from clipneuron.tables import concepts as concepts_tables
 from clipneuron.tables import evidence as evidence_tables
 from clipneuron.tables import explanation as explanation_tables
 from clipneuron.tables import segmentation as segmentation_tables
@@ -88,12 +89,18 @@ TABLES: dict[str, Callable[..., pa.Schema]] = {
         segmentation_tables.class_neurons,
         segmentation_tables.segmentations,
         segmentation_tables.segmentation_scores,
+        concepts_tables.direct_effects,
+        concepts_tables.head_texts,
+        concepts_tables.picture_concepts,
+        concepts_tables.concept_pictures,
+        concepts_tables.concept_scores,
     )
 }
 
 
 ACCOUNTED = (
     "norms", "predictions", "projections", "witness_embeddings", "pictures", "verdicts", "segmentations",
+    "picture_concepts", "concept_scores",
 )  # fmt: skip
 """Tables that have a row, with its status, for everything that failed in their shard."""
 

@@ -18,6 +18,7 @@ from clipneuron.attack.review import decisions as reviews
 from clipneuron.attack.review import drawing
 from clipneuron.attack.review.deck import Deck, ReviewKeys
 from clipneuron.attack.review.server import Review, serve
+from clipneuron.reports.drawing import AGAINST, TOWARDS
 from clipneuron.store.errors import StoreError
 from clipneuron.store.store import Run
 from tests.samples.attack_tables import KEYS, Shard, attack_run, colour, image, judged, screened
@@ -198,8 +199,8 @@ def test_the_heatmap_lies_over_the_picture_in_two_colours(review: Review) -> Non
     heat = Image.open(io.BytesIO(answer.body))
     assert heat.mode == "RGBA"
     upper, lower = heat.getpixel((190, 10)), heat.getpixel((190, heat.height - 10))
-    assert upper == (*drawing.AGAINST, 204)
-    assert lower == (*drawing.TOWARDS, 204)
+    assert upper == (*AGAINST, 204)
+    assert lower == (*TOWARDS, 204)
 
 
 def test_the_heatmap_covers_the_square_that_the_model_sees() -> None:

@@ -17,6 +17,7 @@ VERBS = {
     "attack": "attack",
     "explanation": "explain",
     "segmentation": "segment",
+    "concepts": "concepts",
     "cluster": "run",
 }
 

@@ -8,7 +8,17 @@ import pytest
 
 from clipneuron.cli import doctor, main
 
-VERBS = ("plan", "run", "reproduce", "class-prompts", "attack", "review", "trace")
+VERBS = (
+    "plan",
+    "run",
+    "explain",
+    "concepts",
+    "reproduce",
+    "class-prompts",
+    "attack",
+    "review",
+    "trace",
+)
 VERBS += ("status", "retry-failed", "verify", "vacuum", "tables", "doctor")
 
 

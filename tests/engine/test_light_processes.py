@@ -39,6 +39,9 @@ def test_the_tasks_of_single_neurons_load_torch_alone() -> None:
     own = ("nearest", "dissected", "best", "controls", "scores", "outputs", "statements")
     stages += [f"explanation.stages.{name}" for name in own]
     stages += [f"segmentation.stages.{name}" for name in ("neurons", "scores")]
+    stages += [
+        f"concepts.stages.{name}" for name in ("effects", "heads", "concepts", "index", "scores")
+    ]
     assert loaded_by("\n".join(f"import clipneuron.{stage}" for stage in stages)) == ["torch"]
 
 

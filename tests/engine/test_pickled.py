@@ -16,6 +16,7 @@ import pytest
 from rich.console import Console
 
 import clipneuron.attack.stages
+import clipneuron.concepts.stages
 import clipneuron.evidence.stages
 import clipneuron.explanation.stages
 import clipneuron.segmentation.stages
@@ -31,7 +32,8 @@ from clipneuron.store.store import Run, Store
 from clipneuron.sweep.stages.merge import MergeTree
 from tests.engine.fakes import Fake, tables_of
 from tests.engine.pickled import Packed, Pickled
-from tests.samples.explained import line_of
+from tests.samples.conceived import concepts_of
+from tests.samples.explained import PAINTED, Tints, line_of
 from tests.samples.segmented import line_of as segmentation_of
 from tests.samples.towers import tiny_clip
 from tests.samples.world import clip, quiet_runner, reproduction_of
@@ -42,6 +44,7 @@ PACKAGES = (
     clipneuron.attack.stages,
     clipneuron.explanation.stages,
     clipneuron.segmentation.stages,
+    clipneuron.concepts.stages,
 )
 CLASSES = {
     cls
@@ -80,7 +83,7 @@ def attack(folder: Path, store: str, by: Runner) -> tuple[Run, list[Stage]]:
 
 def explanation(folder: Path, store: str, by: Runner) -> tuple[Run, list[Stage]]:
     """The truth of words of the tiny world, by labels and by another CLIP."""
-    line = line_of(folder, store)
+    line = replace(line_of(folder, store, asked=PAINTED), painter=Tints())
     other = load_clip(tiny_clip(layers=2, width=16, embed=8, image_size=16, patch_size=8))
     stages: list[Stage] = []
     for witness in (line.witness, ClipWitness("other", other)):
@@ -97,11 +100,18 @@ def segmentation(folder: Path, store: str, by: Runner) -> tuple[Run, list[Stage]
     return run, line.stages(Planned.of(run)).all
 
 
+def concepts(folder: Path, store: str, by: Runner) -> tuple[Run, list[Stage]]:
+    """What the tiny world's pictures show."""
+    line = concepts_of(folder, store)
+    run, _ = line.run(by)
+    return run, line.stages(Planned.of(run)).all
+
+
 @pytest.fixture(scope="module")
 def lines(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Run, Run, list[Stage]]]:
     """Of each line: its run without and with pickles, and the stages."""
     found = []
-    for line in (evidence, attack, explanation, segmentation):
+    for line in (evidence, attack, explanation, segmentation, concepts):
         folder = tmp_path_factory.mktemp(line.__name__)
         here, stages = line(folder, "here", quiet_runner())
         found.append((here, line(folder, "there", runner())[0], stages))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+import clipneuron.concepts.stages
 import clipneuron.evidence.stages
 import clipneuron.explanation.stages
 import clipneuron.segmentation.stages
@@ -22,7 +23,8 @@ from clipneuron.readers.sweep import Planned
 from clipneuron.store.store import Run
 from clipneuron.sweep.stages.merge import MergeStage, MergeTree
 from clipneuron.tables import registry as tables
-from tests.samples.explained import line_of
+from tests.samples.conceived import concepts_of
+from tests.samples.explained import PAINTED, Tints, line_of
 from tests.samples.segmented import line_of as segmentation_of
 from tests.samples.towers import tiny_clip
 from tests.samples.world import (
@@ -43,6 +45,7 @@ STAGES = [
         clipneuron.evidence.stages,
         clipneuron.explanation.stages,
         clipneuron.segmentation.stages,
+        clipneuron.concepts.stages,
     )
     for module in iter_modules(package.__path__, f"{package.__name__}.")
 ]
@@ -53,9 +56,9 @@ CLASSES = [
     if isclass(cls) and issubclass(cls, Stage) and cls.__module__ == module.__name__
 ]
 KINDS = {cls: cls.kind for cls in CLASSES} | {MergeStage: "merge-1"}
-PLANS = ("evaluation", "held-out", "segmentation-plan")
+PLANS = ("evaluation", "held-out", "segmentation-plan", "concept-pictures")
 NAMES = sorted({*KINDS.values(), *PLANS, "random-words", "witness-texts"})
-"""Every kind of stage that there is in a sweep, in the evidence, in the truth of words and in segmentation."""
+"""Every kind of stage that there is, but for those of an attack."""
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +71,7 @@ def run_and_stages(tmp_path_factory) -> tuple[Run, dict[str, Stage]]:
     layers, neurons = reproduction.sweep.layers, clip().neurons
     tree = MergeTree.over(swept.effects, planned.shards, layers, neurons, block=24, fan_in=2)
     quiet_runner().run(tree.levels, run)
-    line = line_of(folder)
+    line = replace(line_of(folder, asked=PAINTED), painter=Tints())
     other = load_clip(tiny_clip(layers=2, width=16, embed=8, image_size=16, patch_size=8))
     scored: list[Stage] = []
     for witness in (line.witness, ClipWitness("other", other)):
@@ -78,6 +81,9 @@ def run_and_stages(tmp_path_factory) -> tuple[Run, dict[str, Stage]]:
     segmented = segmentation_of(folder)
     segmented.run(quiet_runner(max_failed_share=0.5))
     scored += segmented.stages(planned).all
+    found = concepts_of(folder)
+    found.run(quiet_runner())
+    scored += found.stages(planned).all
     return run, {stage.kind: stage for stage in reversed([*stages.all, *tree.levels, *scored])}
 
 

@@ -12,34 +12,16 @@ from sklearn.metrics import roc_auc_score
 from clipneuron.explanation.cosy import cosy_rows
 from clipneuron.explanation.report import explanation_report
 from clipneuron.lens.cosy import cosy
-from clipneuron.models.painting.painter import Order, Painted
 from clipneuron.models.places import UnavailableError
 from clipneuron.readers.sweep import Planned
-from tests.samples.explained import line_of
+from tests.samples.explained import PAINTED, Tints, line_of
 from tests.samples.world import clip, quiet_runner
-
-ASKED = {"painter": "demo", "painted_neurons": 8, "painted_each": 4}
-
-
-class Tints:
-    """A painter of one colour per caption; grass it refuses."""
-
-    name = "tints"
-
-    def paint(self, orders: list[Order]) -> list[Painted]:
-        return [self._one(order) for order in orders]
-
-    def _one(self, order: Order) -> Painted:
-        if order.caption.endswith("grass"):
-            return Painted(reason="no grass")
-        dice = np.random.default_rng([order.seed, *order.caption.encode()])
-        return Painted(dice.integers(0, 255, (16, 16, 3), np.uint8))
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cosy")
-    line = replace(line_of(folder, asked=ASKED, words=2, negative_words=False), painter=Tints())
+    line = replace(line_of(folder, asked=PAINTED, words=2, negative_words=False), painter=Tints())
     run, _ = line.run(quiet_runner())
     return line, run, line.stages(Planned.of(run))
 
@@ -125,9 +107,9 @@ def test_the_report_shows_them_beside_the_control(finished):
 
 def test_nobody_paints_unless_asked(tmp_path):
     assert line_of(tmp_path).painter is None
-    found = line_of(tmp_path, asked=ASKED)
+    found = line_of(tmp_path, asked=PAINTED)
     assert "CoSy" in found.describe()
-    missing = line_of(tmp_path, asked={**ASKED, "painter": str(tmp_path / "no pipeline")})
+    missing = line_of(tmp_path, asked={**PAINTED, "painter": str(tmp_path / "no pipeline")})
     with pytest.raises(UnavailableError, match=r"`explanation\.painter`"):
         missing.look()
     missing.look(until="scores")
@@ -136,6 +118,6 @@ def test_nobody_paints_unless_asked(tmp_path):
 def test_a_caption_needs_a_place_for_the_word(tmp_path):
     from clipneuron.explanation.inputs import check
 
-    line = line_of(tmp_path, asked={**ASKED, "painted_caption": "a photo"})
+    line = line_of(tmp_path, asked={**PAINTED, "painted_caption": "a photo"})
     with pytest.raises(ValueError, match=r"explanation\.painted_caption.*\{\}"):
         check(line.sweep.recipe)

@@ -138,16 +138,19 @@ STAGES = {
     "directions": {"directions"},
     "descriptions": {"descriptions"},
     "ablations": {"evaluation", "classifier", "reconstructions", "ablations"},
+    "concepts": {"concept", "concepts", "direct", "head", "statements"},
 }
 """What each job does after those before it."""
+
+LOOKED_AT = ["--concepts-limit", "6", "--neuron-layers", "4", "--concepts-methods"]
+MORE = {"ablations": EVIDENCE, "concepts": [*LOOKED_AT, "second-order", "textspan"]}
 
 
 def test_each_job_ends_with_its_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a cluster, for these are the same few lines."""
     done: set[str] = set()
     for job, own in STAGES.items():
-        evidence = EVIDENCE if job == "ablations" else []
-        words = command(job, tmp_path, "--limit", "12", *HERE, *evidence)
+        words = command(job, tmp_path, "--limit", "12", *HERE, *MORE.get(job, []))
         monkeypatch.setattr(sys, "argv", words[2:])
         with pytest.raises(SystemExit, match="0"):
             runpy.run_module(f"jobs.{job}", run_name="__main__")

@@ -1,12 +1,33 @@
 """The truth of words of the tiny world: held-out pictures of three classes, one of them broken."""
 
+from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from clipneuron.explanation.pipeline import ExplanationLine
 from clipneuron.models.clip.model import Clip
+from clipneuron.models.painting.painter import Order, Painted
 from tests.samples.world import clip, recipe_of, store_in, write_pictures
 
 CLASSES = ("cat", "dog", "tree")
+PAINTED = {"painter": "demo", "painted_neurons": 8, "painted_each": 4}
+"""So that CoSy's scores are there as well."""
+
+
+class Tints:
+    """A painter of noise of its own for each caption; grass it refuses."""
+
+    name = "tints"
+
+    def paint(self, orders: Sequence[Order]) -> list[Painted]:
+        return [self._one(order) for order in orders]
+
+    def _one(self, order: Order) -> Painted:
+        if order.caption.endswith("grass"):
+            return Painted(reason="no grass")
+        dice = np.random.default_rng([order.seed, *order.caption.encode()])
+        return Painted(dice.integers(0, 255, (16, 16, 3), np.uint8))
 
 
 def held_out(folder: Path, each: int = 24) -> Path:

@@ -24,7 +24,7 @@ def test_an_empty_table_of_each_kind_conforms(name: str) -> None:
 def test_an_unknown_table_names_the_known_ones() -> None:
     with pytest.raises(
         ValueError,
-        match=r"no table 'effect'; there are acting_effects, activation_means, .*descriptions, directions",
+        match=r"no table 'effect'; there are acting_effects, activation_means, .*direct_effects, directions",
     ):
         tables.schema("effect")
 

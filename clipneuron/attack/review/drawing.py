@@ -7,12 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from clipneuron.reports.drawing import png
+from clipneuron.reports.drawing import heat_layer, png
 
-# Orange and blue of Okabe and Ito, which colour-blind readers tell apart.
-TOWARDS, AGAINST = (213, 94, 0), (0, 114, 178)
 _SIDE = 384
-_OPACITY = 0.8
 
 
 def bare(data: bytes) -> bytes:
@@ -39,7 +36,7 @@ def overlay(heatmap: NDArray[np.float32], data: bytes) -> bytes:
     scale = _SIDE / min(width, height)
     size = round(width * scale), round(height * scale)
     sheet = Image.new("RGBA", size)
-    sheet.paste(_coloured(heatmap.reshape(patches, patches)), _centred(size))
+    sheet.paste(heat_layer(heatmap.reshape(patches, patches), (_SIDE, _SIDE)), _centred(size))
     return png(sheet)
 
 
@@ -50,15 +47,6 @@ def _opened(data: bytes) -> Image.Image:
     except (OSError, SyntaxError) as error:
         raise ValueError(f"these bytes are no picture that can be shown: {error}") from error
     return picture
-
-
-def _coloured(grid: NDArray[np.float32]) -> Image.Image:
-    strongest = np.abs(grid).max() or 1.0
-    field = Image.fromarray((grid / strongest).astype(np.float32))
-    smooth = np.asarray(field.resize((_SIDE, _SIDE), Image.Resampling.BILINEAR))
-    colours = np.where(smooth[..., None] > 0, TOWARDS, AGAINST)
-    opacity = np.abs(smooth)[..., None] * 255 * _OPACITY
-    return Image.fromarray(np.concatenate([colours, opacity], axis=-1).round().astype(np.uint8))
 
 
 def _centred(size: tuple[int, int]) -> tuple[int, int]:

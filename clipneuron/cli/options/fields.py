@@ -15,6 +15,7 @@ from clipneuron.cli.options import values
 from clipneuron.config.attack import Attack
 from clipneuron.config.base import Config
 from clipneuron.config.cluster import ClusterOptions
+from clipneuron.config.concepts import Concepts
 from clipneuron.config.evaluation import Evaluation
 from clipneuron.config.explanation import Explanation
 from clipneuron.config.recipe import Recipe
@@ -28,6 +29,7 @@ SECTIONS: dict[str, type[Config]] = {
     "explanation": Explanation,
     "segmentation": Segmentation,
     "cluster": ClusterOptions,
+    "concepts": Concepts,
 }
 """Every configuration that the command line speaks for, by the name that its fields have in messages."""
 
