@@ -81,19 +81,18 @@ def value_masks(kind: str, found: Collection, pictures: Collection, names: Value
     single = {image: by_id[masks[0]] for image, masks in matches.of.items() if len(masks) == 1}
     reader = ValueReader(found.reader, single, names)
     rows: dict[str, list[dict[str, Any]]] = _unmatched(pictures, matches)
-    without: Counter[str] = Counter()
+    notes: Counter[str] = Counter()
     for image, outcome in _read_all(reader, single):
         if isinstance(outcome, MaskError):
             rows[image] = [unusable(image, outcome.status, outcome.reason)]
             continue
-        without[outcome.note] += 1
+        notes.update(filter(None, [outcome.note]))
         found_here = areas(outcome).items()
         rows[image] = present(image, (Found(names.names[v], v, area) for v, area in found_here))
-    notes = [f"{counted(count, 'masks')} with {note}" for note, count in without.items() if note]
     listing = listed(chain(*rows.values()))
     meaning = [sorted(part) for part in (names.names.items(), names.background, names.unknown)]
     digest = digest_of(listing, meaning, pictures.digest, found.digest)
-    return Masks(kind, listing, reader, digest, (*_lonely(matches), *notes))
+    return Masks(kind, listing, reader, digest, (*_lonely(matches), *_nameless(notes)))
 
 
 def binary_masks(
@@ -101,15 +100,12 @@ def binary_masks(
 ) -> Masks:
     """Masks of one class each: as `names` has it by picture, or the mask's folder, or its picture's own class."""
     matches, by_id = _matched(found, pictures)
-    known = _classes(pictures, by_id, names)
+    classes = _classes(matches, pictures, by_id, names)
+    distinct = sorted({name for named in classes.values() for name in named.values() if name})
+    values = {name: value for value, name in enumerate(distinct, 1)}
     rows = _unmatched(pictures, matches, several=True)
-    classes = sorted(
-        {name for image in matches.of for name in known(image, matches).values() if name}
-    )
-    values = {name: value for value, name in enumerate(classes, 1)}
     masks: dict[str, dict[int, Picture]] = {}
-    for image in matches.of:
-        named = known(image, matches)
+    for image, named in classes.items():
         rows[image] = _binary_rows(image, named, values)
         if rows[image][0]["status"] == "ok":
             masks[image] = {values[name]: by_id[mask] for mask, name in named.items() if name}
@@ -134,19 +130,23 @@ def _binary_rows(
     return present(image, (Found(name, values[name], None) for name in names))
 
 
-def _classes(pictures: Collection, by_id: Mapping[str, Picture], names: Mapping[str, str]) -> Any:
-    own = dict(
-        zip(*(pictures.listing[c].to_pylist() for c in ("image", "label_name")), strict=True)
-    )
+def _classes(
+    matches: Matches,
+    pictures: Collection,
+    by_id: Mapping[str, Picture],
+    names: Mapping[str, str],
+) -> dict[str, dict[str, str | None]]:
+    """The class of each mask of each picture, None where nobody says it."""
     by_stem = {stem_of(key): name for key, name in names.items()}
-
-    def known(image: str, matches: Matches) -> dict[str, str | None]:
-        """The class of each of a picture's masks."""
+    columns = (pictures.listing[name].to_pylist() for name in ("image", "label_name"))
+    found: dict[str, dict[str, str | None]] = {}
+    for image, own in zip(*columns, strict=True):
         stem = stem_of(image)
         named = by_stem.get(stem) or by_stem.get(stem.rpartition("/")[2])
-        return {mask: named or by_id[mask].label_name or own[image] for mask in matches.of[image]}
-
-    return known
+        if image in matches.of:
+            masks = matches.of[image]
+            found[image] = {mask: named or by_id[mask].label_name or own for mask in masks}
+    return found
 
 
 def _matched(found: Collection, pictures: Collection) -> tuple[Matches, dict[str, Picture]]:
@@ -178,12 +178,17 @@ def _ambiguous(image: str, masks: Sequence[str]) -> dict[str, Any]:
 
 def _lonely(matches: Matches) -> tuple[str, ...]:
     """What to say of masks that no picture goes with."""
-    count = len(matches.lonely)
-    return (
-        (f"{counted(count, 'masks')} without a picture, such as {matches.lonely[0]}",)
-        if count
-        else ()
-    )
+    if not matches.lonely:
+        return ()
+    many = counted(len(matches.lonely), "masks")
+    return (f"{many} without a picture, such as {matches.lonely[0]}",)
+
+
+def _nameless(notes: Counter[str]) -> tuple[str, ...]:
+    """What to say of masks that have values without a name."""
+    if not notes:
+        return ()
+    return (f"{counted(notes.total(), 'masks')} with values {notes.most_common(1)[0][0]}",)
 
 
 def _read_all(

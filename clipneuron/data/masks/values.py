@@ -40,7 +40,7 @@ def label_map(data: bytes, name: str, names: ValueNames) -> LabelMap:
     labels[[*names.first]] = [*names.first.values()]
     unknown = np.zeros(LARGEST + 1, np.bool_)
     unknown[[*names.unknown]] = True
-    note = f"{_shown(strange)}, without a name and so background" if strange else ""
+    note = f"without a name and so background: {_shown(strange)}" if strange else ""
     return LabelMap(labels[values], unknown[values], note=note)
 
 

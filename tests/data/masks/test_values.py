@@ -97,7 +97,7 @@ def test_values_without_a_name_are_background_and_said(tmp_path: Path) -> None:
     odd = np.where(LABELS == 5, 9, LABELS).astype(np.uint8)
     masks = _both(tmp_path, {"1.png": encoded(odd), "2.png": encoded(odd)}, "1.jpg", "2.jpg")
     assert rows(masks) == [("1.jpg", "cat", 3, 4, "ok"), ("2.jpg", "cat", 3, 4, "ok")]
-    assert masks.notes == ("2 masks with value 9, without a name and so background",)
+    assert masks.notes == ("2 masks with values without a name and so background: value 9",)
     assert (masks.read("1.jpg").labels == BACKGROUND).sum() == 8
 
 
@@ -172,6 +172,13 @@ def test_masks_in_parquet_files_and_in_tars(tmp_path: Path) -> None:
     found = open_collection(tmp_path / "p.parquet")
     masks = open_masks(tmp_path / "p.parquet", "values", found, NAMES)
     assert [row[-1] for row in rows(masks)] == ["ok", "ok", "empty"]
+    nested = {
+        **table,
+        "mask": [{"bytes": encoded(LABELS), "path": None}] * 2,
+    }  # as Hugging Face has it
+    pq.write_table(pa.table(nested), tmp_path / "hf.parquet")
+    hugging_face = open_masks(tmp_path / "hf.parquet", "values", found, NAMES)
+    assert [row[-1] for row in rows(hugging_face)] == ["ok"] * 4
     write(tmp_path / "tars", {"m.tar": tar([("1.png", encoded(LABELS))])})
     packed = open_masks(tmp_path / "tars", "values", found, NAMES)
     assert [row[-1] for row in rows(packed)] == ["ok", "ok", "no_mask"]
