@@ -61,7 +61,7 @@ def recorded(
     blocks = visual.transformer.resblocks
     stem = _stem(visual, pixels)
     tokens: Tensor = visual.ln_pre(stem.embedded + stem.positions)
-    notes = _Notes(wanted, len(blocks))
+    notes = _Notes(wanted)
     first = min(wanted.differentiated, default=len(blocks))
     for layer, block in enumerate(blocks):
         with torch.set_grad_enabled(layer >= first):
@@ -99,7 +99,6 @@ class _Notes:
     """What the blocks leave behind, as far as it is wanted."""
 
     wanted: Wanted
-    layers: int
     activations: dict[int, Tensor] = field(default_factory=dict)
     attention: dict[int, Tensor] = field(default_factory=dict)
     normalized: dict[int, Tensor] = field(default_factory=dict)
