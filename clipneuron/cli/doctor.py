@@ -75,6 +75,7 @@ REQUIRED = (
     "httpx2",
     "tenacity",
     "aiohttp",
+    "h5py",
 )
 GENERATION = (
     "transformers",

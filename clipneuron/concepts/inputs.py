@@ -35,7 +35,7 @@ def check(recipe: Recipe) -> None:
     if asked.hypernyms:
         hypernyms_in(asked.hypernyms)
     layers = recipe.layers
-    if missing := sorted({*asked.neuron_layers} - {*layers}) if layers else []:
+    if missing := sorted({*asked.concept_layers} - {*layers}) if layers else []:
         raise ValueError(_not_swept(missing, layers))
 
 
@@ -69,7 +69,7 @@ def layers_of(asked: Concepts, layers: Sequence[int], swept: Sequence[int]) -> t
 
     Raises ValueError for layers that are not swept.
     """
-    chosen = tuple(sorted({*asked.neuron_layers})) or tuple(layers)
+    chosen = tuple(sorted({*asked.concept_layers})) or tuple(layers)
     if missing := sorted({*chosen} - {*swept}):
         raise ValueError(_not_swept(missing, swept))
     return chosen
@@ -77,7 +77,7 @@ def layers_of(asked: Concepts, layers: Sequence[int], swept: Sequence[int]) -> t
 
 def _not_swept(missing: Sequence[int], swept: Sequence[int]) -> str:
     return (
-        f"`concepts.neuron_layers` {[*missing]} are not among the layers of the run, {[*swept]}: add them to "
+        f"`concepts.concept_layers` {[*missing]} are not among the layers of the run, {[*swept]}: add them to "
         "`recipe.layers`, or choose among those"
     )
 

@@ -108,7 +108,7 @@ def known_of(run: Run, search: Search, sources: Sources) -> Known:
     }
     if missing := [layer for layer, found in of.items() if not found.num_rows]:
         raise ValueError(
-            f"layers {missing} are not among those of run {run.name}: choose `concepts.neuron_layers` among its layers"
+            f"layers {missing} are not among those of run {run.name}: choose `concepts.concept_layers` among its layers"
         )
     table: Literal["neuron_words", "descriptions"] = (
         "neuron_words" if search.described == "short" else "descriptions"

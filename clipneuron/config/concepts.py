@@ -40,7 +40,7 @@ class Concepts(Config):
     )
     every: int = Field(default=1, ge=1, description="use every n-th picture")
     limit: int = Field(default=0, ge=0, description="use at most this many pictures; 0 means all")
-    neuron_layers: Layers = Field(
+    concept_layers: Layers = Field(
         default=(),
         description="layers whose neurons name concepts; by default the third from last (9 of ViT-B-32, as in Fig. 7)",
     )

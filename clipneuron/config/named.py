@@ -45,7 +45,7 @@ RECIPES: dict[str, dict[str, Any]] = {
             "images": "demo",
             "limit": 1000,
             # In this model, words are true of neurons of all layers.
-            "neuron_layers": tuple(range(9)),
+            "concept_layers": tuple(range(9)),
             "described": "short",
         },
     },

@@ -206,9 +206,9 @@ def cosy_scores() -> pa.Schema:
             "text": (pa.string(), "its first word of positive weight, null if it has none"),
             "painted": (
                 pa.int32(),
-                "pictures of it that could be painted and read; without one, scores are NaN",
+                "pictures of it that could be painted and read; without one there are no scores",
             ),
             **columns,
         },
-        nullable=("text",),
+        nullable=("text", *columns),
     )

@@ -253,8 +253,8 @@ def test_pictures_of_one_pixel_and_of_one_colour_are_looked_at_and_noted(done: D
 @pytest.mark.parametrize(
     ("asked", "options", "message"),
     [
-        ({"neuron_layers": (0, 7)}, {}, r"concepts.neuron_layers.*\[7\].*not among"),
-        ({"neuron_layers": (1,)}, {"layers": (0,)}, r"concepts.neuron_layers"),
+        ({"concept_layers": (0, 7)}, {}, r"concepts.concept_layers.*\[7\].*not among"),
+        ({"concept_layers": (1,)}, {"layers": (0,)}, r"concepts.concept_layers"),
         ({"images": "nowhere"}, {}, "nowhere"),
         ({"tag_column": "words"}, {}, "concepts.tag_column"),
     ],

@@ -13,7 +13,7 @@ from clipneuron.store.store import Store
 from tests.samples.world import clip, finished, write_pictures
 
 pytestmark = pytest.mark.slow
-LAYERS = ["--neuron-layers", "0,1", "--count", "4"]
+LAYERS = ["--concept-layers", "0,1", "--count", "4"]
 
 
 @pytest.fixture(scope="module")
@@ -96,9 +96,9 @@ def test_another_layer_and_another_model_are_refused(
     swept: Path, say: Say, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = (swept / "mine/000.png", "--store", swept / "store")
-    status, _, err = say(*words, "--neuron-layers", "9")
+    status, _, err = say(*words, "--concept-layers", "9")
     assert status == 1
-    assert "--neuron-layers [9] are not among the layers of the run, [0, 1]" in err
+    assert "--concept-layers [9] are not among the layers of the run, [0, 1]" in err
     from clipneuron.models.clip.model import load_clip
     from tests.samples.towers import tiny_clip
 

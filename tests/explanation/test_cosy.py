@@ -71,7 +71,7 @@ def test_every_word_of_the_neurons_drawn_is_painted_once(finished):
         for row in rows:
             lacks = row["text"] is None or row["text"] == "grass"
             assert row["painted"] == (0 if lacks else 4)
-            assert np.isnan(row["mad"]) == lacks
+            assert (row["mad"] is None) == lacks
 
 
 def test_responses_are_the_mean_activations_of_the_painted_pictures(finished):

@@ -142,7 +142,7 @@ STAGES = {
 }
 """What each job does after those before it."""
 
-LOOKED_AT = ["--concepts-limit", "6", "--neuron-layers", "4", "--concepts-methods"]
+LOOKED_AT = ["--concepts-limit", "6", "--concept-layers", "4", "--concepts-methods"]
 MORE = {"ablations": EVIDENCE, "concepts": [*LOOKED_AT, "second-order", "textspan"]}
 
 

@@ -20,7 +20,7 @@ def concepts_of(
     """The concepts on top of `sweep_of`: in 8 pictures of each of the classes cat, dog and tree."""
     concepts = {
         "images": str(held_out(folder / "looked at", each=8)),
-        "neuron_layers": (0, 1),
+        "concept_layers": (0, 1),
         "count": 4,
         "strongest": 2,
         "penalty": 0.3,

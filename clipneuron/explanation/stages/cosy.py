@@ -181,7 +181,8 @@ class CosyScoresWorker:
     ) -> dict[str, Any]:
         word, own = loaded.leading[describer][place], slice(place, place + 1)
         chosen = torch.tensor([name == word for name in loaded.words], dtype=torch.bool)
-        found = {name: float("nan") for name in ("auc", "mad", "written_auc", "written_mad")}
+        found: dict[str, float | None]
+        found = dict.fromkeys(("auc", "mad", "written_auc", "written_mad"))
         if chosen.any():
             by_activity = cosy(active[own, chosen], loaded.active[own])
             by_writing = cosy(written[own, chosen], loaded.written[own])
