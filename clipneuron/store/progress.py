@@ -1,6 +1,6 @@
 """How far a stage is, from listings and its manifest; few markers are read, however many there are."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -62,6 +62,15 @@ def look(objects: Objects, stage: str, within: float) -> Progress:
         len(found) - len(seen),
         tuple(str(error) for error in broken if isinstance(error, DamagedError)),
     )
+
+
+def quarantined(objects: Objects) -> Iterator[tuple[str, str]]:
+    """Stage and shard of everything that has failed too often to be tried again; raises StoreError."""
+    for stage in objects.folders("failures/"):
+        seen = look(objects, stage, within=0.0)
+        most = seen.cut.attempts if seen.cut else 1
+        exhausted = (shard for shard, count in seen.failed_attempts.items() if count >= most)
+        yield from ((stage, shard) for shard in sorted(exhausted))
 
 
 def _cut(objects: Objects, stage: str) -> Cut | DamagedError | None:
