@@ -1,11 +1,9 @@
 """Attempts at shards: which began and which ended in an error; progress and retries are computed from them."""
 
 from collections import Counter
-from functools import partial
 
 from clipneuron.store import markers, records
-from clipneuron.store.errors import DamagedError, ObjectMissingError
-from clipneuron.store.objects.concurrency import in_order
+from clipneuron.store.errors import DamagedError
 from clipneuron.store.objects.protocol import Entry, Objects
 from clipneuron.store.records import Attempt, FailedAttempt
 
@@ -38,20 +36,10 @@ def failed(objects: Objects, stage: str) -> dict[str, list[FailedAttempt]]:
     """The failed attempts at each shard, oldest first; one whose record is damaged counts all the same."""
     by_shard: dict[str, list[FailedAttempt]] = {}
     keys = list(objects.list(_folder("failures", stage)))
-    for key, found in zip(keys, in_order(partial(_read, objects), keys), strict=True):
-        if found:
-            by_shard.setdefault(key.split("/")[2], []).append(found)
+    for key, found in markers.load_listed(objects, FailedAttempt, keys):
+        attempt = _unreadable(key, found) if isinstance(found, DamagedError) else found
+        by_shard.setdefault(key.split("/")[2], []).append(attempt)
     return by_shard
-
-
-def _read(objects: Objects, key: str) -> FailedAttempt | None:
-    """The record under a listed key; None where somebody has had the shard tried again since it was listed."""
-    try:
-        return markers.load(objects, FailedAttempt, key)
-    except ObjectMissingError:
-        return None
-    except DamagedError as error:
-        return _unreadable(key, error)
 
 
 def failed_counts(objects: Objects, stage: str) -> dict[str, int]:

@@ -118,7 +118,7 @@ def _look(objects: Objects, stage: str, stamps: dict[str, str]) -> Seen:
     }
     damaged = {}
     others = [marker for marker in stamps if marker not in found]
-    for marker, read in zip(others, markers.load_each(objects, Commit, others), strict=True):
+    for marker, read in markers.load_listed(objects, Commit, others):
         if isinstance(read, DamagedError):
             damaged[_shard_of(stage, marker)] = read
         else:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from clipneuron.store import attempts, manifests, markers, outlines
-from clipneuron.store.errors import DamagedError, ObjectMissingError
+from clipneuron.store.errors import DamagedError
 from clipneuron.store.objects.concurrency import in_order
 from clipneuron.store.objects.protocol import Objects
 from clipneuron.store.outlines import Cut
@@ -92,12 +92,8 @@ def _markers(objects: Objects, stage: str) -> dict[str, tuple[str, float]]:
 def _read(objects: Objects, stage: str, shards: list[str]) -> dict[str, int | DamagedError]:
     """Failed rows of these shards or, where they are many, of some that are spread over them."""
     some = shards[:: -(-len(shards) // _MOST_READ) or 1]
-    keys = [markers.key(stage, shard) for shard in some]
-    try:
-        found = list(markers.load_each(objects, Commit, keys))
-    except ObjectMissingError:  # deleted since it was listed: the next call will see that
-        return {}
+    shard_of = {markers.key(stage, shard): shard for shard in some}
     return {
-        shard: read if isinstance(read, DamagedError) else len(read.failures)
-        for shard, read in zip(some, found, strict=True)
+        shard_of[key]: read if isinstance(read, DamagedError) else len(read.failures)
+        for key, read in markers.load_listed(objects, Commit, shard_of)
     }

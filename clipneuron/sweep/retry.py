@@ -40,7 +40,9 @@ class Retry:
     def of(cls, sweep: Sweep, run: Run) -> "Retry":
         """What there is to retry; every failed picture is read and decoded once more."""
         failed = unusable(run)
-        return cls(sweep, run, tuple(progress.quarantined(run.objects)), failed, _reasons(sweep, failed))
+        return cls(
+            sweep, run, tuple(progress.quarantined(run.objects)), failed, _reasons(sweep, failed)
+        )
 
     @cached_property
     def usable(self) -> frozenset[Tried]:

@@ -6,7 +6,7 @@ A command that keeps a lease on the run takes its place here, as one more method
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from clipneuron.engine.runner import Runner, RunIncompleteError, StageReport
+from clipneuron.engine.runner import RunIncompleteError, Runner, StageReport
 from clipneuron.store import progress
 from clipneuron.store.errors import DamagedError, ObjectMissingError, PlaceError, StoreError
 from clipneuron.store.objects.s3 import S3Objects
@@ -86,8 +86,9 @@ class Commands:
         def rows(run: Run) -> int:
             seen = 0
             try:
-                for seen, (shard, table) in enumerate(run.scan(STAGE, TABLE), 1):
+                for shard, table in run.scan(STAGE, TABLE):
                     self.auditor.rows(by, shard, table)
+                    seen += 1
             except PlaceError:
                 raise
             except (DamagedError, ObjectMissingError) as error:

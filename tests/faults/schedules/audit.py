@@ -35,6 +35,8 @@ class Auditor:
     """When a damaged shard was last given up or done again."""
     processed: Counter[str] = field(default_factory=Counter)
     writes: int = 0
+    met: Counter[str] = field(default_factory=Counter)
+    """What happened that does not happen every day."""
 
     def accuse(self, problem: str) -> None:
         """Something that must not be; the schedule ends here."""
@@ -51,6 +53,8 @@ class Auditor:
             self._object(by, key, after)
         elif kind == "failures" and after is not None:
             self._failure(key, after)
+        elif kind == "failures":
+            self.met["forgotten"] += 1
         if after is None:
             self.objects.pop(key, None)
         else:
@@ -58,6 +62,7 @@ class Auditor:
 
     def _marker(self, by: str, key: str, before: bytes | None, after: bytes | None) -> None:
         if after is None:
+            self.met["repaired"] += 1
             if not by.startswith(OPERATOR):
                 self.accuse(f"{by} deleted the marker {key}")
             self.named.pop(key, None)
@@ -74,6 +79,8 @@ class Auditor:
                 self.accuse(f"{by} committed {key} with another digest than that of {name}")
 
     def _object(self, by: str, key: str, after: bytes | None) -> None:
+        if after is None and by == "last vacuum":
+            self.met["left over"] += 1
         if by.startswith(OPERATOR):
             return  # the disk's fault, not the program's
         for marker, names in self.named.items():

@@ -99,9 +99,7 @@ class Bucket:
 def refusal(code: str, status: int, operation: str) -> ClientError:
     """An answer of S3 that is an error."""
     error = {"Code": code, "Message": code}
-    return ClientError(
-        {"Error": error, "ResponseMetadata": {"HTTPStatusCode": status}}, operation
-    )
+    return ClientError({"Error": error, "ResponseMetadata": {"HTTPStatusCode": status}}, operation)
 
 
 def _assign(found: dict[str, Held], key: str, held: Held | None) -> None:

@@ -71,9 +71,7 @@ class Network:
     def delete(self, key: str) -> Any:
         """DELETE."""
         by = current().name
-        return self._write(
-            "DELETE", key, lambda: self.bucket.delete(self.scheduler.now, by, key)
-        )
+        return self._write("DELETE", key, lambda: self.bucket.delete(self.scheduler.now, by, key))
 
     def read(self, method: str, key: str, apply: Callable[[], Any]) -> Any:
         """Any request that changes nothing."""
@@ -95,9 +93,7 @@ class Network:
         kinds = FAULTS if method == "CREATE" else FAULTS[:-1]
         return self._ask(method, key, apply, kinds)
 
-    def _ask(
-        self, method: str, key: str, apply: Callable[[], Any], kinds: tuple[str, ...]
-    ) -> Any:
+    def _ask(self, method: str, key: str, apply: Callable[[], Any], kinds: tuple[str, ...]) -> Any:
         actor = current()
         self._begin(actor)
         if self.deserted:
@@ -116,9 +112,7 @@ class Network:
             raise answer
         return answer
 
-    def _answer_at_once(
-        self, actor: Actor, method: str, key: str, apply: Callable[[], Any]
-    ) -> Any:
+    def _answer_at_once(self, actor: Actor, method: str, key: str, apply: Callable[[], Any]) -> Any:
         self.log.append((self.scheduler.now, actor.name, method, key, ""))
         self.met[""] += 1
         self.scheduler.now += 0.01

@@ -1,9 +1,10 @@
-"""One schedule, from its seed alone: who does what when to one run, which faults they meet, and what must hold at the end.
+"""One schedule, from its seed alone: who does what when to one run, which faults they meet, what must hold at the end.
 
-    python benchmarks/schedules.py --seed 1234      # tells it, request by request
+python benchmarks/schedules.py --seed 1234      # tells it, request by request
 """
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,9 +12,9 @@ from tests.faults.schedules.actors import Commands
 from tests.faults.schedules.audit import Auditor
 from tests.faults.schedules.bucket import Bucket
 from tests.faults.schedules.network import LATEST, STALE, Network, Weather
-from tests.faults.schedules.scheduler import Actor, Death, Scheduler
+from tests.faults.schedules.scheduler import START, Actor, Death, Scheduler
 from tests.faults.schedules.simulation import simulated
-from tests.faults.schedules.work import OPERATOR, STAGE, TABLE, TinyStage
+from tests.faults.schedules.work import STAGE, TABLE, TinyStage
 
 WEATHERS = (
     Weather(),
@@ -122,13 +123,20 @@ class Outcome:
 
     seed: int
     problems: tuple[str, ...]
-    faults: int
+    met: Counter[str]
+    """How often which fault was met, and "killed", "repaired", "forgotten", "left over"."""
     log: tuple[tuple[float, str, str, str, str], ...]
     """Of all requests; two plays of one seed have the same."""
 
     def __str__(self) -> str:
         said = "; ".join(self.problems) or "nothing is wrong"
         return f"seed {self.seed}: {said}\n  python benchmarks/schedules.py --seed {self.seed}"
+
+    def told(self) -> Iterator[str]:
+        """Every request, a line each."""
+        for time, actor, method, key, fate in self.log:
+            name = key.partition("/")[2].partition("/")[2] or key
+            yield f"{time - START:9.2f} s  {actor:20} {method:6} {name:58} {fate}".rstrip()
 
 
 def play(seed: int) -> Outcome:
@@ -137,9 +145,9 @@ def play(seed: int) -> Outcome:
     with simulated(world.network):
         world.go_on()
         world.conclude()
-    met = world.network.met
-    faults = met.total() - met[""]
-    return Outcome(seed, tuple(world.problems), faults, tuple(world.network.log))
+    met = world.network.met + world.auditor.met
+    met.update(killed=sum(actor.died for actor in world.scheduler.actors))
+    return Outcome(seed, tuple(world.problems), met, tuple(world.network.log))
 
 
 def _drawn(seed: int) -> World:

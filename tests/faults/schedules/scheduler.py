@@ -1,4 +1,4 @@
-"""One seed, one order of events: actors are greenlets, of which one runs at a time, and time passes only between events.
+"""One seed, one order of events: actors are greenlets, of which one runs at a time; time passes only between events.
 
 Each event (a request reaches the store, an answer comes back, a pause ends) has a time of its own that the seed
 decides, so the same seed gives the same order, whatever the machine does meanwhile.
@@ -45,7 +45,7 @@ class Actor(greenlet):
         """Seconds that its clock counts per second."""
         self.offset = 0.0
         """Seconds by which its clock is wrong."""
-        self.ended = self.killed = False
+        self.ended = self.killed = self.died = False
         self.result: Any = None
         self.error: BaseException | None = None
 
@@ -53,7 +53,7 @@ class Actor(greenlet):
         try:
             self.result = self.work()
         except Killed:
-            self.killed = True
+            self.killed = self.died = True
         except Exception as error:
             self.error = error
         self.ended = True

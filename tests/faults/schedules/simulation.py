@@ -4,7 +4,6 @@ Everything above botocore's client runs as it is: `Runner`, `Run`, `S3Objects` w
 errors. Only Parquet is left out, as it would take most of the time: tables travel as Arrow's stream format.
 """
 
-import asyncio
 import io
 import logging
 import uuid
@@ -15,7 +14,6 @@ from functools import lru_cache
 from random import Random
 from types import SimpleNamespace
 from typing import Any
-from unittest.mock import patch
 
 import pyarrow as pa
 
