@@ -128,10 +128,11 @@ def work_and_die(url: str, last: int, after: bool) -> None:
         number = asked[0] = asked[0] + 1
         if number == last and not after:
             os._exit(9)
-        answer = ask(self, *arguments, **options)
-        if number == last:
-            os._exit(9)
-        return answer
+        try:
+            return ask(self, *arguments, **options)
+        finally:  # an answer may be an error, such as that there is no object
+            if number == last:
+                os._exit(9)
 
     S3Objects._ask = counted  # type: ignore[method-assign]
     run = Store(url).open_run("light", {})
