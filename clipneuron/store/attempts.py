@@ -36,7 +36,7 @@ def failed(objects: Objects, stage: str) -> dict[str, list[FailedAttempt]]:
     """The failed attempts at each shard, oldest first; one whose record is damaged counts all the same."""
     by_shard: dict[str, list[FailedAttempt]] = {}
     keys = list(objects.list(_folder("failures", stage)))
-    for key, found in zip(keys, markers.load_each(objects, FailedAttempt, keys), strict=True):
+    for key, found in markers.load_listed(objects, FailedAttempt, keys):
         attempt = _unreadable(key, found) if isinstance(found, DamagedError) else found
         by_shard.setdefault(key.split("/")[2], []).append(attempt)
     return by_shard

@@ -60,8 +60,8 @@ def problem(objects: Objects, stage: str, commits: Iterable[Commit]) -> str:
     if objects.size(_key(stage)) is None:
         return ""
     recorded, stamps = _parsed(objects, stage), _stamps(objects, stage)
-    if not recorded:
-        return f"{objects.location(_key(stage))} is no manifest: {repair}" if stamps else ""
+    if not recorded and not _is_empty(objects, stage):
+        return f"{objects.location(_key(stage))} is no manifest: {repair}"
     known = {markers.key(stage, commit.shard): commit for commit in commits}
     wrong = [
         commit.shard
@@ -118,7 +118,7 @@ def _look(objects: Objects, stage: str, stamps: dict[str, str]) -> Seen:
     }
     damaged = {}
     others = [marker for marker in stamps if marker not in found]
-    for marker, read in zip(others, markers.load_each(objects, Commit, others), strict=True):
+    for marker, read in markers.load_listed(objects, Commit, others):
         if isinstance(read, DamagedError):
             damaged[_shard_of(stage, marker)] = read
         else:
@@ -146,17 +146,30 @@ def _stamps(objects: Objects, stage: str) -> dict[str, str]:
     return {entry.key: entry.stamp for entry in objects.entries(markers.folder(stage))}
 
 
+def _is_empty(objects: Objects, stage: str) -> bool:
+    """Whether the manifest says that nothing is committed: one may have been written from a listing that lagged."""
+    rows = _rows_of(objects, stage)
+    return rows is not None and not len(rows)
+
+
 def _recorded(objects: Objects, stage: str) -> list[tuple[str, str, str]]:
     """Key, stamp and content of the markers that the manifest covers; none where it can't be read."""
-    try:
-        rows = parquet.decode(objects.get(_key(stage)))  # whole, so that every page is checked
-        rows = rows.filter(pc.is_valid(rows["marker"]))
-        shards, stamps, contents = (rows[name].to_pylist() for name in ("shard", "stamp", "marker"))
-    except (ObjectMissingError, pa.ArrowException, OSError, ValueError, KeyError):
+    rows = _rows_of(objects, stage)
+    if rows is None:
         return []
+    shards, stamps, contents = (rows[name].to_pylist() for name in ("shard", "stamp", "marker"))
     folder = markers.folder(stage)
     keys = (f"{folder}{shard}.json" for shard in shards)
     return list(zip(keys, stamps, contents, strict=True))
+
+
+def _rows_of(objects: Objects, stage: str) -> pa.Table | None:
+    """The rows of the manifest that hold a marker; None where it can't be read."""
+    try:
+        rows = parquet.decode(objects.get(_key(stage)))  # whole, so that every page is checked
+        return rows.filter(pc.is_valid(rows["marker"])).select(["shard", "stamp", "marker"])
+    except (ObjectMissingError, pa.ArrowException, OSError, ValueError, KeyError):
+        return None
 
 
 @contextmanager

@@ -1,13 +1,14 @@
 """Commit markers: where they are, what they contain, and what a listing alone shows of them."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from pydantic import BaseModel
 
 from clipneuron.store import records
 from clipneuron.store.errors import DamagedError, ObjectMissingError
+from clipneuron.store.objects.concurrency import in_order
 from clipneuron.store.objects.protocol import Objects
 from clipneuron.store.records import Commit
 
@@ -57,21 +58,35 @@ def load(objects: Objects, kind: type[_Record], name: str, data: bytes | None = 
 
 def load_many(objects: Objects, kind: type[_Record], names: list[str]) -> Iterator[_Record]:
     """The records under these keys, in their order, fetched several at a time; raises as `load`."""
-    for found in load_each(objects, kind, names):
-        if isinstance(found, DamagedError):
-            raise found
-        yield found
-
-
-def load_each(
-    objects: Objects, kind: type[_Record], names: list[str]
-) -> Iterator[_Record | DamagedError]:
-    """As `load_many`, with an error in place of each record that is damaged."""
     for name, data in zip(names, objects.get_many(names), strict=True):
+        yield _read(objects, kind, name, data)
+
+
+def load_listed(
+    objects: Objects, kind: type[_Record], names: Iterable[str]
+) -> Iterator[tuple[str, _Record | DamagedError]]:
+    """Key and record of what a listing showed and is still there; an error in place of each that is damaged."""
+    for name, data in get_listed(objects, names):
         try:
-            yield _read(objects, kind, name, data)
+            yield name, _read(objects, kind, name, data)
         except DamagedError as error:
-            yield error
+            yield name, error
+
+
+def get_listed(objects: Objects, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+    """Key and bytes of what a listing showed and is still there.
+
+    Records may go between a listing and a look: failures when a shard is to be tried again, markers when a damaged one
+    is repaired. Whoever looked a moment later would not have seen them either.
+    """
+
+    def get(name: str) -> tuple[str, bytes] | None:
+        try:
+            return name, objects.get(name)
+        except ObjectMissingError:
+            return None
+
+    yield from filter(None, in_order(get, names))
 
 
 def _read(objects: Objects, kind: type[_Record], name: str, data: bytes) -> _Record:

@@ -1,12 +1,12 @@
 """How far a stage is, from listings and its manifest; few markers are read, however many there are."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from clipneuron.store import attempts, manifests, markers, outlines
-from clipneuron.store.errors import DamagedError, ObjectMissingError
+from clipneuron.store.errors import DamagedError
 from clipneuron.store.objects.concurrency import in_order
 from clipneuron.store.objects.protocol import Objects
 from clipneuron.store.outlines import Cut
@@ -64,6 +64,15 @@ def look(objects: Objects, stage: str, within: float) -> Progress:
     )
 
 
+def quarantined(objects: Objects) -> Iterator[tuple[str, str]]:
+    """Stage and shard of everything that has failed too often to be tried again; raises StoreError."""
+    for stage in objects.folders("failures/"):
+        seen = look(objects, stage, within=0.0)
+        most = seen.cut.attempts if seen.cut else 1
+        exhausted = (shard for shard, count in seen.failed_attempts.items() if count >= most)
+        yield from ((stage, shard) for shard in sorted(exhausted))
+
+
 def _cut(objects: Objects, stage: str) -> Cut | DamagedError | None:
     try:
         return outlines.cut(objects, stage)
@@ -83,12 +92,8 @@ def _markers(objects: Objects, stage: str) -> dict[str, tuple[str, float]]:
 def _read(objects: Objects, stage: str, shards: list[str]) -> dict[str, int | DamagedError]:
     """Failed rows of these shards or, where they are many, of some that are spread over them."""
     some = shards[:: -(-len(shards) // _MOST_READ) or 1]
-    keys = [markers.key(stage, shard) for shard in some]
-    try:
-        found = list(markers.load_each(objects, Commit, keys))
-    except ObjectMissingError:  # deleted since it was listed: the next call will see that
-        return {}
+    shard_of = {markers.key(stage, shard): shard for shard in some}
     return {
-        shard: read if isinstance(read, DamagedError) else len(read.failures)
-        for shard, read in zip(some, found, strict=True)
+        shard_of[key]: read if isinstance(read, DamagedError) else len(read.failures)
+        for key, read in markers.load_listed(objects, Commit, shard_of)
     }

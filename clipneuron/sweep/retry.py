@@ -1,6 +1,6 @@
 """What failed in a run, and what of it can be used now."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -11,6 +11,7 @@ from clipneuron.data.plans import latest
 from clipneuron.engine.stage import Shard
 from clipneuron.readers.pictures import PictureFeed
 from clipneuron.readers.sweep import unusable
+from clipneuron.store import progress
 from clipneuron.store.store import Failure, Run
 from clipneuron.sweep.pipeline import Sweep
 
@@ -39,7 +40,9 @@ class Retry:
     def of(cls, sweep: Sweep, run: Run) -> "Retry":
         """What there is to retry; every failed picture is read and decoded once more."""
         failed = unusable(run)
-        return cls(sweep, run, tuple(_quarantined(run)), failed, _reasons(sweep, failed))
+        return cls(
+            sweep, run, tuple(progress.quarantined(run.objects)), failed, _reasons(sweep, failed)
+        )
 
     @cached_property
     def usable(self) -> frozenset[Tried]:
@@ -82,15 +85,6 @@ class Retry:
         planned = _places(latest(_of(self.run.read("plan", "plan"), images)))
         there = _places(_of(self.sweep.collection.listing, images))
         return frozenset(key for key in self.failed if planned[key[0]] != there.get(key[0]))
-
-
-def _quarantined(run: Run) -> Iterator[tuple[str, str]]:
-    for stage in run.stages_with_failures():
-        seen = run.progress(stage, within=0.0)
-        most = seen.cut.attempts if seen.cut else 1
-        for shard, attempts in sorted(seen.failed_attempts.items()):
-            if attempts >= most:
-                yield stage, shard
 
 
 def _reasons(sweep: Sweep, failed: Iterable[Tried]) -> dict[str, str]:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -38,6 +39,13 @@ sys.stdin.read()  # until the tests end, however they end
 @pytest.fixture(scope="session")
 def moto_server() -> Iterator[str]:
     """The address of an S3 server that accepts any credentials and forgets everything at its end."""
+    with moto() as address:
+        yield address
+
+
+@contextmanager
+def moto() -> Iterator[str]:
+    """The address of such a server, which runs until the block is left."""
     server = subprocess.Popen(
         [sys.executable, "-c", _MOTO],
         stdin=subprocess.PIPE,

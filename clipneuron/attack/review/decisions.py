@@ -123,7 +123,7 @@ def recorded(run: Run, stage: str, reviewer: str | None = None) -> tuple[pa.Tabl
     """
     keys = list(run.objects.list(_folder(stage, reviewer)))
     found, lost, damaged = [], set(), []
-    for key, read in zip(keys, markers.load_each(run.objects, Decision, keys), strict=True):
+    for key, read in markers.load_listed(run.objects, Decision, keys):
         place = key.rpartition("/")[0]
         if isinstance(read, DamagedError):
             damaged.append(str(read))

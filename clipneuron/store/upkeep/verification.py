@@ -77,8 +77,8 @@ def _record_problems(objects: Objects) -> Iterator[str]:
 
 
 def _small_problems(objects: Objects, prefix: str) -> Iterator[str]:
-    kind, keys = _SMALL[prefix], list(objects.list(prefix))
-    for key, data in zip(keys, objects.get_many(keys), strict=True):
+    kind = _SMALL[prefix]
+    for key, data in markers.get_listed(objects, objects.list(prefix)):
         where = objects.location(key)
         try:
             records.load(kind, data, where) if kind else records.check_digest(data, where)
@@ -88,8 +88,7 @@ def _small_problems(objects: Objects, prefix: str) -> Iterator[str]:
 
 def _add_stage(found: Verification, objects: Objects, stage: str, advance: Advance | None) -> None:
     commits = []
-    keys = list(objects.list(markers.folder(stage)))
-    for marker, data in zip(keys, objects.get_many(keys), strict=True):
+    for marker, data in markers.get_listed(objects, objects.list(markers.folder(stage))):
         try:
             commit = markers.load(objects, Commit, marker, data)
         except DamagedError as error:

@@ -1,0 +1,123 @@
+"""Mistakes that the store does not make, planted: the auditor has to find each of them.
+
+Each takes the place of one function of the product for as long as a block lasts. A lease on the run that is taken over
+too early belongs here once there is one.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+from unittest.mock import patch
+
+import pyarrow as pa
+
+from clipneuron.store import manifests, markers, records
+from clipneuron.store import stored_tables as stored
+from clipneuron.store.objects import s3_errors
+from clipneuron.store.objects.protocol import Objects
+from clipneuron.store.objects.s3 import S3Objects
+from clipneuron.store.records import Commit, Stored
+from clipneuron.store.run import Run
+from clipneuron.store.upkeep import garbage
+
+_create, _look, _put = S3Objects.create, manifests._look, Run._put
+
+
+class _Later:
+    """Objects that are put when it is too late."""
+
+    def __init__(self) -> None:
+        self.kept: list[tuple[str, bytes]] = []
+
+    def put(self, key: str, data: bytes) -> None:
+        self.kept.append((key, data))
+
+
+def commit_before_data(
+    self: Run, stage: str, shard: str, tables: Mapping[str, pa.Table], **_: Any
+) -> Commit:
+    """The marker is created first, then the objects that it names."""
+    if there := markers.find(self.objects, stage, shard):
+        return there
+    token, later = records.new_attempt(), _Later()
+    objects = tuple(
+        stored.put(later, f"data/{stage}/{shard}/{name}-{token}.parquet", name, table)  # type: ignore[arg-type]
+        for name, table in tables.items()
+    )
+    commit = Commit(
+        stage=stage,
+        shard=shard,
+        attempt=token,
+        objects=objects,
+        versions={},
+        committed_at=records.now(),
+        **records.host_info(),
+    )
+    if not self.objects.create(markers.key(stage, shard), records.dump(commit)):
+        return markers.load(self.objects, Commit, markers.key(stage, shard))
+    for key, data in later.kept:
+        self.objects.put(key, data)
+    return commit
+
+
+def put_without_condition(self: S3Objects, key: str, data: bytes) -> bool:
+    """A marker is put without If-None-Match, and replaces another attempt's."""
+    if not key.startswith(markers.FOLDER):
+        return _create(self, key, data)
+    self.put(key, data)
+    return True
+
+
+def no_second_look(objects: Objects, _: Sequence[str], items: Iterable[garbage.Garbage]) -> int:
+    """Vacuum removes what it has listed, though it may have been committed since."""
+    return sum(garbage._remove(objects, item) for item in items)
+
+
+def manifest_believed(objects: Objects, stage: str, stamps: dict[str, str]) -> manifests.Seen:
+    """What the manifest says of a marker counts, though the marker may be another one by now."""
+    known = {marker: stamp for marker, stamp, _ in manifests._recorded(objects, stage)}
+    return _look(
+        objects, stage, {marker: known.get(marker, stamp) for marker, stamp in stamps.items()}
+    )
+
+
+def counted_twice(self: S3Objects, key: str, data: bytes) -> bool:
+    """A write that is repeated since its answer was lost takes its own failure record for another attempt's."""
+    if not key.startswith("failures/"):
+        return _create(self, key, data)
+    request = {**self._place(key), "Body": data, "IfNoneMatch": "*"}
+    try:
+        self._ask("write", key, lambda client: client.put_object(**request), explain=False)
+    except s3_errors.TROUBLE as error:
+        if s3_errors.exists_already(error):
+            return False
+        raise self._explained(error, "write", key) from error
+    return True
+
+
+def one_name_for_all_attempts(
+    self: Run, folder: str, _: str, named: Mapping[str, pa.Table]
+) -> tuple[Stored, ...]:
+    """Attempts put their objects under the same name, and so over what may be committed."""
+    return _put(self, folder, "only", named)
+
+
+MISTAKES: Mapping[str, tuple[Any, str, Callable[..., Any]]] = {
+    "commit before data": (Run, "commit", commit_before_data),
+    "put without If-None-Match": (S3Objects, "create", put_without_condition),
+    "vacuum without its second look": (garbage, "remove", no_second_look),
+    "manifest believed blindly": (manifests, "_look", manifest_believed),
+    "attempt counted twice": (S3Objects, "create", counted_twice),
+    "one name for all attempts": (Run, "_put", one_name_for_all_attempts),
+}
+
+
+@contextmanager
+def planted(mistake: str) -> Iterator[None]:
+    """The block runs with a mistake; "" for none."""
+    if not mistake:
+        yield
+        return
+    place, name, wrong = MISTAKES[mistake]
+    with patch.object(place, name, wrong):
+        yield

@@ -1,0 +1,138 @@
+"""The product's own code in a simulated world: what it has of clocks, chance, threads and networks is the schedule's.
+
+Everything above botocore's client runs as it is: `Runner`, `Run`, `S3Objects` with its retries and its reading of S3's
+errors. Only Parquet is left out, as it would take most of the time: tables travel as Arrow's stream format.
+"""
+
+import io
+import logging
+import uuid
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from functools import lru_cache
+from random import Random
+from types import SimpleNamespace
+from typing import Any
+
+import pyarrow as pa
+
+from clipneuron.engine import in_process, runner
+from clipneuron.store import parquet, records
+from clipneuron.store.objects import concurrency, s3
+from tests.faults.schedules.network import ENDPOINT, RETRIES, Client, Network
+from tests.faults.schedules.scheduler import current
+
+
+@contextmanager
+def simulated(network: Network) -> Iterator[None]:
+    """Actors that run in the block live on this network."""
+    chance = Random(network.scheduler.seed)
+    places: list[tuple[Any, dict[str, Any]]] = [
+        (s3, _storage(network, chance)),
+        (concurrency, {"ThreadPoolExecutor": Inline}),
+        (in_process, {"ThreadPoolExecutor": Inline, "time": _clock(network)}),
+        (runner, {"time": _clock(network)}),
+        (records, {"now": lambda: f"{current().time:.3f}", "host_info": _host}),
+        (uuid, {"uuid4": lambda: uuid.UUID(int=chance.getrandbits(128), version=4)}),
+        (parquet, {"encode": _encode, "decode": _decode, "rows": lambda data: len(_decode(data))}),
+    ]
+    undo = [(module, name, getattr(module, name)) for module, names in places for name in names]
+    disabled = logging.root.manager.disable
+    try:
+        logging.disable()
+        for module, names in places:
+            for name, value in names.items():
+                setattr(module, name, value)
+        yield
+    finally:
+        logging.disable(disabled)
+        for module, name, value in undo:
+            setattr(module, name, value)
+
+
+class Inline:
+    """An executor that does at once what it is asked for, in the caller's thread."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def submit(self, call: Callable[..., Any], *arguments: Any) -> "Future[Any]":
+        """A future that is over."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(call(*arguments))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def shutdown(self, **_: Any) -> None:
+        """Nothing goes on."""
+
+
+class Quiet:
+    """A console that shows nothing."""
+
+    is_terminal = False
+
+    def print(self, *_: Any, **__: Any) -> None:
+        """Nothing."""
+
+
+def _storage(network: Network, chance: Random) -> dict[str, Any]:
+    client = Client(network)
+
+    async def session() -> Client:
+        return client
+
+    async def sleep(seconds: float) -> None:
+        network.scheduler.sleep(seconds)
+
+    filesystem = SimpleNamespace(loop=None, set_session=session)
+    loop = SimpleNamespace(time=lambda: current().time)
+    return {
+        "asyncio": SimpleNamespace(get_running_loop=lambda: loop, sleep=sleep),
+        "_retry_seconds": lambda: RETRIES,
+        "endpoint": lambda: ENDPOINT,
+        "random": chance,
+        "s3_filesystem": lambda: filesystem,
+        "sync": _sync,
+    }
+
+
+def _sync(_: Any, function: Callable[..., Coroutine[Any, Any, Any]], *arguments: Any) -> Any:
+    """What a coroutine returns that never waits for an event loop: its requests switch to other actors."""
+    coroutine = function(*arguments)
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        return done.value
+    raise AssertionError("a simulated request waited for an event loop")
+
+
+def _clock(network: Network) -> Any:
+    return SimpleNamespace(monotonic=lambda: current().time, sleep=network.scheduler.sleep)
+
+
+def _host() -> dict[str, Any]:
+    return {"host": "simulated", "pid": current().pid}
+
+
+def _encode(table: pa.Table) -> bytes:
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
+
+
+def _decode(
+    source: bytes, columns: Sequence[str] | None = None, filters: object = None
+) -> pa.Table:
+    assert filters is None, "simulated readers read whole tables"
+    table = _table(source)
+    return table if columns is None else table.select(list(columns))
+
+
+@lru_cache(64)
+def _table(source: bytes) -> pa.Table:
+    return pa.ipc.open_stream(source).read_all()
