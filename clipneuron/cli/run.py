@@ -58,6 +58,12 @@ def add_commands(commands: Any) -> None:
     add_until(parser, kinds.SWEEP)
     add_show(parser)
     add_recipe(parser)
+    parser.add_argument(
+        "--grow",
+        action="store_true",
+        help="go on with the run of this recipe that the store has, if only pictures have been added since; where "
+        "nothing has, compute nothing",
+    )
     add_engine(parser)
 
 
