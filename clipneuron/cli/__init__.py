@@ -17,6 +17,7 @@ from clipneuron.cli import signals, status
 from clipneuron.cli import store as stores
 from clipneuron.cli.options.fields import as_options
 from clipneuron.cli.options.parser import Parser
+from clipneuron.config.overlap import BUSY, BusyError
 from clipneuron.reports.printing import VisibleFormatter, print, tolerate_any_text
 from clipneuron.store.errors import ReadError, StoreError
 from clipneuron.version import __version__
@@ -39,7 +40,7 @@ examples:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status: 130 after Ctrl-C, 143 after SIGTERM.
+    """Run one command; the exit status: 130 after Ctrl-C, 143 after SIGTERM, 75 where the work was left to another one.
 
     Expected errors are one sentence unless --debug asks for the traceback.
     """
@@ -56,6 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return stop.status if isinstance(stop, signals.Stopped) else 130
+    except BusyError as busy:
+        print(busy, file=sys.stderr)
+        return BUSY
     except (ValueError, OSError, RuntimeError, StoreError, ReadError) as error:
         if chosen.debug:
             raise

@@ -1,6 +1,7 @@
 """The commands that compute: run, and the single stages that jobs submit."""
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -80,7 +81,7 @@ def run(chosen: argparse.Namespace) -> int:
 
         sweep = Sweep.of(recipe, store, extends=chosen.extend)
     progress.print(sweep.describe(), highlight=False)
-    with engine(chosen, progress) as runner:
+    with engine(chosen, progress, sweep.open()) as runner:
         done, reports = sweep.run(runner, until=chosen.until)
     show_table(stages_table(reports))
     for failure in islice(unusable(done).values(), 5):
@@ -139,10 +140,32 @@ def judged(
 def engine(
     chosen: argparse.Namespace,
     console: "Console",
+    run: "Run",
     pools: Sequence[str] = ("clip",),
     max_failed_share: float | None = None,
 ) -> "Iterator[Runner]":
-    """The runner that the options ask for, with its cluster for the time of the block; raises ValueError."""
+    """The runner that the options ask for, with its cluster and the run's lease for the time of the block.
+
+    Raises BusyError where another command is at work on the run and `--overlap forbid` was given, ValueError.
+    """
+    from clipneuron.operations.schedule.overlap import working_on
+
+    command = shlex.join(["clipneuron", *sys.argv[1:]])
+    with (
+        working_on(run, chosen.overlap, command, lambda text: print(text, file=sys.stderr)),
+        _runner(chosen, console, pools, max_failed_share) as runner,
+    ):
+        yield runner
+
+
+@contextmanager
+def _runner(
+    chosen: argparse.Namespace,
+    console: "Console",
+    pools: Sequence[str],
+    max_failed_share: float | None,
+) -> "Iterator[Runner]":
+    """The runner, with its cluster for the time of the block; raises ValueError."""
     from clipneuron.engine.runner import Runner
 
     limits: dict[str, Any] = {

@@ -76,10 +76,16 @@ def add_commands(commands: Any) -> None:
         help="times at which nothing could run: skip them, or catch up once (default: skip)",
     )
     parser.add_argument(
-        "--history", type=whole, metavar="N", help="finished jobs that Kubernetes keeps (default: 3)"
+        "--history",
+        type=whole,
+        metavar="N",
+        help="finished jobs that Kubernetes keeps (default: 3)",
     )
     parser.add_argument(
-        "--container", default="", metavar="IMAGE", help="with clipneuron, for kubernetes and github"
+        "--container",
+        default="",
+        metavar="IMAGE",
+        help="with clipneuron, for kubernetes and github",
     )
     parser.add_argument(
         "--secret", default="", help="Kubernetes Secret with the store's credentials as variables"
@@ -113,7 +119,7 @@ def _job(chosen: argparse.Namespace) -> "Scheduled":
     words = [chosen.verb, *chosen.words]
     inner = build_parser().read(words)
     recipe_of(inner)
-    if inner.overlap is None:
+    if not any(word.partition("=")[0] == "--overlap" for word in words):
         words += ["--overlap", "forbid"]
     return Scheduled(
         cron=cron,
@@ -142,7 +148,8 @@ def _write(files: dict[str, str], place: Path) -> None:
         place.mkdir(parents=True, exist_ok=True)
         places = {place / name: text for name, text in files.items()}
     else:
-        places = {place: text for text in files.values()}
+        (text,) = files.values()
+        places = {place: text}
     for path in places:
         if path.exists():
             raise ValueError(f"{path} exists already: remove it first, or give --out another place")

@@ -7,6 +7,7 @@
     {run}/failures/{stage}/{shard}/{number}.json            attempts that ended in an error
     {run}/manifest/{stage}.parquet                          what the markers of a stage say, to read fast
     {run}/stages.json, stages/{stage}.json                  the work as drivers outlined it, for those who look on
+    {run}/lease.json                                        who is at work on it
     {run}/results/{line}/{name}.json                        which stages hold the results of a line of work
     {run}/reports/                                          pictures and summaries, made again at will
 

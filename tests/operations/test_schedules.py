@@ -81,7 +81,7 @@ def as_cron_reads(command: str) -> str:
 def as_systemd_reads(line: str) -> list[str]:
     """The words of `ExecStart=`: quotes and C's escapes, then specifiers and variables (systemd.service(5))."""
     words = re.findall(r'"((?:[^"\\]|\\.)*)"|(\S+)', line)
-    plain = (re.sub(r"\\(.)", r"\1", quoted) if not bare else bare for quoted, bare in words)
+    plain = (bare or re.sub(r"\\(.)", r"\1", quoted) for quoted, bare in words)
     found = []
     for word in plain:
         assert not re.search(r"(?<!%)(%%)*%(?!%)", word), word
@@ -246,7 +246,6 @@ def test_a_workflow_gives_the_command_its_words(tmp_path):
         ("github", {"catch_up": True}, (), "GitHub does not make up"),
         ("github", {"cron": Cron.of("*/2 * * * *")}, (), "every 5 minutes at most"),
         ("github", {"container": ""}, (), "name an image with clipneuron by --container"),
-        ("github", {}, ("--store=x",), ""),
         ("kubernetes", {}, (), "name its job server by --address"),
         ("kubernetes", {"container": ""}, ("--address", HEAD), "--container"),
         ("ray-cron", {"catch_up": True}, (), "a RayCronJob does not make up"),
@@ -255,11 +254,7 @@ def test_a_workflow_gives_the_command_its_words(tmp_path):
     ],
 )
 def test_what_a_scheduler_cannot_do_is_refused(kind, settings, words, message):
-    if message:
-        with pytest.raises(ValueError) as error:
-            render(job(*words, **settings), kind)
-        assert message in str(error.value)
-    else:
+    with pytest.raises(ValueError, match=re.escape(message)):
         render(job(*words, **settings), kind)
 
 
@@ -284,6 +279,5 @@ def test_a_store_on_this_machine_is_no_store_elsewhere(kind):
     ],
 )
 def test_what_nobody_could_schedule_is_refused(settings, message):
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError, match=re.escape(message)):
         job(**settings)
-    assert message in str(error.value)

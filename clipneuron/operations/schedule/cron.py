@@ -138,7 +138,9 @@ class Cron:
     def closest(self) -> int:
         """Minutes between the two times that come closest upon one another, where days follow each other."""
         minutes = [60 * hour + minute for hour, minute in self.times]
-        return min(second - first for first, second in pairwise([*minutes, minutes[0] + _MINUTES_OF_DAY]))
+        return min(
+            second - first for first, second in pairwise([*minutes, minutes[0] + _MINUTES_OF_DAY])
+        )
 
     def _check(self, text: str) -> None:
         if self.weekdays.is_any and not any(

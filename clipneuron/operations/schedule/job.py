@@ -98,8 +98,8 @@ class Scheduled:
         store = self.option("--store")
         if not store.startswith(("s3://", "/")):
             raise ValueError(
-                f"{scheduler} runs the command elsewhere, where {store!r} means nothing: give --store under s3://, or as "
-                "an absolute path that all nodes share"
+                f"{scheduler} runs the command elsewhere, where {store!r} means nothing: give --store under s3://, or "
+                "as an absolute path that all nodes share"
             )
 
     def need_container(self, scheduler: str) -> None:

@@ -44,8 +44,8 @@ def _parts(job: Scheduled) -> dict[str, object]:
 
 _SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION")
 _WORKFLOW = """\
-# .github/workflows/{name}.yml, on the default branch. GitHub may start a run late or, under load, leave it out; a public
-# repository's schedules end after 60 days without a commit.
+# .github/workflows/{name}.yml, on the default branch. GitHub may start a run late or, under load, leave it out; a
+# public repository's schedules end after 60 days without a commit.
 name: {quoted}
 on:
   schedule:

@@ -29,8 +29,8 @@ def render(job: Scheduled) -> dict[str, str]:
     for word in job.words:
         if not _PLAIN.fullmatch(word):
             raise ValueError(
-                f"`ray job submit`, by which KubeRay starts the command, does not keep {word!r} as it is: put the value "
-                "into a recipe file and name that with --recipe"
+                f"`ray job submit`, by which KubeRay starts the command, does not keep {word!r} as it is: put the "
+                "value into a recipe file and name that with --recipe"
             )
     parts = {
         "name": job.name,
