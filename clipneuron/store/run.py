@@ -261,6 +261,10 @@ class Run:
         self.objects.put(f"reports/{name}", data)
         return self.objects.location(f"reports/{name}")
 
+    def has_file(self, name: str) -> bool:
+        """Whether there is a file of this name under reports/; raises StoreError."""
+        return self.objects.size(f"reports/{name}") is not None
+
     def path(self, name: str) -> Path | None:
         """The path of a file under reports/, None where the store is not a local directory."""
         if not isinstance(self.objects, LocalObjects):
