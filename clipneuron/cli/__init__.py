@@ -12,7 +12,7 @@ from clipneuron.cli import plan as planning
 from clipneuron.cli import reproduce as reproducing
 from clipneuron.cli import retry as retrying
 from clipneuron.cli import run as computing
-from clipneuron.cli import runs as listing
+from clipneuron.cli import runs as keeping
 from clipneuron.cli import schedule as scheduling
 from clipneuron.cli import signals, status
 from clipneuron.cli import store as stores
@@ -79,7 +79,7 @@ def build_parser() -> Parser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for module in (
         *(planning, computing, explaining, reproducing, attacking),
-        *(status, listing, failing, retrying, stores, scheduling, machine),
+        *(status, keeping, failing, retrying, stores, scheduling, machine),
     ):
         module.add_commands(commands)
     parser.verbs.update(commands.choices)

@@ -162,7 +162,7 @@ def test_a_cron_job_submits_and_forbids_overlap():
     pod = spec["jobTemplate"]["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     words = ["clipneuron", "submit", "run", "--store", "s3://runs", "--address", HEAD, *NASTY]
-    assert [as_kubernetes_reads(word) for word in container["command"]] == words
+    assert [as_kubernetes_reads(word) for word in container["command"]] == [*words, "--again"]
     assert container["image"] == "example.org/clipneuron:cpu"
     assert "envFrom" not in container
     assert pod["securityContext"]["runAsNonRoot"] is True

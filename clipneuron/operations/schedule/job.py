@@ -63,8 +63,8 @@ class Scheduled:
 
     @property
     def submitted(self) -> tuple[str, ...]:
-        """The command without the program; one for a job server's address is submitted there."""
-        return ("submit", *self.words) if self.address.startswith("http") else self.words
+        """The command without the program; one for a job server's address is submitted there, each time anew."""
+        return ("submit", *self.words, "--again") if self.address.startswith("http") else self.words
 
     @property
     def address(self) -> str:
