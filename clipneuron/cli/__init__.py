@@ -13,11 +13,14 @@ from clipneuron.cli import plan as planning
 from clipneuron.cli import reproduce as reproducing
 from clipneuron.cli import retry as retrying
 from clipneuron.cli import run as computing
+from clipneuron.cli import runs as keeping
+from clipneuron.cli import schedule as scheduling
 from clipneuron.cli import segment as segmenting
 from clipneuron.cli import signals, status
 from clipneuron.cli import store as stores
 from clipneuron.cli.options.fields import as_options
 from clipneuron.cli.options.parser import Parser
+from clipneuron.config.overlap import BUSY, BusyError
 from clipneuron.reports.printing import VisibleFormatter, print, tolerate_any_text
 from clipneuron.store.errors import ReadError, StoreError
 from clipneuron.version import __version__
@@ -40,7 +43,7 @@ examples:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status: 130 after Ctrl-C, 143 after SIGTERM.
+    """Run one command; the exit status: 130 after Ctrl-C, 143 after SIGTERM, 75 where the work was left to another one.
 
     Expected errors are one sentence unless --debug asks for the traceback.
     """
@@ -57,6 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return stop.status if isinstance(stop, signals.Stopped) else 130
+    except BusyError as busy:
+        print(busy, file=sys.stderr)
+        return BUSY
     except (ValueError, OSError, RuntimeError, StoreError, ReadError) as error:
         if chosen.debug:
             raise
@@ -75,7 +81,7 @@ def build_parser() -> Parser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for module in (
         *(planning, computing, explaining, segmenting, conceiving, reproducing, attacking),
-        *(status, failing, retrying, stores, machine),
+        *(status, keeping, failing, retrying, stores, scheduling, machine),
     ):
         module.add_commands(commands)
     parser.verbs.update(commands.choices)

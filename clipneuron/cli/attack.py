@@ -125,7 +125,7 @@ def attack(chosen: argparse.Namespace) -> int:
     until = "words" if chosen.prompts else chosen.until
     if until not in kinds.SWEEP:
         line.look(until)
-    with engine(chosen, progress, pools=("clip", "gen")) as runner:
+    with engine(chosen, progress, line.sweep.open(), pools=("clip", "gen")) as runner:
         run, reports = line.run(runner, until=until)
     show_table(stages_table(reports))
     show_notes(run)

@@ -62,7 +62,7 @@ def explain(chosen: argparse.Namespace) -> int:
     progress.print(line.describe(), highlight=False)
     line.look(chosen.until)
     pools = ("clip", "gen") if line.painter else ("clip",)
-    with engine(chosen, progress, pools=pools) as runner:
+    with engine(chosen, progress, line.sweep.open(), pools=pools) as runner:
         run, reports = line.run(runner, until=chosen.until)
     if chosen.until:
         show_table(stages_table(reports))

@@ -77,7 +77,7 @@ def reproduce(chosen: argparse.Namespace) -> int:
 
         reproduction = Reproduction.of(recipe, store)
     progress.print(reproduction.describe(), highlight=False)
-    with engine(chosen, progress) as runner:
+    with engine(chosen, progress, reproduction.sweep.open()) as runner:
         run, reports = reproduction.run(runner, until=chosen.until)
     show_table(stages_table(reports))
     show_notes(run)

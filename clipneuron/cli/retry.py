@@ -77,7 +77,7 @@ def retry_failed(chosen: argparse.Namespace) -> int:
     retry.forget_failures()
     # The means of the first part stay, so what failed there is no reason to stop once more.
     share = max(chosen.max_failed_share, retry.failed_share)
-    with engine(chosen, Console(file=sys.stderr), max_failed_share=share) as runner:
+    with engine(chosen, Console(file=sys.stderr), run, max_failed_share=share) as runner:
         done, reports = again.run(runner)
     show_table(stages_table(reports))
     conclude(again, done, chosen.show)

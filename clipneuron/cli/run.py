@@ -1,9 +1,11 @@
 """The commands that compute: run, and the single stages that jobs submit."""
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +26,7 @@ from clipneuron.cli.units import show_table
 from clipneuron.config import kinds
 from clipneuron.config.recipe import Recipe
 from clipneuron.reports.printing import one_line, print
+from clipneuron.reports.quantities import counted
 
 # torch and Ray take seconds to import, which --help and the other commands are spared.
 if TYPE_CHECKING:
@@ -58,6 +61,12 @@ def add_commands(commands: Any) -> None:
     add_until(parser, kinds.SWEEP)
     add_show(parser)
     add_recipe(parser)
+    parser.add_argument(
+        "--grow",
+        action="store_true",
+        help="go on with the run of this recipe that the store has, if only pictures have been added since; where "
+        "nothing has, compute nothing",
+    )
     add_engine(parser)
 
 
@@ -67,14 +76,21 @@ def run(chosen: argparse.Namespace) -> int:
     from clipneuron.reports.consoles import Console
     from clipneuron.sweep.inputs import check
 
+    if chosen.grow and chosen.extend:
+        raise ValueError("--grow finds the run to go on with, and --extend names it: give one")
     progress = Console(file=sys.stderr)
     with judged(chosen, check) as (recipe, store):
         from clipneuron.readers.sweep import unusable
         from clipneuron.sweep.pipeline import Sweep
 
         sweep = Sweep.of(recipe, store, extends=chosen.extend)
+    if chosen.grow:
+        sweep = grown(sweep)
+        if sweep.extends and (line := unchanged(sweep, chosen.until)):
+            print(line)
+            return 0
     progress.print(sweep.describe(), highlight=False)
-    with engine(chosen, progress) as runner:
+    with engine(chosen, progress, sweep.open()) as runner:
         done, reports = sweep.run(runner, until=chosen.until)
     show_table(stages_table(reports))
     for failure in islice(unusable(done).values(), 5):
@@ -85,6 +101,39 @@ def run(chosen: argparse.Namespace) -> int:
     else:
         conclude(sweep, done, chosen.show)
     return 0
+
+
+def grown(sweep: "Sweep") -> "Sweep":
+    """The sweep that goes on with the run whose collection has grown, if there is one; says what sets a new one apart.
+
+    Raises ValueError where pictures of that run are gone or have changed.
+    """
+    from clipneuron.operations.schedule.growth import growth
+
+    found = growth(sweep.store, sweep.recipe.name, sweep.identity)
+    if found.run is None:
+        if found.note:
+            print(as_options(found.note), file=sys.stderr)
+        return sweep
+    sweep = replace(sweep, extends=found.run.name)
+    try:
+        new = sweep.planned_next().num_rows if found.run.done("plan") else 0
+    except ValueError as error:
+        raise ValueError(
+            f"{found.run.name} can't grow: {error}. Without --grow, a new run begins beside it"
+        ) from error
+    if new:
+        print(f"{counted(new, 'new pictures')}: a part more of {found.run.name}", file=sys.stderr)
+    return sweep
+
+
+def unchanged(sweep: "Sweep", until: str | None) -> str:
+    """One line, where the run that the sweep goes on with has nothing left to do; else ""."""
+    run = sweep.open()
+    if not sweep.is_complete(run, until):
+        return ""
+    pictures = counted(len(sweep.collection), "pictures")
+    return f"unchanged: {run.name} has all of these {pictures}, and nothing was left to do"
 
 
 def show_notes(done: "Run") -> None:
@@ -133,10 +182,32 @@ def judged(
 def engine(
     chosen: argparse.Namespace,
     console: "Console",
+    run: "Run",
     pools: Sequence[str] = ("clip",),
     max_failed_share: float | None = None,
 ) -> "Iterator[Runner]":
-    """The runner that the options ask for, with its cluster for the time of the block; raises ValueError."""
+    """The runner that the options ask for, with its cluster and the run's lease for the time of the block.
+
+    Raises BusyError where another command is at work on the run and `--overlap forbid` was given, ValueError.
+    """
+    from clipneuron.operations.schedule.overlap import working_on
+
+    command = shlex.join(["clipneuron", *sys.argv[1:]])
+    with (
+        working_on(run, chosen.overlap, command, lambda text: print(text, file=sys.stderr)),
+        _runner(chosen, console, pools, max_failed_share) as runner,
+    ):
+        yield runner
+
+
+@contextmanager
+def _runner(
+    chosen: argparse.Namespace,
+    console: "Console",
+    pools: Sequence[str],
+    max_failed_share: float | None,
+) -> "Iterator[Runner]":
+    """The runner, with its cluster for the time of the block; raises ValueError."""
     from clipneuron.engine.runner import Runner
 
     limits: dict[str, Any] = {

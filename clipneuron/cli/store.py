@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clipneuron.cli.options.flags import add_run_name, chosen_run, runs_of
 from clipneuron.cli.options.parser import add_command
-from clipneuron.cli.options.values import seconds
+from clipneuron.cli.options.values import positive, seconds
+from clipneuron.cli.runs import vacuum_runs
 from clipneuron.cli.units import show_table
 from clipneuron.reports.markup import terminal
 from clipneuron.reports.printing import print
@@ -37,6 +38,8 @@ examples:
       list what no commit names and is older than a day; nothing is removed
   clipneuron vacuum --store s3://runs --run vit_b_32 --older-than 7d --delete
       remove what is older than a week
+  clipneuron vacuum --store s3://runs --run vit_b_32 --keep-runs 3
+      list the runs of a recipe that three later ones have replaced; --delete removes them whole
 """
 TABLES_EXAMPLES = """\
 examples:
@@ -76,6 +79,13 @@ def add_commands(commands: Any) -> None:
         default=86400.0,
         metavar="SPAN",
         help="by the store's clock: 90s, 30m, 24h, 7d; longer than any attempt takes (default: 24h)",
+    )
+    parser.add_argument(
+        "--keep-runs",
+        type=positive,
+        metavar="N",
+        help="whole runs instead: those of one recipe (--run NAME, without fingerprint) but for the N complete ones "
+        "last written to; never one that is in use, damaged, or was written to within --older-than",
     )
     parser.add_argument("--delete", action="store_true", help="remove it (default: only list it)")
     does = "list a run's tables, or the files of one"
@@ -124,6 +134,8 @@ def _outcome(found: "Verification") -> str:
 
 def vacuum(chosen: argparse.Namespace) -> int:
     """`clipneuron vacuum`: removes nothing without --delete."""
+    if chosen.keep_runs is not None:
+        return vacuum_runs(chosen)
     run = chosen_run(chosen)
     found = run.garbage(chosen.older_than)
     for item in found:

@@ -48,6 +48,14 @@ class Pipeline:
         kinds = tuple(stage.kind for stage in self.stages)
         run.announce(StageOrder(stages=stages, kinds=kinds, details=dict(self.details)))
 
+    def is_complete(self, run: Run, until: str | None = None) -> bool:
+        """Whether every shard of the stages is committed, or of those up to a kind; raises ValueError, StoreError."""
+        stages = self.stages if until is None else self.until(until)
+        return all(
+            run.done(stage.name).issuperset(shard.name for shard in stage.shards(run))
+            for stage in stages
+        )
+
     def run(
         self,
         runner: Runner,

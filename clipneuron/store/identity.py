@@ -27,6 +27,11 @@ def fingerprint(identity: Mapping[str, object]) -> str:
     return hashlib.sha256(canonical(identity).encode()).hexdigest()[:16]
 
 
+def without(identity: Mapping[str, object], field: str) -> dict[str, object]:
+    """An identity but for one field: two that are equal then differ in that field at most."""
+    return {name: value for name, value in identity.items() if name != field}
+
+
 def differences(stored: Mapping[str, object], asked: Mapping[str, object]) -> list[str]:
     """One line per key that differs, nested keys joined by dots.
 

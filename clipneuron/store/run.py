@@ -7,6 +7,7 @@
     {run}/failures/{stage}/{shard}/{number}.json            attempts that ended in an error
     {run}/manifest/{stage}.parquet                          what the markers of a stage say, to read fast
     {run}/stages.json, stages/{stage}.json                  the work as drivers outlined it, for those who look on
+    {run}/lease.json                                        who is at work on it
     {run}/results/{line}/{name}.json                        which stages hold the results of a line of work
     {run}/reports/                                          pictures and summaries, made again at will
 
@@ -259,6 +260,10 @@ class Run:
         """The address of a file under reports/ that now holds these bytes; it may be written again."""
         self.objects.put(f"reports/{name}", data)
         return self.objects.location(f"reports/{name}")
+
+    def has_file(self, name: str) -> bool:
+        """Whether there is a file of this name under reports/; raises StoreError."""
+        return self.objects.size(f"reports/{name}") is not None
 
     def path(self, name: str) -> Path | None:
         """The path of a file under reports/, None where the store is not a local directory."""

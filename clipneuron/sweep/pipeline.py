@@ -20,7 +20,7 @@ from clipneuron.readers.pictures import PictureFeed
 from clipneuron.readers.sweep import Planned
 from clipneuron.reports.quantities import counted, in_words
 from clipneuron.store.errors import RunMismatchError
-from clipneuron.store.identity import differences
+from clipneuron.store.identity import differences, without
 from clipneuron.store.outlines import Results
 from clipneuron.store.store import Run, Store
 from clipneuron.sweep import lengths
@@ -176,6 +176,14 @@ class Sweep:
         run = self.open()
         return self.plan().part(run.read("plan", "plan") if run.done("plan") else None)
 
+    def is_complete(self, run: Run, until: str | None = None) -> bool:
+        """Whether nothing of the run is left to do, up to a kind where one is given; raises as `run`."""
+        if not run.done("plan"):
+            return False
+        stages = self.stages(Planned.of(run))
+        reported = until or run.has_file(f"{stages.results.name}/findings.json")
+        return bool(reported) and self.pipeline(stages.all).is_complete(run, until)
+
     def stages(self, planned: Planned) -> "SweepStages":
         """The stages of a planned run."""
         recipe, lenses, neurons = self.recipe, self.lenses, self.clip.neurons
@@ -260,7 +268,7 @@ class Sweep:
 
     def _extended(self) -> Run:
         run = self.store.find_run(self.extends)
-        found = differences(_without_images(run.identity), _without_images(self.identity))
+        found = differences(without(run.identity, "images"), without(self.identity, "images"))
         if found:
             raise RunMismatchError(run.name, found)
         return run
@@ -316,10 +324,6 @@ class SweepStages:
             directions=self.directions.name,
             descriptions=self.descriptions.name,
         )
-
-
-def _without_images(identity: Mapping[str, object]) -> dict[str, object]:
-    return {name: value for name, value in identity.items() if name != "images"}
 
 
 def _aside(what: str, counts: Mapping[str, int]) -> str:

@@ -27,6 +27,12 @@ def test_a_run_ends_with_its_tables_and_a_second_one_does_nothing(place, capsys)
     assert [row["layer"] for row in findings["layers"]] == [0, 1]
     assert run(place) == 0
     assert capsys.readouterr().out.count("complete") == 7
+    assert run(place, "--grow") == 0
+    assert capsys.readouterr().out.startswith("unchanged: run-")
+    sheet.with_name("findings.json").unlink()  # as if the driver had died before the report
+    assert run(place, "--grow") == 0
+    assert "unchanged" not in capsys.readouterr().out
+    assert sheet.with_name("findings.json").exists()
 
 
 def test_another_pool_describes_the_same_sweep(place, capsys):
@@ -106,6 +112,7 @@ def test_the_demos_pictures_are_rendered_once(tmp_path, capsys):
     assert {path.name for path in after if before.get(path) != after[path]} == {
         "contact-sheet.png",
         "findings.json",
+        "lease.json",  # who was at work, which is said anew
     }
 
 

@@ -54,6 +54,16 @@ def test_create_only_writes_are_honoured(ceph_url: str) -> None:
     assert [entry.key for entry in objects.entries("")] == ["a"]
 
 
+def test_conditional_replacement_is_honoured(ceph_url: str) -> None:
+    objects = open_objects(ceph_url)
+    objects.put("a", b"one")
+    assert not objects.replace("a", b"two", b"three")
+    assert objects.replace("a", b"one", b"two")
+    assert not objects.replace("b", b"", b"one")
+    assert objects.dated("a").data == b"two"
+    assert [entry.key for entry in objects.entries("")] == ["a"]
+
+
 def test_a_wrong_secret_is_refused_in_words(ceph_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises(

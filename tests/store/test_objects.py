@@ -1,7 +1,9 @@
 import errno
+import fcntl
 import os
 import pickle
 import resource
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,36 @@ def test_put_replaces(objects: Objects) -> None:
     objects.put("k", b"first")
     objects.put("k", b"second")
     assert objects.get("k") == b"second"
+
+
+def test_replace_keeps_what_is_not_as_it_was(objects: Objects) -> None:
+    assert objects.replace("k", b"", b"one") is False
+    assert objects.size("k") is None
+    objects.put("k", b"one")
+    assert objects.replace("k", b"two", b"three") is False
+    assert objects.get("k") == b"one"
+    assert objects.replace("k", b"one", b"two") is True
+    assert objects.get("k") == b"two"
+    assert list(objects.list("")) == ["k"]
+    assert list(objects.leftovers()) == []
+
+
+def test_of_many_who_replace_at_once_one_does(objects: Objects) -> None:
+    objects.put("k", b"old")
+    new = [f"{number}".encode() for number in range(6)]
+    with ThreadPoolExecutor(len(new)) as pool:
+        did = list(pool.map(lambda data: objects.replace("k", b"old", data), new))
+    assert [data for data, done in zip(new, did, strict=True) if done] == [objects.get("k")]
+
+
+def test_an_object_and_its_date_are_read_at_once(objects: Objects) -> None:
+    objects.put("a/k", b"data")
+    [entry] = objects.entries("a/k")
+    data, modified = objects.dated("a/k")
+    assert data == b"data"
+    assert abs(modified - entry.modified) < 1  # a listing may be finer than a header
+    with pytest.raises(ObjectMissingError):
+        objects.dated("a/none")
 
 
 def test_a_missing_object_is_named(objects: Objects) -> None:
@@ -214,6 +246,31 @@ def test_probe_refuses_a_store_that_replaces(tmp_path: Path, kind: type[LocalObj
     with pytest.raises(StoreError, match="does not honour create-only writes"):
         probe(objects)
     assert list(objects.list("")) == []
+
+
+def lock_and_die(path: str) -> None:
+    with Path(path).open("r+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        os._exit(0)
+
+
+@pytest.mark.process
+def test_a_lock_ends_with_its_process(local: LocalObjects) -> None:
+    local.put("k", b"old")
+    assert run_in_process(lock_and_die, local.location("k")) is None
+    assert local.replace("k", b"old", b"new") is True
+
+
+def test_a_replacement_that_hangs_is_named(
+    local: LocalObjects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local.put("k", b"old")
+    monkeypatch.setattr("clipneuron.store.objects.local._LOCK_SECONDS", 0.05)
+    with open(local.location("k"), "r+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(StoreError, match="another process has been replacing it"):
+            local.replace("k", b"old", b"new")
+    assert local.get("k") == b"old"
 
 
 @pytest.mark.parametrize("write", ["create", "put"])

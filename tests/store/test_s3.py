@@ -1,7 +1,10 @@
 import os
+from typing import Any
 
 import pytest
 
+from clipneuron.store.errors import StoreError
+from clipneuron.store.objects.s3 import S3Objects, open_s3
 from clipneuron.store.objects.s3_client import s3_filesystem, split_url
 
 
@@ -52,3 +55,31 @@ def test_a_forked_process_has_a_connection_of_its_own(s3_url: str) -> None:
             os._exit(0)
     os.waitpid(child, 0)
     assert s3_filesystem().cat_file(f"{bucket}/b") == b"parent"
+
+
+def test_a_store_that_replaces_whatever_there_is_is_refused(
+    s3_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objects = open_s3(s3_url)
+    objects.put("k", b"old")
+    monkeypatch.setattr(S3Objects, "_put_if", lambda self, key, tag, data: self.put(key, data))
+    with pytest.raises(StoreError, match="does not honour conditional replacement"):
+        objects.replace("k", b"old", b"new")
+    assert objects.get("k") == b"old"
+    assert list(objects.list("")) == ["k"]
+
+
+def test_a_replacement_whose_answer_was_lost_is_known_again(
+    s3_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objects, put = open_s3(s3_url), S3Objects._put_if
+    objects.put("k", b"old")
+
+    def twice(self: S3Objects, *arguments: Any) -> None:
+        put(self, *arguments)
+        if arguments[0] == "k":
+            put(self, *arguments)
+
+    monkeypatch.setattr(S3Objects, "_put_if", twice)
+    assert objects.replace("k", b"old", b"new") is True
+    assert objects.get("k") == b"new"

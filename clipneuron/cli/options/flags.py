@@ -10,6 +10,7 @@ from clipneuron.cli.options.fields import add_fields, faults, given
 from clipneuron.cli.options.values import one_of, positive, share
 from clipneuron.config.cluster import ClusterOptions
 from clipneuron.config.named import RECIPES, SECTIONS, named_recipe, over
+from clipneuron.config.overlap import BUSY, OVERLAP
 from clipneuron.config.recipe import Recipe
 
 if TYPE_CHECKING:  # Arrow comes with the store: --help is spared it
@@ -108,6 +109,14 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
         help="a Ray cluster (one is started here if there is none), or this process alone (default: ray)",
     )
     add_fields(group, "cluster")
+    group.add_argument(
+        "--overlap",
+        type=one_of(OVERLAP),
+        metavar="{" + ",".join(OVERLAP) + "}",
+        default="allow",
+        help="where another command is at work on the same run: work beside it, which is harmless, begin when it has "
+        f"ended, or leave it to that one with status {BUSY} (default: allow)",
+    )
     group.add_argument(
         "--attempts",
         type=positive,

@@ -10,14 +10,18 @@ from clipneuron.config.suggestions import suggestion
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that accepts no abbreviated options and answers mistakes with the line that matters."""
+    """A parser that accepts no abbreviated options and answers mistakes with the line that matters.
 
-    def __init__(self, **settings: Any) -> None:
+    One that `carries` another command leaves the words that are not its own in `words`, for that command's parser.
+    """
+
+    def __init__(self, *, carries: bool = False, **settings: Any) -> None:
         layout = argparse.RawDescriptionHelpFormatter
         super().__init__(**{"formatter_class": layout, "allow_abbrev": False, **settings})
         # `--layers -3:` is an option with its value, whatever the value is worth.
         self._negative_number_matcher = re.compile(r"-\d")
         self.verbs: dict[str, Parser] = {}
+        self.carries = carries
 
     def error(self, message: str) -> NoReturn:
         """Ends with status 2 and one line instead of the usage, which is longer than the answer."""
@@ -32,8 +36,17 @@ class Parser(argparse.ArgumentParser):
             self._verb(words[place]).check_options(words[place + 1 :])
         return self.parse_args(words)
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """What the base class gives, or all but the words of a command that is carried."""
+        chosen, others = super().parse_known_args(args, namespace)
+        if self.carries:
+            chosen.words, others = others, []
+        return chosen, others
+
     def check_options(self, words: Sequence[str]) -> None:
         """Exits when one of the words is an option that this parser does not have."""
+        if self.carries:
+            return
         known = self._option_string_actions  # the base class offers no public way to list them
         options = words[: words.index("--")] if "--" in words else words
         for word in options:

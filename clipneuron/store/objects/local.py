@@ -1,17 +1,20 @@
 """Objects in a directory: each appears under its key complete or not at all, whatever is killed, at whatever moment.
 
-Bytes are first written and synced under `.partial/`, then linked (create) or renamed (put). Leftovers of killed
-writers remain under `.partial/`, which listings skip.
+Bytes are first written and synced under `.partial/`, then linked (create) or renamed (put, replace). Leftovers of
+killed writers remain under `.partial/`, which listings skip.
 """
 
 import errno
+import fcntl
 import os
 import stat
+import time
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow.fs as pafs
 
@@ -19,10 +22,12 @@ from clipneuron.store.errors import ObjectMissingError, PlaceError, StoreError
 from clipneuron.store.objects import disk_errors
 from clipneuron.store.objects.concurrency import in_order
 from clipneuron.store.objects.keys import parts
-from clipneuron.store.objects.protocol import Entry, Objects
+from clipneuron.store.objects.protocol import Dated, Entry, Objects
 
 PARTIAL = ".partial"
 """Folder of objects that are being written."""
+_LOCK_SECONDS = 10.0
+"""How long a replacement waits for another one of the same object, which takes milliseconds."""
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV, errno.EMLINK}
 
 
@@ -56,6 +61,33 @@ class LocalObjects:
             _make_folder(path.parent)
             partial.replace(path)
             _sync_directory(path.parent)
+
+    def replace(self, key: str, old: bytes, new: bytes) -> bool:
+        """True if the object was `old` and is `new` now, False otherwise; raises StoreError.
+
+        The file itself is locked, and whoever has waited for a file that is not the object any more comes too late:
+        no lock outlives its process, and none leaves a file behind.
+        """
+        path = self._path(key)
+        try:
+            with _explained("look at", path):
+                file = path.open("r+b")
+        except ObjectMissingError:
+            return False
+        with file, _explained("write", path):
+            _lock(file, path)
+            if not _is_at(file, path) or file.read() != old:
+                return False
+            with self._partial(new) as partial:
+                partial.replace(path)
+                _sync_directory(path.parent)
+        return True
+
+    def dated(self, key: str) -> Dated:
+        """The object's bytes and its file's time of change; raises ObjectMissingError, StoreError."""
+        path = self._path(key)
+        with _explained("read", path), path.open("rb") as file:
+            return Dated(file.read(), os.fstat(file.fileno()).st_mtime)
 
     def get(self, key: str) -> bytes:
         """The object's bytes; raises ObjectMissingError, StoreError."""
@@ -178,6 +210,28 @@ def _link(partial: Path, path: Path) -> bool:
             "them two attempts at a shard could both commit: keep runs on another file system"
         ) from error
     return True
+
+
+def _lock(file: BinaryIO, path: Path) -> None:
+    """Waits until nobody else replaces the file; the lock ends with the file or the process."""
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise StoreError(
+                    f"can't write {path}: another process has been replacing it for {_LOCK_SECONDS:.0f} s; if it "
+                    "hangs, end it"
+                ) from None
+        time.sleep(0.01)
+
+
+def _is_at(file: BinaryIO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _write_synced(path: Path, data: bytes) -> None:

@@ -1,7 +1,7 @@
 """Objects under keys: the few operations that a run needs of its storage.
 
-The protocol asks for no more than S3 offers: whole objects, never changed in place, and a create that
-refuses to replace. `local.py` keeps them on a disk, `s3.py` in a bucket.
+The protocol asks for no more than S3 offers: whole objects, never changed in place, a create that refuses to
+replace, and a replacement that refuses what has changed. `local.py` keeps them on a disk, `s3.py` in a bucket.
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,6 +22,14 @@ class Entry(NamedTuple):
     """When it was written, in seconds since 1970 by the store's clock."""
 
 
+class Dated(NamedTuple):
+    """An object and when it was written, read at once."""
+
+    data: bytes
+    modified: float
+    """In seconds since 1970 by the store's clock."""
+
+
 class Objects(Protocol):
     """What a run needs of its storage; keys are relative paths such as "run/run.json"."""
 
@@ -40,6 +48,17 @@ class Objects(Protocol):
 
     def get(self, key: str) -> bytes:
         """The object's bytes; raises ObjectMissingError."""
+        ...
+
+    def replace(self, key: str, old: bytes, new: bytes) -> bool:
+        """True if the object was `old` and is `new` now, False if it was anything else, which then stays untouched.
+
+        No two versions of an object that is replaced may have the same bytes.
+        """
+        ...
+
+    def dated(self, key: str) -> Dated:
+        """The object's bytes and when these were written; raises ObjectMissingError."""
         ...
 
     def size(self, key: str) -> int | None:

@@ -2,26 +2,27 @@
 
 Every operation is retried while the failure may be temporary, for CLIPNEURON_S3_RETRY_SECONDS seconds (20) and one
 last time; then the error explains what was wrong. A marker is created by one small conditional PUT, the only
-kind of conditional write that all S3 stores implement alike.
+kind of conditional write that all S3 stores implement alike; a lease is replaced by another kind (If-Match), and
+whether a store honours that is tried before the first time.
 """
 
 import asyncio
 import os
 import random
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import cache
+from typing import Any, NamedTuple, TypeVar
 
 import pyarrow.fs as pafs
 from fsspec.asyn import sync
 
-from clipneuron.store.errors import StoreError
-from clipneuron.store.objects import s3_errors
+from clipneuron.store.errors import ObjectMissingError, StoreError
+from clipneuron.store.objects import s3_errors, s3_uploads
 from clipneuron.store.objects.concurrency import in_order
 from clipneuron.store.objects.keys import parts
-from clipneuron.store.objects.protocol import Entry
+from clipneuron.store.objects.protocol import Dated, Entry
 from clipneuron.store.objects.s3_client import (
     endpoint,
     reconnect,
@@ -31,9 +32,8 @@ from clipneuron.store.objects.s3_client import (
 
 _Answer = TypeVar("_Answer")
 _Call = Callable[[Any], Awaitable[_Answer]]
-_PART = 32 * 2**20
-"""Bytes; objects of at most two parts are sent whole."""
-_PARTS_AT_ONCE = 4
+_WHOLE = 2 * s3_uploads.PART
+"""Bytes of the largest object that is sent whole."""
 _LONGEST_PAUSE = 5.0
 
 
@@ -68,15 +68,41 @@ class S3Objects:
     def put(self, key: str, data: bytes) -> None:
         """Writes or replaces the whole object; raises StoreError."""
         place = self._place(key)
-        if len(data) > 2 * _PART:
-            self._ask("write", key, lambda client: _put_parts(client, place, data))
+        if len(data) > _WHOLE:
+            self._ask("write", key, lambda client: s3_uploads.put_parts(client, place, data))
         else:
             self._ask("write", key, lambda client: client.put_object(**place, Body=data))
 
     def get(self, key: str) -> bytes:
         """The object's bytes, as many as the store announced; raises ObjectMissingError, StoreError."""
         place = self._place(key)
-        return self._ask("read", key, lambda client: _get(client, place))
+        return self._ask("read", key, lambda client: _get(client, place)).data
+
+    def dated(self, key: str) -> Dated:
+        """The object's bytes and when they were written, in whole seconds; raises as `get`."""
+        place = self._place(key)
+        got = self._ask("read", key, lambda client: _get(client, place))
+        return Dated(got.data, got.modified)
+
+    def replace(self, key: str, old: bytes, new: bytes) -> bool:
+        """True if the object was `old` and is `new` now, False otherwise; raises StoreError.
+
+        If the response to a write is lost, the repeated write meets its own object, as in `create`.
+        """
+        check_replacing(self)
+        place = self._place(key)
+        try:
+            there = self._ask("read", key, lambda client: _get(client, place))
+            if there.data != old:
+                return False
+            self._put_if(key, there.tag, new)
+        except ObjectMissingError:
+            return False
+        except s3_errors.TROUBLE as error:
+            if s3_errors.exists_already(error) or s3_errors.missing(error):
+                return self.size(key) == len(new) and self.get(key) == new
+            raise self._explained(error, "write", key) from error
+        return True
 
     def size(self, key: str) -> int | None:
         """The object's length in bytes, None if there is none; raises StoreError."""
@@ -101,14 +127,14 @@ class S3Objects:
     def leftovers(self) -> Iterator[Entry]:
         """The multipart uploads that were begun and never ended, in the order of their keys."""
         request = {"Bucket": self.bucket, "Prefix": self._full("")}
-        for upload in self._ask("list", "", lambda client: _uploads(client, request)):
+        for upload in self._ask("list", "", lambda client: s3_uploads.uploads(client, request)):
             key, name = self._key(upload["Key"]), upload["UploadId"]
             yield Entry(key, name, self._uploaded(key, name), upload["Initiated"].timestamp())
 
     def discard(self, leftover: Entry) -> None:
         """Aborts a multipart upload if it is there; raises StoreError."""
         request = self._place(leftover.key) | {"UploadId": leftover.stamp}
-        self._ask("delete", leftover.key, lambda client: _abort(client, request))
+        self._ask("delete", leftover.key, lambda client: s3_uploads.abort(client, request))
 
     def present(self) -> float:
         """The time, in whole seconds, that the store gives an object which is written now."""
@@ -148,6 +174,11 @@ class S3Objects:
         request = {"Bucket": self.bucket, "Prefix": self._full(""), "MaxKeys": 1}
         self._ask("list", "", lambda client: client.list_objects_v2(**request))
 
+    def _put_if(self, key: str, tag: str, data: bytes) -> None:
+        """Replaces the version of this ETag; raises S3's own error where there is another one, or none."""
+        request = {**self._place(key), "Body": data, "IfMatch": tag}
+        self._ask("write", key, lambda client: client.put_object(**request), explain=False)
+
     def _full(self, key: str) -> str:
         return f"{self.prefix}/{key}" if self.prefix else key
 
@@ -181,7 +212,7 @@ class S3Objects:
     def _uploaded(self, key: str, upload: str) -> int:
         """Bytes that an unfinished upload holds (of its first thousand parts)."""
         request = self._place(key) | {"UploadId": upload}
-        return self._ask("list", key, lambda client: _uploaded(client, request))
+        return self._ask("list", key, lambda client: s3_uploads.uploaded(client, request))
 
     def _ask(self, action: str, key: str, call: _Call[_Answer], *, explain: bool = True) -> _Answer:
         filesystem = s3_filesystem()
@@ -207,6 +238,23 @@ def open_s3(url: str) -> S3Objects:
     objects = S3Objects(*split_url(url))
     objects.check()
     return objects
+
+
+@cache
+def check_replacing(objects: S3Objects) -> None:
+    """Raises StoreError for a store that replaces objects whatever their version; asked once per place and process."""
+    key = f"probe-{uuid.uuid4().hex}"
+    try:
+        objects._put_if(key, f'"{uuid.uuid4().hex}"', b"")
+    except s3_errors.TROUBLE as error:
+        if s3_errors.exists_already(error) or s3_errors.missing(error):
+            return
+        raise objects._explained(error, "write", key) from error
+    objects.delete(key)
+    raise StoreError(
+        f"{objects.url} does not honour conditional replacement (If-Match), so two commands could both hold a run's "
+        "lease: work with --overlap allow there"
+    )
 
 
 def _retry_seconds() -> float:
@@ -235,64 +283,16 @@ async def _client(filesystem: Any) -> Any:
         raise OSError(str(error)) from error
 
 
-async def _get(client: Any, place: dict[str, Any]) -> bytes:
+class _Got(NamedTuple):
+    data: bytes
+    modified: float
+    tag: str
+
+
+async def _get(client: Any, place: dict[str, Any]) -> _Got:
     answer = await client.get_object(**place)
     async with answer["Body"] as body:
         data: bytes = await body.read()
     if len(data) != answer["ContentLength"]:
         raise ConnectionError(f"{len(data)} of {answer['ContentLength']} bytes arrived")
-    return data
-
-
-async def _put_parts(client: Any, place: dict[str, Any], data: bytes) -> None:
-    async with _upload(client, place) as upload:
-        limit = asyncio.Semaphore(_PARTS_AT_ONCE)
-
-        async def send(number: int) -> dict[str, Any]:
-            async with limit:
-                body = memoryview(data)[(number - 1) * _PART : number * _PART]
-                sent = await client.upload_part(**upload, PartNumber=number, Body=bytes(body))
-                return {"PartNumber": number, "ETag": sent["ETag"]}
-
-        async with asyncio.TaskGroup() as group:
-            sends = [
-                group.create_task(send(1 + start // _PART)) for start in range(0, len(data), _PART)
-            ]
-        sent = {"Parts": [each.result() for each in sends]}
-        await client.complete_multipart_upload(**upload, MultipartUpload=sent)
-
-
-@asynccontextmanager
-async def _upload(client: Any, place: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
-    """A multipart upload, aborted if it does not come to its end; raises the first error of its parts."""
-    begun = await client.create_multipart_upload(**place)
-    upload = place | {"UploadId": begun["UploadId"]}
-    try:
-        yield upload
-    except BaseException as error:
-        with suppress(*s3_errors.TROUBLE):  # what remains is garbage, and must not hide this error
-            await client.abort_multipart_upload(**upload)
-        raise error.exceptions[0] if isinstance(error, ExceptionGroup) else error from None
-
-
-async def _abort(client: Any, upload: dict[str, Any]) -> None:
-    try:
-        await client.abort_multipart_upload(**upload)
-    except s3_errors.TROUBLE as error:
-        if s3_errors.code(error) != "NoSuchUpload":
-            raise
-
-
-async def _uploads(client: Any, request: dict[str, Any]) -> list[dict[str, Any]]:
-    pages = client.get_paginator("list_multipart_uploads").paginate(**request)
-    return [upload async for page in pages for upload in page.get("Uploads", ())]
-
-
-async def _uploaded(client: Any, upload: dict[str, Any]) -> int:
-    try:
-        answer = await client.list_parts(**upload)
-    except s3_errors.TROUBLE as error:
-        if s3_errors.code(error) == "NoSuchUpload":
-            return 0
-        raise
-    return sum(part["Size"] for part in answer.get("Parts", ()))
+    return _Got(data, answer["LastModified"].timestamp(), answer["ETag"])

@@ -1,0 +1,1 @@
+"""Schedules: cron expressions, what runs them, and what makes overlapping and repeated runs safe."""
