@@ -8,12 +8,14 @@ from clipneuron.cli import attack as attacking
 from clipneuron.cli import doctor as machine
 from clipneuron.cli import explain as explaining
 from clipneuron.cli import failures as failing
+from clipneuron.cli import jobs as listing
 from clipneuron.cli import plan as planning
 from clipneuron.cli import reproduce as reproducing
 from clipneuron.cli import retry as retrying
 from clipneuron.cli import run as computing
 from clipneuron.cli import signals, status
 from clipneuron.cli import store as stores
+from clipneuron.cli import submit as submitting
 from clipneuron.cli.options.fields import as_options
 from clipneuron.cli.options.parser import Parser
 from clipneuron.reports.printing import VisibleFormatter, print, tolerate_any_text
@@ -73,6 +75,7 @@ def build_parser() -> Parser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for module in (
         *(planning, computing, explaining, reproducing, attacking),
+        *(submitting, listing),
         *(status, failing, retrying, stores, machine),
     ):
         module.add_commands(commands)
