@@ -9,6 +9,7 @@ from clipneuron.cli import concepts as conceiving
 from clipneuron.cli import doctor as machine
 from clipneuron.cli import explain as explaining
 from clipneuron.cli import failures as failing
+from clipneuron.cli import jobs as listing
 from clipneuron.cli import plan as planning
 from clipneuron.cli import reproduce as reproducing
 from clipneuron.cli import retry as retrying
@@ -18,6 +19,7 @@ from clipneuron.cli import schedule as scheduling
 from clipneuron.cli import segment as segmenting
 from clipneuron.cli import signals, status
 from clipneuron.cli import store as stores
+from clipneuron.cli import submit as submitting
 from clipneuron.cli.options.fields import as_options
 from clipneuron.cli.options.parser import Parser
 from clipneuron.config.overlap import BUSY, BusyError
@@ -81,6 +83,7 @@ def build_parser() -> Parser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for module in (
         *(planning, computing, explaining, segmenting, conceiving, reproducing, attacking),
+        *(submitting, listing),
         *(status, keeping, failing, retrying, stores, scheduling, machine),
     ):
         module.add_commands(commands)

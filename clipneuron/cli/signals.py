@@ -14,6 +14,8 @@ _STOPPING = b"stopping: what is committed stays (once more to end at once)\n"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _heard: list[int] = []
 """The signal that has been heard."""
+_sayings: list[bytes] = [_STOPPING]
+"""What is said when one is heard: the last."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -41,6 +43,16 @@ def heeded() -> Iterator[None]:
             signal.signal(number, handler or signal.SIG_DFL)
 
 
+@contextmanager
+def saying(text: str) -> Iterator[None]:
+    """In the block a signal is answered with this line."""
+    _sayings.append(text.encode() + b"\n")
+    try:
+        yield
+    finally:
+        _sayings.pop()
+
+
 def listen() -> None:
     """Hear them, also after a library has put handlers of its own: Ray ends the process with status 1 at a SIGTERM."""
     if threading.current_thread() is threading.main_thread():
@@ -53,5 +65,5 @@ def _hear(number: int, frame: FrameType | None) -> None:
     if _heard:
         os._exit(128 + number)
     _heard.append(number)
-    os.write(2, _STOPPING)  # unlike print, allowed at any moment
+    os.write(2, _sayings[-1])  # unlike print, allowed at any moment
     raise Stopped(number)

@@ -86,7 +86,7 @@ _ENDINGS = (".json", ".toml")
 
 
 def named_recipe(name: str | None, options: Mapping[str, Any]) -> Recipe:
-    """The recipe of this name or JSON or TOML file with some fields replaced; without a name, from the fields alone.
+    """The recipe of this name, file or JSON text with some fields replaced; without a name, from the fields alone.
 
     Raises ValueError for an unknown name, a file that is no recipe, and fields that are missing or misspelt.
     """
@@ -96,12 +96,19 @@ def named_recipe(name: str | None, options: Mapping[str, Any]) -> Recipe:
 
 
 def recipe_fields(name: str) -> dict[str, Any]:
-    """The fields of the recipe of this name or JSON or TOML file, its own name among them; raises ValueError."""
+    """The fields of the recipe of this name, JSON or TOML file, or JSON text, its own name among them; raises ValueError."""
+    if name.startswith("{"):
+        return {"name": "run", **_from_text(name)}
     if name.endswith(_ENDINGS):
         return {"name": Path(name).stem, **_from_file(Path(name))}
     if name not in RECIPES:
         raise ValueError(_no_recipe(name))
-    return RECIPES[name]
+    return dict(RECIPES[name])
+
+
+def portable(name: str) -> str:
+    """The same recipe for a machine that does not have its file; raises ValueError."""
+    return json.dumps(recipe_fields(name)) if name.endswith(_ENDINGS) else name
 
 
 def over(fields: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,6 +127,14 @@ def _from_file(path: Path) -> dict[str, Any]:
         raise ValueError(
             f"the recipe {path} holds no object: expected fields such as model and images"
         )
+    return fields
+
+
+def _from_text(text: str) -> dict[str, Any]:
+    try:
+        fields: dict[str, Any] = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"the recipe {text[:40]!r} cannot be read as JSON: {error}") from error
     return fields
 
 

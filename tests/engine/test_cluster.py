@@ -21,7 +21,7 @@ def asked(monkeypatch) -> list[int]:
     counts: list[int] = []
     monkeypatch.setattr(cluster, "request_resources", lambda bundles: counts.append(len(bundles)))
     monkeypatch.setattr(cluster.time, "sleep", lambda seconds: None)
-    monkeypatch.setattr(cluster, "_known", set)
+    monkeypatch.setattr(cluster, "declared", set)
     return counts
 
 

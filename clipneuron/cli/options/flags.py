@@ -83,7 +83,8 @@ def runs_of(chosen: argparse.Namespace) -> "Sequence[Run | DamagedRun]":
 def add_recipe(parser: argparse.ArgumentParser) -> None:
     """`--recipe`, `--extend` and the fields of a recipe."""
     parser.add_argument(
-        "--recipe", help=f"{', '.join(RECIPES)}, or a JSON or TOML file with a recipe's fields"
+        "--recipe",
+        help=f"{', '.join(RECIPES)}, or a JSON or TOML file with a recipe's fields, or those as JSON",
     )
     parser.add_argument(
         "--extend",

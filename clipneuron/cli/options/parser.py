@@ -3,7 +3,7 @@
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from clipneuron.config.suggestions import suggestion
@@ -30,11 +30,18 @@ class Parser(argparse.ArgumentParser):
     def read(self, arguments: Sequence[str] | None = None) -> argparse.Namespace:
         """What the words say; exits for those that mean nothing, which are looked for before missing ones are."""
         words = list(sys.argv[1:] if arguments is None else arguments)
+        self.check_words(words)
+        return self.parse_args(words, argparse.Namespace(typed=words))
+
+    def check_words(self, words: Sequence[str]) -> None:
+        """Exits for a verb or an option that means nothing, here or to the verb that the words name."""
+        if not self.verbs:
+            self.check_options(words)
+            return
         place = next((n for n, word in enumerate(words) if not word.startswith("-")), len(words))
         self.check_options(words[:place])
-        if self.verbs and place < len(words):
-            self._verb(words[place]).check_options(words[place + 1 :])
-        return self.parse_args(words)
+        if place < len(words):
+            self._verb(words[place]).check_words(words[place + 1 :])
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """What the base class gives, or all but the words of a command that is carried."""
@@ -62,6 +69,40 @@ class Parser(argparse.ArgumentParser):
                 + suggestion(word, self.verbs)
             )
         return self.verbs[word]
+
+
+class LateParser(Parser):
+    """A parser that gets its options when it is first used: of many, one is."""
+
+    def __init__(self, fill: Callable[[Parser], None], **settings: Any) -> None:
+        super().__init__(**settings)
+        self._fill: Callable[[Parser], None] | None = fill
+
+    def check_options(self, words: Sequence[str]) -> None:
+        """Exits when one of the words is an option that this parser does not have."""
+        self._get_ready()
+        super().check_options(words)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """What the words say, and those that say nothing."""
+        self._get_ready()
+        return super().parse_known_args(args, namespace)
+
+    def _get_ready(self) -> None:
+        fill, self._fill = self._fill, None
+        if fill:
+            fill(self)
+
+
+class Borrowed:
+    """In the place of the commands to which a module adds its verbs: one verb's options go to a parser of ours."""
+
+    def __init__(self, verb: str, parser: Parser) -> None:
+        self.verb, self.parser = verb, parser
+
+    def add_parser(self, name: str, **about: Any) -> Parser:
+        """Ours for the verb; for its neighbours one that nobody reads."""
+        return self.parser if name == self.verb else Parser()
 
 
 def add_command(commands: Any, name: str, does: str, function: Any, **more: Any) -> Parser:

@@ -228,7 +228,7 @@ def placed(
                 return placement(resources, options, nodes)
             except ValueError as error:
                 console.print(f"waiting for nodes: {error}", highlight=False)
-            known = _known() or ({resources.pool} if waited < options.wait / 2 else set())
+            known = declared() or ({resources.pool} if waited < options.wait / 2 else set())
             request_resources(bundles=_bundles(resources, options, known | _offered(nodes)))
             time.sleep(min(10.0, options.wait))
     finally:
@@ -253,7 +253,7 @@ def _placed_now(
     return found
 
 
-def _known() -> set[str]:
+def declared() -> set[str]:
     """The resources that nodes may have which are not started yet; empty where the cluster does not declare any.
 
     Where nothing is declared, a pool is asked for in the first half of the time: the nodes that offer it may be yet to
