@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from clipneuron.cli import attack as attacking
+from clipneuron.cli import compare as comparing
 from clipneuron.cli import doctor as machine
 from clipneuron.cli import explain as explaining
 from clipneuron.cli import failures as failing
@@ -73,7 +74,7 @@ def build_parser() -> Parser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for module in (
         *(planning, computing, explaining, reproducing, attacking),
-        *(status, failing, retrying, stores, machine),
+        *(status, failing, retrying, stores, comparing, machine),
     ):
         module.add_commands(commands)
     parser.verbs.update(commands.choices)
