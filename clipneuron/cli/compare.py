@@ -78,7 +78,6 @@ def add_commands(commands: Any) -> None:
         "--match",
         nargs="?",
         const="auto",
-        default="",
         type=one_of(WAYS, "way of matching"),
         metavar="{" + ",".join(WAYS) + "}",
         help="find for each neuron of A the nearest of B, whatever the layers and architectures: by direction where "

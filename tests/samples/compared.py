@@ -94,10 +94,14 @@ def written(
     accuracies: bool = False,
     details: Mapping[str, Any] | None = None,
     leave_out: Sequence[str] = (),
+    backwards: bool = False,
 ) -> Run:
-    """The run with these tables, shards of `block` neurons; `leave_out` names shards that are not committed."""
+    """The run with these tables, shards of `block` neurons; `leave_out` names shards that are not committed.
+
+    backwards: the pictures' ids fall with their numbers.
+    """
     run = Store(root).open_run(name, found.identity, details or {"recipe": {"pool": "demo"}})
-    run.commit("plan", "0", {"plan": _plan(found.prefix)})
+    run.commit("plan", "0", {"plan": _plan(found.prefix, backwards)})
     run.commit(
         "effects", "0", {"norms": _norms(found, 0, 20), "summaries": _summaries(found, 0, 20)}
     )
@@ -136,9 +140,9 @@ def _table(name: str, columns: Mapping[str, Any], **shape: Any) -> pa.Table:
     return pa.Table.from_arrays([pa.array(columns[f.name], f.type) for f in schema], schema=schema)
 
 
-def _plan(prefix: str) -> pa.Table:
+def _plan(prefix: str, backwards: bool) -> pa.Table:
     nothing = [None] * PICTURES
-    ids = [f"{prefix}{number}.png" for number in range(PICTURES)]
+    ids = [f"{prefix}{number}.png" for number in range(PICTURES)][:: -1 if backwards else 1]
     columns = {"index": range(PICTURES), "image": ids, "shard": ["0"] * PICTURES, "label": nothing}
     columns |= {"label_name": nothing, "source": ids, "offset": nothing, "part": [0] * PICTURES}
     return _table("plan", columns | {"size": nothing, "etag": nothing})
