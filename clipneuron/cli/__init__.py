@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from clipneuron.cli import attack as attacking
+from clipneuron.cli import compare as comparing
 from clipneuron.cli import concepts as conceiving
 from clipneuron.cli import doctor as machine
 from clipneuron.cli import explain as explaining
@@ -84,7 +85,7 @@ def build_parser() -> Parser:
     for module in (
         *(planning, computing, explaining, segmenting, conceiving, reproducing, attacking),
         *(submitting, listing),
-        *(status, keeping, failing, retrying, stores, scheduling, machine),
+        *(status, keeping, comparing, failing, retrying, stores, scheduling, machine),
     ):
         module.add_commands(commands)
     parser.verbs.update(commands.choices)

@@ -96,7 +96,7 @@ def named_recipe(name: str | None, options: Mapping[str, Any]) -> Recipe:
 
 
 def recipe_fields(name: str) -> dict[str, Any]:
-    """The fields of the recipe of this name, JSON or TOML file, or JSON text, its own name among them; raises ValueError."""
+    """The fields of the recipe of this name, JSON or TOML file, or JSON text, with its name; raises ValueError."""
     if name.startswith("{"):
         return {"name": "run", **_from_text(name)}
     if name.endswith(_ENDINGS):

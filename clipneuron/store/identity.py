@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 
 def canonical(value: object) -> str:
@@ -32,18 +33,36 @@ def without(identity: Mapping[str, object], field: str) -> dict[str, object]:
     return {name: value for name, value in identity.items() if name != field}
 
 
+class Difference(NamedTuple):
+    """A key that two identities differ in, nested keys joined by dots, with both values as JSON or "nothing"."""
+
+    key: str
+    one: str
+    other: str
+
+
+def changed(one: Mapping[str, object], other: Mapping[str, object]) -> list[Difference]:
+    """Every key whose values differ, by name.
+
+    >>> changed({"model": {"layers": 8}}, {"model": {"layers": 9}, "top": 40})
+    [Difference(key='model.layers', one='8', other='9'), Difference(key='top', one='nothing', other='40')]
+    """
+    left, right = dict(_leaves(one)), dict(_leaves(other))
+    return [
+        Difference(key, left.get(key, "nothing"), right.get(key, "nothing"))
+        for key in sorted(left.keys() | right.keys())
+        if left.get(key) != right.get(key)
+    ]
+
+
 def differences(stored: Mapping[str, object], asked: Mapping[str, object]) -> list[str]:
     """One line per key that differs, nested keys joined by dots.
 
     >>> differences({"layers": [8, 9]}, {"layers": [9], "split": "equal"})
     ['layers: stored [8, 9], asked [9]', 'split: stored nothing, asked "equal"']
     """
-    left, right = dict(_leaves(stored)), dict(_leaves(asked))
-    return [
-        f"{key}: stored {left.get(key, 'nothing')}, asked {right.get(key, 'nothing')}"
-        for key in sorted(left.keys() | right.keys())
-        if left.get(key) != right.get(key)
-    ]
+    found = changed(stored, asked)
+    return [f"{key}: stored {one}, asked {other}" for key, one, other in found]
 
 
 def _leaves(value: object, path: str = "") -> Iterator[tuple[str, str]]:

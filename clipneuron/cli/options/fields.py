@@ -62,7 +62,12 @@ def _options() -> dict[str, str]:
 OPTIONS = _options()
 """The option of every field, by section.field."""
 
-OTHERS = {"runner.max_failed_share": "--max-failed-share", "runner.attempts": "--attempts"}
+OTHERS = {
+    "runner.max_failed_share": "--max-failed-share",
+    "runner.attempts": "--attempts",
+    "limits.score": "--fail-score",
+    "limits.accuracy": "--fail-accuracy",
+}
 """Options of what is no configuration, by the name that messages have for it."""
 
 
