@@ -1,7 +1,6 @@
 """The commands that compute: run, and the single stages that jobs submit."""
 
 import argparse
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -20,7 +19,7 @@ from clipneuron.cli.options.flags import (
     recipe_of,
 )
 from clipneuron.cli.options.parser import add_command
-from clipneuron.cli.units import show_table
+from clipneuron.cli.units import progress_of, show_table
 from clipneuron.config import kinds
 from clipneuron.config.recipe import Recipe
 from clipneuron.reports.printing import one_line, print
@@ -64,10 +63,9 @@ def add_commands(commands: Any) -> None:
 def run(chosen: argparse.Namespace) -> int:
     """`clipneuron run`."""
     from clipneuron.engine.runner import stages_table
-    from clipneuron.reports.consoles import Console
     from clipneuron.sweep.inputs import check
 
-    progress = Console(file=sys.stderr)
+    progress = progress_of(chosen)
     with judged(chosen, check) as (recipe, store):
         from clipneuron.readers.sweep import unusable
         from clipneuron.sweep.pipeline import Sweep
@@ -145,6 +143,7 @@ def engine(
             chosen.max_failed_share if max_failed_share is None else max_failed_share
         ),
         "console": console,
+        "watch": chosen.account.stage if "account" in chosen else None,
     }
     if chosen.engine == "in-process":
         yield Runner(**limits)
@@ -155,4 +154,4 @@ def engine(
     options = cluster_of(chosen)
     with connected(options, pools=pools):
         signals.listen()
-        yield Runner(RayData(options, console), **limits)
+        yield Runner(RayData(options, console, chosen.attempts), **limits)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from clipneuron.cli.options.flags import add_run_name, chosen_run, runs_of
 from clipneuron.cli.options.parser import add_command
 from clipneuron.cli.options.values import seconds
-from clipneuron.cli.units import show_table
+from clipneuron.cli.units import progress_of, show_table
 from clipneuron.reports.markup import terminal
 from clipneuron.reports.printing import print
 from clipneuron.reports.quantities import counted, duration, size
@@ -96,13 +96,12 @@ def verify(chosen: argparse.Namespace) -> int:
 def _verified(run: "Run | DamagedRun") -> list[str]:
     """What is wrong with the run, after saying so."""
     from clipneuron.engine.meters import meter
-    from clipneuron.reports.consoles import Console
     from clipneuron.store import markers
     from clipneuron.store.upkeep import verification
 
     stages = run.objects.folders(markers.FOLDER)
     total = sum(len(markers.done(run.objects, stage)) for stage in stages)
-    with meter(Console(file=sys.stderr), f"verify {run.name}", total, 0, "shards") as bar:
+    with meter(progress_of(chosen), f"verify {run.name}", total, 0, "shards") as bar:
         found = verification.of_run(run.objects, advance=lambda objects: bar.advance(1))
     for problem in found.problems:
         print(problem)

@@ -1,0 +1,1 @@
+"""What a platform engineer does with runs: submit, schedule, compare, account."""
