@@ -3,8 +3,10 @@
 import io
 import json
 import logging
+import sys
 import threading
 from argparse import Namespace
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -168,21 +170,23 @@ def test_without_the_option_nothing_is_counted():
     assert "account" not in chosen
 
 
-@pytest.fixture
+@contextmanager
 def fresh_logs():
-    """Logging as at the start of a process."""
+    """Logging as at the start of a process: pytest puts handlers of its own when a test begins."""
     root, own = logging.getLogger(), logging.getLogger("clipneuron")
     before = root.handlers[:], root.level, own.level
     root.handlers = []
-    yield
-    root.handlers, root.level, own.level = before
+    try:
+        yield
+    finally:
+        root.handlers, root.level, own.level = before
 
 
-@pytest.mark.usefixtures("fresh_logs")
 def test_as_json_the_log_has_a_line_per_shard_and_nothing_else(start, tmp_path, capsys):
     stage = Fake(breaks={"b": 1})
     words = ["--log-format", "json"]
-    assert start(command(stage=stage, folder=tmp_path), *words) == 0
+    with fresh_logs():
+        assert start(command(stage=stage, folder=tmp_path), *words) == 0
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     shards = [line for line in lines if line.get("event") == "shard"]
     assert [(line["shard"], line["outcome"]) for line in shards] == [
@@ -198,9 +202,9 @@ def test_as_json_the_log_has_a_line_per_shard_and_nothing_else(start, tmp_path, 
     assert {"load_seconds", "process_seconds", "commit_seconds", "core_seconds"} <= set(committed)
 
 
-@pytest.mark.usefixtures("fresh_logs")
 def test_as_json_an_error_is_a_line_too(start, capsys):
-    assert start(command(problem=ValueError("wrong\x1b[31m")), "--log-format", "json") == 1
+    with fresh_logs():
+        assert start(command(problem=ValueError("wrong\x1b[31m")), "--log-format", "json") == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert json.loads(line)["message"] == "clipneuron: wrong\x1b[31m"
     assert "\x1b" not in line
@@ -211,8 +215,6 @@ def test_a_traceback_is_a_field():
         raise OSError("gone")
     except OSError:
         record = logging.getLogger("x").makeRecord("x", 40, "f", 1, "m", (), None)
-        import sys
-
         record.exc_info = sys.exc_info()
     told = json.loads(JsonFormatter().format(record))
     assert "OSError: gone" in told["traceback"]
