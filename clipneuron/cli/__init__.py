@@ -1,5 +1,6 @@
 """The command line: everything a person types. Results go to standard output, progress to standard error."""
 
+import argparse
 import logging
 import sys
 from collections.abc import Sequence
@@ -21,9 +22,12 @@ from clipneuron.cli import segment as segmenting
 from clipneuron.cli import signals, status
 from clipneuron.cli import store as stores
 from clipneuron.cli import submit as submitting
+from clipneuron.cli import usage as accounting
+from clipneuron.cli.noticing import noticed
 from clipneuron.cli.options.fields import as_options
 from clipneuron.cli.options.parser import Parser
 from clipneuron.config.overlap import BUSY, BusyError
+from clipneuron.reports.logs import JsonFormatter
 from clipneuron.reports.printing import VisibleFormatter, print, tolerate_any_text
 from clipneuron.store.errors import ReadError, StoreError
 from clipneuron.version import __version__
@@ -45,32 +49,38 @@ examples:
 """
 
 
+_STOPPED = "stopped; what is committed stays, and the same command goes on from there"
+logger = logging.getLogger(__name__)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status: 130 after Ctrl-C, 143 after SIGTERM, 75 where the work was left to another one.
 
     Expected errors are one sentence unless --debug asks for the traceback.
     """
+    words = sys.argv[1:] if arguments is None else list(arguments)
     parser = build_parser()
-    chosen = parser.read(arguments)
+    chosen = parser.read(words)
     tolerate_any_text()
-    _log(chosen.verbose)
-    try:
-        with signals.heeded():
-            return int(chosen.command(chosen))
-    except KeyboardInterrupt as stop:
-        print(
-            "stopped; what is committed stays, and the same command goes on from there",
-            file=sys.stderr,
-        )
-        return stop.status if isinstance(stop, signals.Stopped) else 130
-    except BusyError as busy:
-        print(busy, file=sys.stderr)
-        return BUSY
-    except (ValueError, OSError, RuntimeError, StoreError, ReadError) as error:
-        if chosen.debug:
-            raise
-        print(f"clipneuron: {as_options(str(error))}", file=sys.stderr)
-        return 1
+    _log(chosen.verbose, chosen.log_format)
+    with noticed(chosen, words) as ending:
+        try:
+            with signals.heeded():
+                ending.status = int(chosen.command(chosen))
+        except KeyboardInterrupt as stop:
+            stopped = isinstance(stop, signals.Stopped)
+            ending.status = stop.status if isinstance(stop, signals.Stopped) else 130
+            ending.error = "stopped by a signal" if stopped else "stopped"
+            _say(chosen, _STOPPED)
+        except BusyError as busy:
+            ending.status, ending.error = BUSY, str(busy)
+            _say(chosen, str(busy))
+        except (ValueError, OSError, RuntimeError, StoreError, ReadError) as error:
+            ending.error = as_options(str(error))
+            if chosen.debug:
+                raise
+            _say(chosen, f"clipneuron: {ending.error}")
+    return ending.status
 
 
 def build_parser() -> Parser:
@@ -85,16 +95,28 @@ def build_parser() -> Parser:
     for module in (
         *(planning, computing, explaining, segmenting, conceiving, reproducing, attacking),
         *(submitting, listing),
-        *(status, keeping, comparing, failing, retrying, stores, scheduling, machine),
+        *(status, keeping, comparing, failing, retrying, stores, accounting, scheduling, machine),
     ):
         module.add_commands(commands)
     parser.verbs.update(commands.choices)
     return parser
 
 
-def _log(verbose: bool) -> None:
-    """Our own log to standard error; the libraries' only with --verbose, since their retries say little."""
+def _log(verbose: bool, form: str) -> None:
+    """Our own log to standard error; the libraries' only with --verbose, since their retries say little.
+
+    As JSON it is for programs, which get a line per shard and nothing between the lines.
+    """
     handler = logging.StreamHandler()
-    handler.setFormatter(VisibleFormatter("%(message)s"))
+    handler.setFormatter(JsonFormatter() if form == "json" else VisibleFormatter("%(message)s"))
     logging.basicConfig(level=logging.INFO if verbose else logging.CRITICAL, handlers=[handler])
-    logging.getLogger("clipneuron").setLevel(logging.INFO if verbose else logging.WARNING)
+    every = verbose or form == "json"
+    logging.getLogger("clipneuron").setLevel(logging.INFO if every else logging.WARNING)
+
+
+def _say(chosen: argparse.Namespace, sentence: str) -> None:
+    """The last sentence of a command that did not end well."""
+    if chosen.log_format == "json":
+        logger.error(sentence, extra={"event": "end"})
+    else:
+        print(sentence, file=sys.stderr)

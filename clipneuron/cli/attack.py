@@ -16,7 +16,7 @@ from clipneuron.cli.options.flags import (
 from clipneuron.cli.options.parser import add_command
 from clipneuron.cli.options.values import whole
 from clipneuron.cli.run import engine, judged, show_notes
-from clipneuron.cli.units import show_table
+from clipneuron.cli.units import progress_of, show_table
 from clipneuron.config import kinds
 from clipneuron.reports.printing import print
 from clipneuron.reports.quantities import counted
@@ -112,11 +112,10 @@ def attack(chosen: argparse.Namespace) -> int:
     from clipneuron.attack.inputs import check
     from clipneuron.engine.runner import stages_table
     from clipneuron.models.language.captioner import write_prompts
-    from clipneuron.reports.consoles import Console
 
     if chosen.extend:
         raise ValueError("--extend belongs to `clipneuron run`: extend the run first, then attack")
-    progress = Console(file=sys.stderr)
+    progress = progress_of(chosen)
     with judged(chosen, check) as (recipe, store):
         from clipneuron.attack.pipeline import AttackLine
 

@@ -1,14 +1,13 @@
 """`clipneuron explain`: how true the words of neurons are."""
 
 import argparse
-import sys
 from typing import TYPE_CHECKING, Any
 
 from clipneuron.cli.options.fields import add_fields
 from clipneuron.cli.options.flags import add_engine, add_recipe, add_show, add_store, add_until
 from clipneuron.cli.options.parser import add_command
 from clipneuron.cli.run import engine, judged, show_notes
-from clipneuron.cli.units import show_table
+from clipneuron.cli.units import progress_of, show_table
 from clipneuron.config import kinds
 from clipneuron.reports.printing import print
 
@@ -50,11 +49,10 @@ def explain(chosen: argparse.Namespace) -> int:
     """`clipneuron explain`."""
     from clipneuron.engine.runner import stages_table
     from clipneuron.explanation.inputs import check
-    from clipneuron.reports.consoles import Console
 
     if chosen.extend:
         raise ValueError("--extend belongs to `clipneuron run`: extend the run first, then explain")
-    progress = Console(file=sys.stderr)
+    progress = progress_of(chosen)
     with judged(chosen, check) as (recipe, store):
         from clipneuron.explanation.pipeline import ExplanationLine
 

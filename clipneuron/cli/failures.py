@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from clipneuron.cli.options.flags import add_run_name, chosen_run
+from clipneuron.cli.options.flags import add_run_address, run_at
 from clipneuron.cli.options.parser import add_command
 from clipneuron.cli.units import show_table
 from clipneuron.reports.markup import csv, terminal
@@ -42,14 +42,7 @@ def add_commands(commands: Any) -> None:
     """failures."""
     does = "list what could not be used or done in a run, with shard, picture, status and reason"
     parser = add_command(commands, "failures", does, failures, epilog=EXAMPLES)
-    parser.add_argument(
-        "address",
-        nargs="?",
-        default="",
-        metavar="RUN",
-        help="the run's address, or its name in --store",
-    )
-    add_run_name(parser, required=False)
+    add_run_address(parser)
     parser.add_argument(
         "--table",
         nargs="?",
@@ -63,7 +56,7 @@ def failures(chosen: argparse.Namespace) -> int:
     """`clipneuron failures`."""
     if chosen.table and chosen.table != "-":
         _check_suffix(Path(chosen.table))
-    run = _run_of(chosen)
+    run = run_at(chosen)
     rows = _rows(run)
     if chosen.table == "-":
         pass_on(csv(Row._fields, rows).decode())
@@ -75,19 +68,6 @@ def failures(chosen: argparse.Namespace) -> int:
     else:
         print(f"{run.name}: nothing failed")
     return 0
-
-
-def _run_of(chosen: argparse.Namespace) -> "Run":
-    """The run by its address, or by a name in the store; raises ValueError."""
-    from clipneuron.store.store import Store
-
-    if chosen.store:
-        chosen.run = chosen.run or chosen.address
-        return chosen_run(chosen)
-    store, _, name = chosen.address.rstrip("/").rpartition("/")
-    if not name or not (store or Path(name).is_dir()):
-        raise ValueError("which run? Give its address, such as demo-run/demo-1f0c, or --store")
-    return Store(store or ".").find_run(name)
 
 
 def _rows(run: "Run") -> list[Row]:

@@ -1,8 +1,8 @@
 """`clipneuron plan`: what a run would do and leave, before it does."""
 
 import argparse
-import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from clipneuron.cli.options.fields import add_fields, as_options
 from clipneuron.cli.options.flags import add_recipe, recipe_of
 from clipneuron.cli.options.parser import add_command
 from clipneuron.cli.options.values import positive
-from clipneuron.cli.units import show_table
+from clipneuron.cli.units import progress_of, show_table
 from clipneuron.reports.markup import terminal
 from clipneuron.reports.printing import one_line, print
 from clipneuron.reports.quantities import counted, duration, per_second, rate, size
@@ -20,9 +20,11 @@ if TYPE_CHECKING:  # torch takes seconds to import, which --help and the other c
     import pyarrow as pa
 
     from clipneuron.config.recipe import Recipe
-    from clipneuron.store.store import Store
+    from clipneuron.store.store import Run, Store
     from clipneuron.sweep.forecast import Ahead, Expected, Sample
     from clipneuron.sweep.pipeline import Sweep
+
+    _Forecast = tuple[list[Ahead], list[Expected]]
 
 LABELLED = ("images", "image_column", "label_column", "name_column", "member", "classes")
 """What says which pictures are labelled, and how."""
@@ -62,7 +64,6 @@ def plan(chosen: argparse.Namespace) -> int:
     """`clipneuron plan`."""
     from clipneuron.engine.runner import Runner
     from clipneuron.evidence.inputs import check_labelled
-    from clipneuron.reports.consoles import Console
     from clipneuron.sweep.inputs import check, check_device
 
     if chosen.extend and not chosen.store:
@@ -81,10 +82,13 @@ def plan(chosen: argparse.Namespace) -> int:
         _print_part(part, sweep)
         if recipe.evaluation.images not in ("", "demo"):
             _print_join(recipe, store)
+        found: _Forecast = ([], [])
         if part.num_rows:
-            _print_forecast(sweep, part, sample_of(sweep, chosen.sample) if chosen.sample else None)
+            sample = sample_of(sweep, chosen.sample) if chosen.sample else None
+            found = _print_forecast(sweep, part, sample)
         if chosen.store:
-            run, report = sweep.plan_only(Runner(console=Console(file=sys.stderr)))
+            run, report = sweep.plan_only(Runner(console=progress_of(chosen)))
+            _record(run, found)
             print(
                 f"planned: {run.url}, {counted(report.shards, 'parts')}; `clipneuron run` goes on from there"
             )
@@ -135,7 +139,27 @@ def _print_join(recipe: "Recipe", store: "Store") -> None:
     show_table(terminal("Classes", ("in the collection", "name", "such as"), rows))
 
 
-def _print_forecast(sweep: "Sweep", part: "pa.Table", sample: "Sample | None") -> None:
+def _record(run: "Run", found: "_Forecast") -> None:
+    """Keep what was foretold in the run, for `clipneuron usage` to set beside what it took."""
+    from clipneuron.operations.usage.forecasts import Foretold, record
+
+    stages, tables = found
+    sizes = Counter[str]()
+    for table in tables:
+        sizes[table.stage] += round(table.size or 0)
+    if stages:
+        each = {item.stage: (item.rows, item.seconds) for item in stages}
+        record(
+            run,
+            {
+                kind: Foretold(rows=rows, seconds=seconds, size=sizes[kind])
+                for kind, (rows, seconds) in each.items()
+            },
+        )
+
+
+def _print_forecast(sweep: "Sweep", part: "pa.Table", sample: "Sample | None") -> "_Forecast":
+    """What is foretold of stages, of which nothing is known without a sample, and of tables; printed."""
     import pyarrow.compute as pc
 
     from clipneuron.sweep.forecast import ahead, expected
@@ -148,12 +172,14 @@ def _print_forecast(sweep: "Sweep", part: "pa.Table", sample: "Sample | None") -
             print(
                 f"note      of {counted(sample.pictures, 'pictures')} tried, {as_options(one_line(note))}"
             )
+    stages: list[Ahead] = []
     if measured:
         stages = ahead(sweep, part.num_rows, measured)
         show_table(_stages(stages))
         print(_estimate(measured, stages, tables))
     if sample and sample.failed:
         print(_unusable(sample))
+    return stages, tables
 
 
 def _unusable(sample: "Sample") -> str:

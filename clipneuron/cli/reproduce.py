@@ -9,7 +9,7 @@ from clipneuron.cli.options.fields import add_fields
 from clipneuron.cli.options.flags import add_engine, add_recipe, add_store, add_until
 from clipneuron.cli.options.parser import add_command
 from clipneuron.cli.run import engine, judged, show_notes
-from clipneuron.cli.units import show_table
+from clipneuron.cli.units import progress_of, show_table
 from clipneuron.config import kinds
 from clipneuron.reports.printing import print
 from clipneuron.reports.quantities import counted
@@ -65,13 +65,12 @@ def reproduce(chosen: argparse.Namespace) -> int:
     """`clipneuron reproduce`."""
     from clipneuron.engine.runner import stages_table
     from clipneuron.evidence.inputs import check
-    from clipneuron.reports.consoles import Console
 
     if chosen.extend:
         raise ValueError(
             "--extend belongs to `clipneuron run`: extend the run first, then reproduce"
         )
-    progress = Console(file=sys.stderr)
+    progress = progress_of(chosen)
     with judged(chosen, check) as (recipe, store):
         from clipneuron.evidence.pipeline import Reproduction
 
@@ -91,8 +90,11 @@ def reproduce(chosen: argparse.Namespace) -> int:
 def conclude(reproduction: "Reproduction", run: "Run") -> None:
     """Print the claims, and write the report."""
     from clipneuron.evidence.report import evidence_report, write_report
+    from clipneuron.operations.usage.notices import without_target
 
-    report = evidence_report(reproduction, run, command=shlex.join(["clipneuron", *sys.argv[1:]]))
+    report = evidence_report(
+        reproduction, run, command=shlex.join(["clipneuron", *without_target(sys.argv[1:])])
+    )
     for table in report.tables():
         show_table(table)
     print(f"report: {write_report(reproduction, run, report)}")

@@ -1,7 +1,6 @@
 """`clipneuron retry-failed`: what failed, and can be done now, is done after all."""
 
 import argparse
-import sys
 from typing import TYPE_CHECKING, Any
 
 from clipneuron.cli.options.fields import add_fields, given
@@ -15,7 +14,7 @@ from clipneuron.cli.options.flags import (
 )
 from clipneuron.cli.options.parser import add_command
 from clipneuron.cli.run import conclude, engine
-from clipneuron.cli.units import show_table
+from clipneuron.cli.units import progress_of, show_table
 from clipneuron.reports.printing import one_line, print
 from clipneuron.reports.quantities import counted
 
@@ -53,7 +52,6 @@ def add_commands(commands: Any) -> None:
 def retry_failed(chosen: argparse.Namespace) -> int:
     """`clipneuron retry-failed`."""
     from clipneuron.engine.runner import stages_table
-    from clipneuron.reports.consoles import Console
     from clipneuron.store.store import Store
     from clipneuron.sweep.inputs import check
 
@@ -77,7 +75,7 @@ def retry_failed(chosen: argparse.Namespace) -> int:
     retry.forget_failures()
     # The means of the first part stay, so what failed there is no reason to stop once more.
     share = max(chosen.max_failed_share, retry.failed_share)
-    with engine(chosen, Console(file=sys.stderr), run, max_failed_share=share) as runner:
+    with engine(chosen, progress_of(chosen), run, max_failed_share=share) as runner:
         done, reports = again.run(runner)
     show_table(stages_table(reports))
     conclude(again, done, chosen.show)

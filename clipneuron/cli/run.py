@@ -2,7 +2,6 @@
 
 import argparse
 import shlex
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,7 +21,7 @@ from clipneuron.cli.options.flags import (
     recipe_of,
 )
 from clipneuron.cli.options.parser import add_command
-from clipneuron.cli.units import show_table
+from clipneuron.cli.units import progress_of, show_table
 from clipneuron.config import kinds
 from clipneuron.config.recipe import Recipe
 from clipneuron.reports.printing import one_line, print
@@ -73,12 +72,11 @@ def add_commands(commands: Any) -> None:
 def run(chosen: argparse.Namespace) -> int:
     """`clipneuron run`."""
     from clipneuron.engine.runner import stages_table
-    from clipneuron.reports.consoles import Console
     from clipneuron.sweep.inputs import check
 
     if chosen.grow and chosen.extend:
         raise ValueError("--grow finds the run to go on with, and --extend names it: give one")
-    progress = Console(file=sys.stderr)
+    progress = progress_of(chosen)
     with judged(chosen, check) as (recipe, store):
         from clipneuron.readers.sweep import unusable
         from clipneuron.sweep.pipeline import Sweep
@@ -216,6 +214,7 @@ def _runner(
             chosen.max_failed_share if max_failed_share is None else max_failed_share
         ),
         "console": console,
+        "watch": chosen.account.stage if "account" in chosen else None,
     }
     if chosen.engine == "in-process":
         yield Runner(**limits)
@@ -226,4 +225,4 @@ def _runner(
     options = cluster_of(chosen)
     with connected(options, pools=pools):
         signals.listen()
-        yield Runner(RayData(options, console), **limits)
+        yield Runner(RayData(options, console, chosen.attempts), **limits)

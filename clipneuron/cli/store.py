@@ -9,7 +9,7 @@ from clipneuron.cli.options.flags import add_run_name, chosen_run, runs_of
 from clipneuron.cli.options.parser import add_command
 from clipneuron.cli.options.values import positive, seconds
 from clipneuron.cli.runs import vacuum_runs
-from clipneuron.cli.units import show_table
+from clipneuron.cli.units import progress_of, show_table
 from clipneuron.reports.markup import terminal
 from clipneuron.reports.printing import print
 from clipneuron.reports.quantities import counted, duration, size
@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # Arrow and rich take half a second to import, which --help i
     import pyarrow as pa
     from rich.table import Table
 
+    from clipneuron.reports.consoles import Console
     from clipneuron.store.records import Commit
     from clipneuron.store.store import DamagedRun, Run
     from clipneuron.store.upkeep.garbage import Garbage
@@ -97,22 +98,21 @@ def add_commands(commands: Any) -> None:
 
 def verify(chosen: argparse.Namespace) -> int:
     """`clipneuron verify`: 1 when something is wrong."""
-    wrong = [problem for run in runs_of(chosen) for problem in _verified(run)]
+    wrong = [problem for run in runs_of(chosen) for problem in _verified(run, progress_of(chosen))]
     if wrong:
         print(REPAIR)
     return 1 if wrong else 0
 
 
-def _verified(run: "Run | DamagedRun") -> list[str]:
+def _verified(run: "Run | DamagedRun", console: "Console") -> list[str]:
     """What is wrong with the run, after saying so."""
     from clipneuron.engine.meters import meter
-    from clipneuron.reports.consoles import Console
     from clipneuron.store import markers
     from clipneuron.store.upkeep import verification
 
     stages = run.objects.folders(markers.FOLDER)
     total = sum(len(markers.done(run.objects, stage)) for stage in stages)
-    with meter(Console(file=sys.stderr), f"verify {run.name}", total, 0, "shards") as bar:
+    with meter(console, f"verify {run.name}", total, 0, "shards") as bar:
         found = verification.of_run(run.objects, advance=lambda objects: bar.advance(1))
     for problem in found.problems:
         print(problem)

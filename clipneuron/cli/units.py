@@ -1,11 +1,14 @@
 """Tables as people read them."""
 
+import argparse
 import os
 import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # rich takes a moment to import, which --help is spared
     from rich.table import Table
+
+    from clipneuron.reports.consoles import Console
 
 LOG_WIDTH = 160
 """Columns of text where no terminal says how many it has."""
@@ -17,3 +20,15 @@ def show_table(table: "Table") -> None:
 
     known = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
     Console(width=None if known else LOG_WIDTH).print(table)
+
+
+def progress_of(chosen: argparse.Namespace) -> "Console":
+    """The console for progress: standard error, so that standard output stays the result.
+
+    It is silent where standard error is a log for programs.
+    """
+    from clipneuron.reports.consoles import Console
+
+    console = Console(file=sys.stderr)
+    console.quiet = chosen.log_format == "json"
+    return console

@@ -1,6 +1,7 @@
 """The processes that work on stages: started once and kept for the stages that follow."""
 
 import logging
+import time
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,6 +32,8 @@ class Item:
     """Processes that ended while they worked on it."""
     fresh: bool = True
     """Not given to any process yet."""
+    since: float = field(default_factory=time.monotonic)
+    """When it was there."""
 
 
 @dataclass(eq=False)
@@ -40,6 +43,8 @@ class Member:
     actor: Any
     ready: bool = False
     items: deque[Item] = field(default_factory=deque)
+    since: float = 0.0
+    """When it last had nothing left to do, or was ready for its first shard."""
 
 
 class Crew:

@@ -1,6 +1,7 @@
 """Gives the shards of one stage to a crew, and what the crew makes of them to committing tasks."""
 
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -14,6 +15,7 @@ import ray
 from clipneuron.engine import ray_steps as steps
 from clipneuron.engine.attempts import Ending
 from clipneuron.engine.crew import LOST, Crew, Item, Member
+from clipneuron.engine.metrics import StageMetrics
 
 logger = logging.getLogger(__name__)
 
@@ -105,8 +107,11 @@ class Decoded:
 class Dispatch:
     """One attempt at a stage's shards, by the events of their processes, in one thread."""
 
-    def __init__(self, crew: Crew, context: steps.TaskContext, retries: int) -> None:
+    def __init__(
+        self, crew: Crew, context: steps.TaskContext, retries: int, metrics: StageMetrics
+    ) -> None:
         self.crew, self.context, self.retries = crew, ray.put(context), retries
+        self.metrics = metrics
         self.commit = ray.remote(steps.commit).options(num_cpus=0.5, max_retries=retries)
         self.events: SimpleQueue[Event] = SimpleQueue()
         self.waiting: deque[Item] = deque()
@@ -153,10 +158,20 @@ class Dispatch:
             item = self.waiting.popleft()
             if item.fresh:
                 supply.taken()
+                if isinstance(supply, Decoded):
+                    self._waited(item, member)
             item.fresh = False
             member.items.append(item)
             done, row = member.actor.process.options(num_returns=2).remote(item.row, self.context)
             self._watch(done, partial(self._processed, member, item, row))
+
+    def _waited(self, item: Item, member: Member) -> None:
+        """Whoever of the two was there first has waited for the other."""
+        now = time.monotonic()
+        if not member.items and member.since < item.since:
+            self.metrics.decode_wait(now - member.since)
+        else:
+            self.metrics.model_wait(now - item.since)
 
     def _watch(self, reference: Any, then: Callable[[Future[Any]], Ending | None]) -> None:
         """`then` is called with the future once the reference's value is there, or its error."""
@@ -185,7 +200,7 @@ class Dispatch:
     def _prepared(self, member: Member, future: Future[Any]) -> None:
         error = future.exception()
         if error is None:
-            member.ready = True
+            member.ready, member.since = True, time.monotonic()
         elif isinstance(error, LOST):
             self.deaths += 1
             if self.deaths > self.retries + self.crew.place.actors:
@@ -203,6 +218,7 @@ class Dispatch:
         error = future.exception()
         if error is None:
             member.items.remove(item)
+            member.since = time.monotonic()
             self._commit(item, row)
         elif isinstance(error, LOST):
             self._lose(member)

@@ -1,13 +1,17 @@
 """The executor of one process: one shard is loaded ahead while another is processed."""
 
+import os
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 from clipneuron.engine.attempts import Ending, commit_output, record_failure
 from clipneuron.engine.stage import Advance, Loader, Shard, Stage, Worker
+from clipneuron.store.records import Usage
 from clipneuron.store.store import Run
 
 
@@ -26,7 +30,7 @@ class InProcess:
 def _attempt(
     stage: Stage, run: Run, worker: Worker, shard: Shard, loaded: "Future[Any]", advance: Advance
 ) -> Ending:
-    started, counted = time.monotonic(), 0
+    spent, counted = Stopwatch.started(), 0
 
     def count(rows: int) -> None:
         nonlocal counted
@@ -35,14 +39,60 @@ def _attempt(
 
     try:
         run.started(stage.name, shard.name)
-        output = worker.process(loaded.result(), count)
+        content, load = loaded.result()
+        output = worker.process(content, count)
     except Exception as error:  # a shard's failure is a record, never the end of the others
         ending = record_failure(run, stage.name, shard.name, error)
     else:
-        ending = commit_output(run, stage.name, shard.name, output, time.monotonic() - started)
+        ending = commit_output(run, stage.name, shard.name, output, spent.usage(load))
     if ending.problem:
         advance(-counted)
     return ending
+
+
+@dataclass(frozen=True)
+class Stopwatch:
+    """The clocks at the start of an attempt in this process, which works on nothing else."""
+
+    wall: float
+    cpu: float
+
+    @classmethod
+    def started(cls) -> "Stopwatch":
+        """The clocks now."""
+        return cls(time.monotonic(), time.process_time())
+
+    def usage(self, load: float) -> Usage:
+        """What was spent since: all cores of the machine are held, since models use all, and a GPU if one is in use.
+
+        The next shard is loaded meanwhile, so its CPU seconds count here, and not a second time there.
+        """
+        seconds = time.monotonic() - self.wall
+        return Usage(
+            load=load,
+            process=seconds,
+            core_seconds=seconds * _cores(),
+            gpu_seconds=seconds * _gpus(),
+            cpu_seconds=time.process_time() - self.cpu,
+        )
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _gpus() -> int:
+    """1 where this process uses a GPU: asked of torch only where a worker has imported it."""
+    torch = sys.modules.get("torch")
+    return int(torch is not None and torch.cuda.is_initialized())
+
+
+def _timed(loader: Loader, shard: Shard) -> tuple[Any, float]:
+    """What the shard is made of, and the seconds that it took."""
+    started = time.monotonic()
+    return loader.load(shard), time.monotonic() - started
 
 
 def _loaded_ahead(loader: Loader, todo: Sequence[Shard]) -> Iterator[tuple[Shard, "Future[Any]"]]:
@@ -51,7 +101,7 @@ def _loaded_ahead(loader: Loader, todo: Sequence[Shard]) -> Iterator[tuple[Shard
     upcoming: deque[tuple[Shard, Future[Any]]] = deque()
     try:
         for shard in todo:
-            upcoming.append((shard, pool.submit(loader.load, shard)))
+            upcoming.append((shard, pool.submit(_timed, loader, shard)))
             if len(upcoming) > 1:
                 yield upcoming.popleft()
         yield from upcoming

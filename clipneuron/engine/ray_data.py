@@ -17,6 +17,7 @@ from clipneuron.engine.attempts import Ending
 from clipneuron.engine.cluster.connection import placed
 from clipneuron.engine.crew import Crew, Crews
 from clipneuron.engine.dispatch import CrewLostError, Decoded, Dispatch, Supply, Unloaded
+from clipneuron.engine.metrics import StageMetrics
 from clipneuron.engine.packing import Packer
 from clipneuron.engine.stage import Advance, Shard, Stage, decodes
 from clipneuron.reports.consoles import Console
@@ -38,6 +39,8 @@ class RayData:
 
     options: ClusterOptions
     console: Console
+    attempts: int = 3
+    """Failed attempts that put a shard into quarantine, as its runner counts them; for the metrics."""
     _crews: Crews = field(default_factory=Crews, init=False, repr=False)
     _packer: Packer = field(default_factory=Packer, init=False, repr=False)
 
@@ -52,12 +55,17 @@ class RayData:
 
         Raises PipelineError when not even one shard came to an end.
         """
-        rows = {shard.name: shard.rows for shard in todo}
+        shards, metrics = (
+            {shard.name: shard for shard in todo},
+            StageMetrics.of(stage, run, self.attempts),
+        )
         ended, whole = 0, False
         try:
             with _quiet_context():
-                for ending in self._endings(stage, run, todo):
-                    advance(0 if ending.problem else rows[ending.shard])
+                for ending in self._endings(stage, run, todo, metrics):
+                    shard = shards[ending.shard]
+                    advance(0 if ending.problem else shard.rows)
+                    metrics.ended(ending, shard)
                     ended += 1
                     yield ending
             whole = True
@@ -72,15 +80,18 @@ class RayData:
             if not whole:
                 self._crews.dismiss()
 
-    def _endings(self, stage: Stage, run: Run, todo: Sequence[Shard]) -> Iterator[Ending]:
+    def _endings(
+        self, stage: Stage, run: Run, todo: Sequence[Shard], metrics: StageMetrics
+    ) -> Iterator[Ending]:
         failed = run.failures(stage.name).keys() & {shard.name for shard in todo}
         crew = self._crew(stage, again=bool(failed))
         loader = stage.loader(run)
-        context = steps.TaskContext.of(stage, loader, run, self._packer)
+        held = crew.place.cpus, crew.place.gpus
+        context = steps.TaskContext.of(stage, loader, run, self._packer, *held)
         supply: Supply = Unloaded(steps.rows_of(todo))
         if decodes(loader):
             supply = Decoded(self._stream(context, todo), ahead=len(crew.members))
-        yield from Dispatch(crew, context, self.options.retries).endings(supply)
+        yield from Dispatch(crew, context, self.options.retries, metrics).endings(supply)
 
     def _stream(self, context: steps.TaskContext, todo: Sequence[Shard]) -> Any:
         data: Any = ray.data.from_arrow(steps.rows_of(todo))

@@ -19,6 +19,7 @@ import ray
 from clipneuron.engine.attempts import Ending, commit_output, record_failure
 from clipneuron.engine.packing import Packed, Packer
 from clipneuron.engine.stage import Loader, Output, Shard, Stage, Worker
+from clipneuron.store.records import Usage
 from clipneuron.store.store import Run
 
 _ROW = pa.schema(
@@ -27,6 +28,7 @@ _ROW = pa.schema(
         ("shard", pa.binary()),
         ("body", pa.large_binary()),
         ("ending", pa.binary()),
+        ("usage", pa.binary()),
     ]
 )
 _KEPT = 2
@@ -44,12 +46,23 @@ class TaskContext:
     loader: Packed
     builder: Packed
     shared: "ray.ObjectRef[Any]"
+    cpus: float
+    """Cores that a process of the crew holds."""
+    gpus: float
 
     @classmethod
-    def of(cls, stage: Stage, loader: Loader, run: Run, packer: Packer) -> "TaskContext":
-        """The stage's loader, the stage itself and what its workers share."""
+    def of(
+        cls,
+        stage: Stage,
+        loader: Loader,
+        run: Run,
+        packer: Packer,
+        cpus: float = 1.0,
+        gpus: float = 0.0,
+    ) -> "TaskContext":
+        """The stage's loader, the stage itself and what its workers share, for processes that hold so much."""
         shared = ray.put(stage.share(run))
-        return cls(run, stage.name, packer.pack(loader), packer.pack(stage), shared)
+        return cls(run, stage.name, packer.pack(loader), packer.pack(stage), shared, cpus, gpus)
 
     def worker(self) -> Worker:
         """This process's worker."""
@@ -81,7 +94,8 @@ def load(row: pa.Table, context: TaskContext) -> pa.Table:
         run.started(stage, _name(row))
         return context.load(pickle.loads(row["shard"][0].as_py()))
 
-    return _step(row, context, fetch)
+    spent = _Spent.so_far()
+    return _step(row, context, fetch, lambda: spent.loading(1.0))
 
 
 class WorkerProcess:
@@ -97,12 +111,17 @@ class WorkerProcess:
         None comes first: a small answer that says that there is a large one.
         """
         ready = row if _has_body(row) else load(row, context)
+        before, spent = _usage(ready), _Spent.so_far()
+        if not _has_body(row):  # loaded here, where more is held than by a process that only loads
+            held = {"core_seconds": before.load * context.cpus}
+            held |= {"gpu_seconds": before.load * context.gpus}
+            before = before.model_copy(update=held)
 
-        def work() -> tuple[Output, float]:
-            worker, started = context.worker(), time.monotonic()
-            return worker.process(_body(ready), lambda rows: None), time.monotonic() - started
+        def work() -> Output:
+            worker = context.worker()
+            return worker.process(_body(ready), lambda rows: None)
 
-        return None, _step(ready, context, work)
+        return None, _step(ready, context, work, lambda: spent.processing(before, context))
 
 
 def commit(row: pa.Table, context: TaskContext) -> Ending:
@@ -110,11 +129,39 @@ def commit(row: pa.Table, context: TaskContext) -> Ending:
     ending = _ending(row)
     if ending is not None:
         return ending
-    output, seconds = _body(row)
-    return commit_output(context.run, context.stage, _name(row), output, seconds)
+    return commit_output(context.run, context.stage, _name(row), _body(row), _usage(row))
 
 
-def _step(row: pa.Table, context: TaskContext, work: Callable[[], Any]) -> pa.Table:
+@dataclass(frozen=True)
+class _Spent:
+    """The clocks of this process at the start of a step; its steps follow one another."""
+
+    wall: float
+    cpu: float
+
+    @classmethod
+    def so_far(cls) -> "_Spent":
+        return cls(time.monotonic(), time.process_time())
+
+    def loading(self, cpus: float) -> Usage:
+        seconds = time.monotonic() - self.wall
+        cpu = time.process_time() - self.cpu
+        return Usage(load=seconds, core_seconds=seconds * cpus, cpu_seconds=cpu)
+
+    def processing(self, before: Usage, context: TaskContext) -> Usage:
+        seconds = time.monotonic() - self.wall
+        return Usage(
+            load=before.load,
+            process=seconds,
+            core_seconds=before.core_seconds + seconds * context.cpus,
+            gpu_seconds=before.gpu_seconds + seconds * context.gpus,
+            cpu_seconds=before.cpu_seconds + time.process_time() - self.cpu,
+        )
+
+
+def _step(
+    row: pa.Table, context: TaskContext, work: Callable[[], Any], spent: Callable[[], Usage]
+) -> pa.Table:
     if _ending(row) is not None:
         return row
     name, packed = _name(row), row["shard"][0].as_py()
@@ -122,14 +169,21 @@ def _step(row: pa.Table, context: TaskContext, work: Callable[[], Any]) -> pa.Ta
         made = work()
         if isinstance(made, Ending):
             return _row(name, packed, ending=made)
-        return _row(name, packed, body=cloudpickle.dumps(made))
+        return _row(name, packed, body=cloudpickle.dumps(made), usage=spent())
     except Exception as error:  # a row with its reason; the other shards go on
         ending = record_failure(context.run, context.stage, name, error)
         return _row(name, packed, ending=ending)
 
 
-def _row(name: str, shard: bytes, body: bytes = b"", ending: Ending | None = None) -> pa.Table:
-    columns = [[name], [shard], [body], [pickle.dumps(ending) if ending else b""]]
+def _row(
+    name: str,
+    shard: bytes,
+    body: bytes = b"",
+    ending: Ending | None = None,
+    usage: Usage | None = None,
+) -> pa.Table:
+    told = [[pickle.dumps(each) if each else b""] for each in (ending, usage)]
+    columns = [[name], [shard], [body], *told]
     arrays = [pa.array(column, field.type) for column, field in zip(columns, _ROW, strict=True)]
     return pa.Table.from_arrays(arrays, schema=_ROW)
 
@@ -145,6 +199,13 @@ def _has_body(row: pa.Table) -> bool:
 
 def _body(row: pa.Table) -> Any:
     return pickle.loads(row["body"][0].as_buffer())
+
+
+def _usage(row: pa.Table) -> Usage:
+    """What the shard took so far."""
+    data = row["usage"][0].as_py()
+    usage: Usage = pickle.loads(data) if data else Usage()
+    return usage
 
 
 def _ending(row: pa.Table) -> Ending | None:

@@ -2,11 +2,11 @@
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from clipneuron.engine.attempts import Ending, Executor, WorkerLostError
+from clipneuron.engine.attempts import Ending, Executor, WorkerLostError, log_ending
 from clipneuron.engine.in_process import InProcess
 from clipneuron.engine.meters import default_console, meter
 from clipneuron.engine.stage import Advance, Shard, Stage, short_names
@@ -79,6 +79,8 @@ class Runner:
     attempts: int = 3
     max_failed_share: float = MAX_FAILED_SHARE
     console: Console | None = None
+    watch: Callable[[Run, StageReport], None] | None = None
+    """Called with what each stage did, at its end, also where too many of its rows failed."""
 
     def run(self, stages: Sequence[Stage], run: Run) -> list[StageReport]:
         """Run the stages in order; a stage starts when the ones before it are complete.
@@ -104,6 +106,8 @@ class Runner:
             self._work(stage, run, shards, todo)
             run.write_manifest(stage.name)
         report = self._report(stage, run, shards, todo, time.monotonic() - start)
+        if self.watch:
+            self.watch(run, report)
         self._check(report, run, shards)
         return report
 
@@ -146,9 +150,11 @@ class Runner:
     ) -> Ending | None:
         """Try each shard once, unless a place is in trouble for one after another; the last trouble of a place."""
         ended: set[str] = set()
+        rows = {shard.name: shard.rows for shard in todo}
         trouble, in_a_row = None, 0
         for ending in executor.execute(stage, run, todo, advance):
             ended.add(ending.shard)
+            log_ending(run.name, stage.name, rows[ending.shard], ending)
             if ending.blamed:
                 in_a_row = 0
                 continue

@@ -68,6 +68,23 @@ class Stored(_Record):
     rows: int
 
 
+class Usage(_Record):
+    """What the attempt that was committed took."""
+
+    load: FiniteFloat = 0.0
+    """Seconds of reading and decoding."""
+    process: FiniteFloat = 0.0
+    """Seconds of the work itself."""
+    write: FiniteFloat = 0.0
+    """Seconds until its objects were in the store."""
+    core_seconds: FiniteFloat = 0.0
+    """Cores times the seconds for which processes held them."""
+    gpu_seconds: FiniteFloat = 0.0
+    """GPUs times the seconds for which processes held them."""
+    cpu_seconds: FiniteFloat = 0.0
+    """Of these core-seconds, those in which a core worked, as the operating system counted them."""
+
+
 class Commit(_Record):
     """commits/{stage}/{shard}.json: the shard is done, and these are its objects."""
 
@@ -77,6 +94,8 @@ class Commit(_Record):
     objects: tuple[Stored, ...]
     failures: tuple[Failure, ...] = ()
     timings: dict[str, FiniteFloat] = {}
+    usage: Usage | None = None
+    """None in markers of versions that did not measure it."""
     host: str
     pid: int
     versions: dict[str, str]
@@ -86,6 +105,11 @@ class Commit(_Record):
     def seconds(self) -> float:
         """The timing called "total", or the sum of the timings where there is none."""
         return self.timings.get("total", sum(self.timings.values()))
+
+    @property
+    def size(self) -> int:
+        """Bytes of its objects."""
+        return sum(stored.size for stored in self.objects)
 
     def stored(self, table: str) -> Stored:
         """The object that holds a table; raises ValueError that names the tables there are."""

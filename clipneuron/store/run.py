@@ -15,6 +15,7 @@ An attempt first puts its objects under names that nobody else has, then creates
 second changes nothing that a reader sees; whoever dies in between leaves objects that no marker names.
 """
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ from clipneuron.store.objects.local import LocalObjects
 from clipneuron.store.objects.protocol import Objects
 from clipneuron.store.outlines import AnyResults, Outline, StageOrder
 from clipneuron.store.progress import Progress
-from clipneuron.store.records import Commit, FailedAttempt, Failure, RunRecord, Stored
+from clipneuron.store.records import Commit, FailedAttempt, Failure, RunRecord, Stored, Usage
 from clipneuron.store.upkeep import garbage, verification
 from clipneuron.store.upkeep.garbage import Garbage
 from clipneuron.tables import registry as tables
@@ -69,6 +70,7 @@ class Run:
         *,
         failures: Sequence[Failure] = (),
         timings: Mapping[str, float] | None = None,
+        usage: Usage | None = None,
         attempt: str | None = None,
     ) -> Commit:
         """The shard's commit: this attempt's, or the one of the attempt that was there first.
@@ -82,13 +84,16 @@ class Run:
         # The token keeps a reused name of an attempt from replacing bytes that are already committed.
         unique = token if attempt is None else f"{markers.checked_name('attempt', attempt)}-{token}"
         marker = markers.key(stage, shard)
+        started = time.monotonic()
+        objects = self._put(f"data/{stage}/{shard}", unique, tables)
         commit = Commit(
             stage=stage,
             shard=shard,
             attempt=attempt or token,
-            objects=self._put(f"data/{stage}/{shard}", unique, tables),
+            objects=objects,
             failures=tuple(failures),
             timings=dict(timings or {}),
+            usage=usage and usage.model_copy(update={"write": time.monotonic() - started}),
             versions=dict(records.versions()),
             committed_at=records.now(),
             **records.host_info(),

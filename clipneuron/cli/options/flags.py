@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from clipneuron.cli.options.fields import add_fields, faults, given
-from clipneuron.cli.options.values import one_of, positive, share
+from clipneuron.cli.options.values import notified, one_of, positive, share
 from clipneuron.config.cluster import ClusterOptions
 from clipneuron.config.named import RECIPES, SECTIONS, named_recipe, over
 from clipneuron.config.overlap import BUSY, OVERLAP
@@ -33,6 +33,18 @@ def add_run_name(
     parser.add_argument(
         "--run", default="", help=f"name of the run, or how it begins (default: {otherwise})"
     )
+
+
+def add_run_address(parser: argparse.ArgumentParser) -> None:
+    """The run's address as a word of its own, `--store` and `--run`."""
+    parser.add_argument(
+        "address",
+        nargs="?",
+        default="",
+        metavar="RUN",
+        help="the run's address, or its name in --store",
+    )
+    add_run_name(parser, required=False)
 
 
 def add_until(parser: argparse.ArgumentParser, kinds: tuple[str, ...]) -> None:
@@ -65,6 +77,21 @@ def chosen_run(chosen: argparse.Namespace) -> "Run":
         return store.find_run(runs[0].name)
     names = ", ".join(run.name for run in runs)
     raise ValueError(f"{store.objects.url} has {len(runs)} runs: give --run, one of {names}")
+
+
+def run_at(chosen: argparse.Namespace) -> "Run":
+    """The run by its address, or by a name in the store; raises ValueError."""
+    from pathlib import Path
+
+    from clipneuron.store.store import Store
+
+    if chosen.store:
+        chosen.run = chosen.run or chosen.address
+        return chosen_run(chosen)
+    store, _, name = chosen.address.rstrip("/").rpartition("/")
+    if not name or not (store or Path(name).is_dir()):
+        raise ValueError("which run? Give its address, such as demo-run/demo-1f0c, or --store")
+    return Store(store or ".").find_run(name)
 
 
 def runs_of(chosen: argparse.Namespace) -> "Sequence[Run | DamagedRun]":
@@ -130,6 +157,12 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
         default=0.1,
         metavar="SHARE",
         help="give up when more pictures than this cannot be used (default: 0.1)",
+    )
+    group.add_argument(
+        "--notify",
+        type=notified,
+        metavar="URL|COMMAND",
+        help="at the end, however it ends, what was done as JSON: by POST, or to the command's standard input",
     )
 
 

@@ -6,7 +6,10 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from clipneuron.cli.options.values import one_of
 from clipneuron.config.suggestions import suggestion
+
+LOG_FORMATS = ("text", "json")
 
 
 class Parser(argparse.ArgumentParser):
@@ -112,5 +115,12 @@ def add_command(commands: Any, name: str, does: str, function: Any, **more: Any)
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser.add_argument("-v", "--verbose", action="store_true", help="log a line per shard")
+    parser.add_argument(
+        "--log-format",
+        type=one_of(LOG_FORMATS, "format"),
+        metavar="{" + ",".join(LOG_FORMATS) + "}",
+        default="text",
+        help="of standard error; json: an object per line, one for every shard, and no progress (default: text)",
+    )
     parser.set_defaults(command=function)
     return parser

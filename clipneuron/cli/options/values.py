@@ -36,6 +36,14 @@ def positive(text: str) -> int:
     return found
 
 
+def price(text: str) -> float:
+    """A price: any number from 0."""
+    found = number(text)
+    if not 0 <= found < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is no price: expected a number from 0")
+    return found
+
+
 def share(text: str) -> float:
     """A number from 0 to 1."""
     found = number(text)
@@ -70,6 +78,16 @@ def seconds(text: str) -> float:
     if not found:
         raise argparse.ArgumentTypeError(f"{text!r} is no time span: expected 90s, 30m, 24h or 7d")
     return float(found[1]) * SECONDS[found[2]]
+
+
+def notified(text: str) -> str:
+    """Where a notice can go to."""
+    from clipneuron.operations.usage.notices import checked_target
+
+    try:
+        return checked_target(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def one_of(words: Sequence[str], what: str = "choice") -> Callable[[str], str]:
