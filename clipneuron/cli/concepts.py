@@ -16,7 +16,7 @@ from clipneuron.cli.options.flags import (
 )
 from clipneuron.cli.options.parser import add_command
 from clipneuron.cli.run import engine, judged, show_notes
-from clipneuron.cli.units import show_table
+from clipneuron.cli.units import progress_of, show_table
 from clipneuron.config import kinds
 from clipneuron.config.named import recipe_fields
 from clipneuron.config.recipe import Recipe
@@ -78,11 +78,10 @@ def in_bulk(chosen: argparse.Namespace) -> int:
     """The line of work, with commits."""
     from clipneuron.concepts.inputs import check
     from clipneuron.engine.runner import stages_table
-    from clipneuron.reports.consoles import Console
 
     if chosen.extend:
         raise ValueError("--extend belongs to `clipneuron run`: extend the run first, then this")
-    progress = Console(file=sys.stderr)
+    progress = progress_of(chosen)
     with judged(chosen, check) as (recipe, store):
         from clipneuron.concepts.pipeline import ConceptsLine
 

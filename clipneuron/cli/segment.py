@@ -18,7 +18,7 @@ from clipneuron.cli.options.flags import (
 )
 from clipneuron.cli.options.parser import add_command
 from clipneuron.cli.run import engine, judged, show_notes
-from clipneuron.cli.units import show_table
+from clipneuron.cli.units import progress_of, show_table
 from clipneuron.config import kinds
 from clipneuron.config.segmentation import Segmentation
 from clipneuron.reports.printing import one_line, print
@@ -95,10 +95,9 @@ def segment(chosen: argparse.Namespace) -> int:
 def _judge(chosen: argparse.Namespace) -> int:
     """Maps of a collection, by masks."""
     from clipneuron.engine.runner import stages_table
-    from clipneuron.reports.consoles import Console
     from clipneuron.segmentation.inputs import check
 
-    progress = Console(file=sys.stderr)
+    progress = progress_of(chosen)
     with judged(chosen, check) as (recipe, store):
         from clipneuron.segmentation.pipeline import SegmentationLine
 
