@@ -138,11 +138,11 @@ def main() -> None:
     }
     report = segmentation_report(line, run, CAVEAT, **more)
     write_report(run, report)
-    print(
-        report.markdown()
-        .replace(f"{chosen.masks}", "PHOTOS.parquet")
-        .replace(f"{chosen.store}/", "")
-    )
+    page = report.markdown()
+    named = {"PHOTOS.parquet": chosen.masks, "DATA": chosen.data, "STORE": chosen.store}
+    for name, place in named.items():
+        page = page.replace(str(place), name)
+    print(page)
 
 
 def _recipe(chosen: argparse.Namespace) -> Recipe:
