@@ -9,7 +9,6 @@ from clipneuron.config.suggestions import suggestion
 from clipneuron.operations.schedule.cron import Cron
 from clipneuron.operations.schedule.quoting import check_words
 
-MISSED = ("skip", "catch-up")
 HISTORY = 3
 """Finished jobs that are kept where nothing else is asked for."""
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")

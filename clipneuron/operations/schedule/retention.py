@@ -46,8 +46,9 @@ class RunLook:
     @property
     def begun(self) -> datetime | None:
         """When it was begun, None where its record is damaged."""
-        damaged = isinstance(self.run, DamagedRun)
-        return None if damaged else datetime.fromisoformat(self.run.record.created_at)
+        if isinstance(self.run, DamagedRun):
+            return None
+        return datetime.fromisoformat(self.run.record.created_at)
 
     @property
     def share(self) -> float | None:
