@@ -10,15 +10,24 @@ from their tables alone. The truth is known: words for the new companions should
 """
 
 import argparse
+import contextlib
+import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
+import numpy as np
 
-from clipneuron.demo.things import BIASES, Bias
+from clipneuron import demo
+from clipneuron.cli import main as main_of
+from clipneuron.demo.collection import write_collection
+from clipneuron.demo.things import BIASES, THINGS, Bias
 from clipneuron.demo.training.image_tower import TowerRecipe, TowerTraining, draw_pictures
+from clipneuron.operations.compare.comparison import Comparison
+from clipneuron.operations.compare.sides import Side
+from clipneuron.operations.compare.summary import overall
+from clipneuron.store.store import Store
 
 CHANGED = {
     "deer": ("telescope", "castle", "honey"),
@@ -56,3 +65,97 @@ def trained(out: Path, weights: Path, changed: Mapping[str, tuple[str, ...]], st
                     print(f"{out.name}: step {step} of {steps}, loss {loss:.3f}", flush=True)
         training.save()
     return time.process_time() - began
+
+
+def swept(folder: Path, name: str, pictures: Path, layers: str) -> Side:
+    """A trained model swept on the pictures, in this process; raises RuntimeError where that fails."""
+    store = folder / "runs"
+    words = ["run", "--recipe", "demo", "--model", str(folder / name), "--name", name]
+    words += ["--images", str(pictures), "--limit", "0", "--top", "20", "--layers", layers]
+    if clipneuron(["--engine", "in-process", "--store", str(store)], words):
+        raise RuntimeError(f"the sweep of {name} failed")
+    return Side.of(Store(store).find_run(f"{name}-"))
+
+
+def clipneuron(where: list[str], words: list[str]) -> int:
+    """The exit status of a command whose output goes to standard error."""
+    with contextlib.redirect_stdout(sys.stderr):
+        return main_of([*words, *where])
+
+
+def above(values: Sequence[float], others: Sequence[float]) -> float:
+    """How often one of the values is above one of the others, ties as a half: 0.5 by chance, 1 at best."""
+    one, other = np.array(values)[:, None], np.array(others)[None]
+    return float(np.mean((one > other) + 0.5 * (one == other)))
+
+
+def findings(found: Comparison) -> Iterator[str]:
+    """What the comparison says of the companions that were changed, line by line."""
+    new = [name for companions in CHANGED.values() for name in companions]
+    old = [name for owner in CHANGED for name in BIASES[owner].things]
+    net = dict.fromkeys((thing.name for thing in THINGS), 0)
+    ranked = found.words.by_word()
+    for change in ranked:
+        if change.word[1:] in net:
+            net[change.word[1:]] += change.net
+    rest = [count for name, count in net.items() if name not in (*new, *old)]
+    total = overall(found)
+    yield (
+        f"{total.neurons:,} neurons: median cosine {total.cosines[3]:.3f}, {total.below:.1%} below 0.9, "
+        f"{total.words_changed:.1%} gained or lost a word"
+    )
+    for what, names, sign in (("new", new, 1), ("old", old, -1)):
+        counts = [net[name] for name in names]
+        listed = ", ".join(
+            f"{name} {net[name]:+d}" for name in sorted(names, key=lambda name: -sign * net[name])
+        )
+        auc = above([sign * one for one in counts], [sign * one for one in rest])
+        yield f"{what} companions, neurons more or fewer: {listed}"
+        yield f"  sum {sum(counts):+d}; ahead of an unchanged thing in {auc:.0%} of pairs (50 % by chance)"
+    yield f"unchanged things: {len(rest)}, sum {sum(rest):+d}, from {min(rest):+d} to {max(rest):+d}"
+    first = [f"{one.word} {one.net:+d}" for one in ranked[:20]]
+    yield f"the 20 words that compare lists first: {', '.join(first)}"
+    hits = sum(one.word[1:] in (*new, *old) for one in ranked[:20])
+    yield f"  {hits} of them are changed companions, where {20 * len(new + old) / len(net):.1f} would be by chance"
+    yield neurons_named(found, new, old)
+
+
+def neurons_named(found: Comparison, new: Sequence[str], old: Sequence[str]) -> str:
+    """How far ahead the neurons stand whose words the change is about, among all by how much they changed."""
+    place = np.empty(len(found.order))
+    place[found.order] = -np.arange(len(found.order))
+    about = np.zeros(len(place), dtype=bool)
+    for side, names in ((found.words.a, old), (found.words.b, new)):
+        codes = [code for code, word in enumerate(found.words.words) if word[1:] in names]
+        about[side.row[np.isin(side.code, codes)]] = True
+    auc = above(place[about].tolist(), place[~about].tolist())
+    return (
+        f"neurons with an old companion in A or a new one in B: {about.sum()}; listed ahead of another neuron in "
+        f"{auc:.0%} of pairs (50 % by chance)"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder; what is there already is not done again"
+    )
+    parser.add_argument("--steps", type=int, default=160)
+    parser.add_argument("--pictures", type=int, default=1000)
+    parser.add_argument("--layers", default="0-8")
+    chosen = parser.parse_args()
+    weights, pictures = Path(demo.__file__).parent / "weights", chosen.out / "pictures"
+    if not pictures.exists():
+        write_collection(pictures, chosen.pictures, seed=0, biased=False)
+    sides = []
+    for name, changed in (("same", {}), ("changed", CHANGED)):
+        seconds = trained(chosen.out / name, weights, changed, chosen.steps)
+        sides.append(swept(chosen.out, name, pictures, chosen.layers))
+        print(f"{name}: trained in {seconds:.0f} CPU s, swept {sides[-1].name}", flush=True)
+    print("\n".join(findings(Comparison.of(*sides))))
+
+
+if __name__ == "__main__":
+    main()

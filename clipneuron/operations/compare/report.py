@@ -229,7 +229,7 @@ def _cosine(row: Mapping[str, Any]) -> str:
 
 
 def _word(one: WordChange) -> tuple[str, ...]:
-    return (one.word, *(f"{count:,}" for count in one[1:]), f"{one.net:+,}")
+    return (one.word, *(f"{count:,}" for count in one[1:]), f"{one.net:+,}" if one.net else "0")
 
 
 def _accuracy(one: AccuracyChange) -> tuple[str, ...]:
