@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from clipneuron.cli import attack as attacking
+from clipneuron.cli import cluster as sizing
 from clipneuron.cli import doctor as machine
 from clipneuron.cli import explain as explaining
 from clipneuron.cli import failures as failing
@@ -83,7 +84,7 @@ def build_parser() -> Parser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for module in (
         *(planning, computing, explaining, reproducing, attacking),
-        *(status, failing, retrying, stores, accounting, machine),
+        *(status, failing, retrying, stores, accounting, sizing, machine),
     ):
         module.add_commands(commands)
     parser.verbs.update(commands.choices)
