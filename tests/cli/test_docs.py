@@ -14,7 +14,14 @@ DOCS = Path(__file__).parents[2] / "docs"
 BLOCKS = re.findall(r"```python( s3)?\n(.*?)```", (DOCS / "tables.md").read_text(), re.DOTALL)
 PAGES = "\n".join(
     (DOCS / name).read_text()
-    for name in ("operations.md", "reproduce.md", "attack.md", "explain.md")
+    for name in (
+        "operations.md",
+        "reproduce.md",
+        "attack.md",
+        "explain.md",
+        "usage.md",
+        "kubernetes.md",
+    )
 )
 COMMANDS = [
     line.strip()
@@ -90,5 +97,7 @@ def test_every_verb_has_a_row_on_the_operations_page():
         "verify",
         "vacuum",
         "tables",
+        "usage",
+        "cluster",
         "doctor",
     }
