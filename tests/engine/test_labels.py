@@ -6,6 +6,7 @@ from clipneuron.config.cluster import ClusterOptions
 from clipneuron.engine import crew
 from clipneuron.engine.cluster import connection
 from clipneuron.engine.cluster.connection import beside, fits, placement
+from clipneuron.engine.cluster.labels import selectors
 from clipneuron.engine.crew import Crew
 from clipneuron.engine.stage import Resources
 
@@ -74,9 +75,9 @@ def test_single_tasks_go_anywhere():
 
 def test_the_autoscaler_is_asked_for_labelled_nodes():
     bundles = connection._bundles(CLIP, BY_LABEL, set())
-    asked = connection._selectors(CLIP, BY_LABEL, len(bundles))
+    asked = selectors(CLIP, BY_LABEL, len(bundles))
     assert asked == {"bundle_label_selectors": [{"clipneuron-pool": "clip"}, {}]}
-    assert connection._selectors(CLIP, ClusterOptions(), 2) == {}
+    assert selectors(CLIP, ClusterOptions(), 2) == {}
 
 
 def test_labels_of_living_nodes_are_seen(monkeypatch):

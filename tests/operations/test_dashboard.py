@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-from clipneuron.engine.metrics import COUNTERS, HISTOGRAMS, TAGS
+from clipneuron.engine.cluster.metrics import COUNTERS, HISTOGRAMS, TAGS
 
 ROOT = Path(__file__).parents[2]
 DASHBOARD = json.loads((ROOT / "deploy" / "grafana" / "clipneuron.json").read_text())

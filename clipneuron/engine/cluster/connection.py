@@ -13,12 +13,12 @@ from ray.autoscaler.sdk import request_resources
 
 from clipneuron.config.cluster import ClusterOptions
 from clipneuron.engine.cluster.addresses import check_address, named_address, unanswered
+from clipneuron.engine.cluster.labels import PLENTY, entry, labels_of, selectors
 from clipneuron.engine.stage import Resources
 from clipneuron.reports.consoles import Console
 from clipneuron.reports.quantities import counted
 
 _CORES_PER_ACTOR = 8
-_PLENTY = 1e9
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Placement:
     @property
     def need(self) -> dict[str, float]:
         """What one actor takes of a node."""
-        labels = dict.fromkeys((_entry(*pair) for pair in self.labels.items()), 1.0)
+        labels = dict.fromkeys((entry(*pair) for pair in self.labels.items()), 1.0)
         own = {"CPU": self.cpus, "GPU": self.gpus, **self.resources, **_bytes(self.memory)}
         return own | labels
 
@@ -103,8 +103,8 @@ def placement(
     Raises ValueError when they do not fit beside at least one core for reading and committing, which would wait
     for ever without a word.
     """
-    labels = _labels(resources, options)
-    labelled = [node for node in nodes if all(_entry(*pair) in node for pair in labels.items())]
+    labels = labels_of(resources, options)
+    labelled = [node for node in nodes if all(entry(*pair) in node for pair in labels.items())]
     offering = [node for node in labelled if resources.pool in node] or (labels and labelled)
     pools = {resources.pool: 1.0} if any(resources.pool in node for node in offering) else {}
     own = offering or nodes  # what nodes of other pools have is theirs
@@ -197,16 +197,6 @@ def _check_space(wanted: Placement, nodes: Sequence[dict[str, float]], pool: str
         )
 
 
-def _labels(resources: Resources, options: ClusterOptions) -> dict[str, str]:
-    """What the nodes for a stage are labelled with, {} where labels are not asked for."""
-    return {options.pool_label: resources.pool} if options.pool_label and resources.pool else {}
-
-
-def _entry(key: str, value: str) -> str:
-    """A label as an entry among a node's resources: one that any number of actors may take."""
-    return f"{key}={value}"
-
-
 def _bytes(memory: float) -> dict[str, float]:
     """Memory as Ray counts it."""
     return {"memory": memory * 2**30} if memory else {}
@@ -230,7 +220,7 @@ def alive_nodes() -> list[dict[str, float]]:
     """The resources of every node that is alive, and its labels as `key=value` among them."""
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     return [
-        node["Resources"] | {_entry(*pair): _PLENTY for pair in (node.get("Labels") or {}).items()}
+        node["Resources"] | {entry(*pair): PLENTY for pair in (node.get("Labels") or {}).items()}
         for node in nodes
         if node["Alive"]
     ]
@@ -253,7 +243,7 @@ def placed(
                 console.print(f"waiting for nodes: {error}", highlight=False)
             known = _known() or ({resources.pool} if waited < options.wait / 2 else set())
             bundles = _bundles(resources, options, known | _offered(nodes))
-            request_resources(bundles=bundles, **_selectors(resources, options, len(bundles)))
+            request_resources(bundles=bundles, **selectors(resources, options, len(bundles)))
             time.sleep(min(10.0, options.wait))
     finally:
         if (
@@ -305,9 +295,3 @@ def _bundles(
     if gpus:
         actor["GPU"] = gpus
     return [actor] * max(1, options.actors) + [{"CPU": 1.0}]
-
-
-def _selectors(resources: Resources, options: ClusterOptions, bundles: int) -> dict[str, Any]:
-    """The labels of the nodes that so many bundles are to be on; the last one, for reading, may be on any."""
-    labels = _labels(resources, options)
-    return {"bundle_label_selectors": [labels] * (bundles - 1) + [{}]} if labels else {}
