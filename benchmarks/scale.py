@@ -144,7 +144,7 @@ def storage(scales: Sequence[Scale]) -> None:
                 f"{pictures:,}",
                 f"{pictures * scale.per_picture / 1e9:,.1f}",
                 f"{scale.shards(pictures) * scale.per_shard / 1e9:,.1f}",
-                f"{scale.merged(pictures)[0] / 1e9:,.1f}",
+                f"{scale.merged(pictures) / 1e9:,.1f}",
                 f"{written / 1e9:,.1f}",
                 f"{puts:,}",
                 f"{2 * pictures:,}",

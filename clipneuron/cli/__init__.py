@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from clipneuron.cli import attack as attacking
+from clipneuron.cli import cluster as sizing
 from clipneuron.cli import compare as comparing
 from clipneuron.cli import concepts as conceiving
 from clipneuron.cli import doctor as machine
@@ -95,7 +96,8 @@ def build_parser() -> Parser:
     for module in (
         *(planning, computing, explaining, segmenting, conceiving, reproducing, attacking),
         *(submitting, listing),
-        *(status, keeping, comparing, failing, retrying, stores, accounting, scheduling, machine),
+        *(status, keeping, comparing, failing, retrying, stores, accounting, scheduling, sizing),
+        machine,
     ):
         module.add_commands(commands)
     parser.verbs.update(commands.choices)

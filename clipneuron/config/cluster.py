@@ -29,6 +29,11 @@ class ClusterOptions(Config):
     decoders: int = Field(
         default=0, ge=0, description="tasks that read and decode at a time; 0: as cores allow"
     )
+    pool_label: str = Field(
+        default="",
+        description="label of nodes whose value is the name of their pool, such as clipneuron-pool of cluster.yaml: "
+        "model actors start on nodes of their pool alone, beside what named resources say; empty: by these alone",
+    )
     retries: int = Field(
         default=2, ge=0, description="times that Ray repeats a task whose process died"
     )

@@ -97,6 +97,8 @@ class Crew:
             "max_task_retries": 0,
             "scheduling_strategy": "SPREAD",
         }
+        if place.labels:
+            options["label_selector"] = place.labels
         return Member(ray.remote(steps.WorkerProcess).options(**options).remote())
 
 

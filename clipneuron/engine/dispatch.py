@@ -14,8 +14,8 @@ import ray
 
 from clipneuron.engine import ray_steps as steps
 from clipneuron.engine.attempts import Ending
+from clipneuron.engine.cluster.metrics import StageMetrics
 from clipneuron.engine.crew import LOST, Crew, Item, Member
-from clipneuron.engine.metrics import StageMetrics
 
 logger = logging.getLogger(__name__)
 

@@ -15,9 +15,9 @@ from clipneuron.config.cluster import ClusterOptions
 from clipneuron.engine import ray_steps as steps
 from clipneuron.engine.attempts import Ending
 from clipneuron.engine.cluster.connection import placed
+from clipneuron.engine.cluster.metrics import StageMetrics
 from clipneuron.engine.crew import Crew, Crews
 from clipneuron.engine.dispatch import CrewLostError, Decoded, Dispatch, Supply, Unloaded
-from clipneuron.engine.metrics import StageMetrics
 from clipneuron.engine.packing import Packer
 from clipneuron.engine.stage import Advance, Shard, Stage, decodes
 from clipneuron.reports.consoles import Console

@@ -3,7 +3,7 @@
 import io
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import ceil
 
@@ -19,9 +19,10 @@ from clipneuron.reports.consoles import Console
 from clipneuron.store.store import Failure, Run, Store
 from clipneuron.sweep.inputs import thinned
 from clipneuron.sweep.notes import picture_notes
-from clipneuron.sweep.pipeline import FAN_IN, Sweep
+from clipneuron.sweep.pipeline import Sweep
 from clipneuron.sweep.stages.descriptions import DescriptionsStage
 from clipneuron.sweep.stages.texts import TextsStage
+from clipneuron.sweep.trees import groups
 
 _TEXTS, _NEURONS = 64, 8
 """Texts that are encoded, and neurons that are described at first, to learn how long one takes."""
@@ -185,8 +186,8 @@ def expected(
     ]
     summaries = _summaries(sweep, pictures, shards, sample)
     found += [summaries("effects", shards)]
-    for level, groups in enumerate(_groups(shards), start=1):
-        found.append(summaries(f"merge-{level}", groups))
+    for level, count in enumerate(groups(shards), start=1):
+        found.append(summaries(f"merge-{level}", count))
     return found + _described(sweep, neurons)
 
 
@@ -218,13 +219,6 @@ def _summaries(
         return Expected(stage, "summaries", neurons * count, size)
 
     return summaries
-
-
-def _groups(shards: int) -> Iterator[int]:
-    """Summaries of a block that each level of the merging tree leaves."""
-    while shards > FAN_IN:
-        shards = ceil(shards / FAN_IN)
-        yield shards
 
 
 def _described(sweep: Sweep, neurons: int) -> list[Expected]:

@@ -36,10 +36,8 @@ from clipneuron.sweep.stages.merge import MergeStage, MergeTree
 from clipneuron.sweep.stages.plan import PlanStage
 from clipneuron.sweep.stages.pools import PoolStage
 from clipneuron.sweep.stages.texts import TextsStage
+from clipneuron.sweep.trees import FAN_IN
 from clipneuron.version import NUMERICS, __version__
-
-FAN_IN = 16
-"""Summaries of a block of neurons that one task merges."""
 
 
 @dataclass(frozen=True)

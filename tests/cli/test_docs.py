@@ -16,6 +16,7 @@ PAGES = "\n".join(
     (DOCS / name).read_text()
     for name in (
         *("operations.md", "reproduce.md", "attack.md", "explain.md", "segment.md", "concepts.md"),
+        *("usage.md", "kubernetes.md"),
     )
 )
 COMMANDS = [
@@ -94,5 +95,7 @@ def test_every_verb_has_a_row_on_the_operations_page():
         "verify",
         "vacuum",
         "tables",
+        "usage",
+        "cluster",
         "doctor",
     }

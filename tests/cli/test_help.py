@@ -19,7 +19,7 @@ VERBS = (
     "review",
     "trace",
 )
-VERBS += ("status", "retry-failed", "verify", "vacuum", "tables", "usage", "doctor")
+VERBS += ("status", "retry-failed", "verify", "vacuum", "tables", "usage", "cluster", "doctor")
 
 
 def test_help_lists_every_command(capsys):

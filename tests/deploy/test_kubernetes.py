@@ -280,3 +280,16 @@ def test_a_patch_of_what_is_not_there_is_an_error(tmp_path):
 def test_the_schemas_say_where_they_come_from():
     assert "1.33.0" in KUBERNETES["source"]
     assert "KubeRay 1.6.2" in KUBERAY["source"]
+
+
+def test_the_page_names_what_is_there():
+    text = (ROOT / "docs" / "kubernetes.md").read_text()
+    for path in re.findall(r"\bdeploy/[\w./-]+\w", text):
+        assert (ROOT / path).exists(), path
+    for target in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (ROOT / "docs" / target).exists(), target
+    rows = set(re.findall(r"(?m)^\| `([\w-]+)` \|", text))
+    assert rows == set(OVERLAYS)
+    for name in ("clipneuron-token", "clipneuron-s3", "kuberay-system", "monitoring"):
+        assert name in text
+        assert any(name in path.read_text() for path in FOLDER.rglob("*.yaml"))

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from clipneuron.cli import main
 from clipneuron.config.cluster import ClusterOptions
-from clipneuron.engine import metrics
+from clipneuron.engine.cluster import metrics
 from clipneuron.engine.pipeline import Pipeline
 from clipneuron.engine.ray_data import RayData
 from clipneuron.engine.runner import RunIncompleteError, Runner

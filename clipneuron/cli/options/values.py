@@ -36,6 +36,14 @@ def positive(text: str) -> int:
     return found
 
 
+def above_zero(text: str) -> float:
+    """A finite number above 0."""
+    found = number(text)
+    if not 0 < found < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is too little: expected a number above 0")
+    return found
+
+
 def price(text: str) -> float:
     """A price: any number from 0."""
     found = number(text)

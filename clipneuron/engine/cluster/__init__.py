@@ -1,1 +1,1 @@
-"""Which Ray cluster a run is on, and where on it its processes go."""
+"""Which Ray cluster a run is on, where on it its processes go, and what it shows of them."""

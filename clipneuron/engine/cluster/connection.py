@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import ray
@@ -13,6 +13,7 @@ from ray.autoscaler.sdk import request_resources
 
 from clipneuron.config.cluster import ClusterOptions
 from clipneuron.engine.cluster.addresses import check_address, named_address, unanswered
+from clipneuron.engine.cluster.labels import PLENTY, entry, labels_of, selectors
 from clipneuron.engine.stage import Resources
 from clipneuron.reports.consoles import Console
 from clipneuron.reports.quantities import counted
@@ -30,16 +31,22 @@ class Placement:
     resources: dict[str, float]
     memory: float = 0.0
     """GiB per actor, 0 if not declared."""
+    labels: dict[str, str] = field(default_factory=dict)
+    """That a node must have."""
 
     def __str__(self) -> str:
         pool = "".join(f", {count:g} {name!r}" for name, count in self.resources.items())
         memory = f", {self.memory:g} GiB of memory" if self.memory else ""
-        return f"{self.actors} actors of {self.cpus:g} cores and {self.gpus:g} GPUs{pool}{memory}"
+        where = "".join(f", on nodes with {key}={value}" for key, value in self.labels.items())
+        size = f"{self.cpus:g} cores and {self.gpus:g} GPUs"
+        return f"{self.actors} actors of {size}{pool}{memory}{where}"
 
     @property
     def need(self) -> dict[str, float]:
         """What one actor takes of a node."""
-        return {"CPU": self.cpus, "GPU": self.gpus, **self.resources, **_bytes(self.memory)}
+        labels = dict.fromkeys((entry(*pair) for pair in self.labels.items()), 1.0)
+        own = {"CPU": self.cpus, "GPU": self.gpus, **self.resources, **_bytes(self.memory)}
+        return own | labels
 
 
 @contextmanager
@@ -96,14 +103,16 @@ def placement(
     Raises ValueError when they do not fit beside at least one core for reading and committing, which would wait
     for ever without a word.
     """
-    offering = [node for node in nodes if resources.pool in node]
-    pools = {resources.pool: 1.0} if offering else {}
+    labels = labels_of(resources, options)
+    labelled = [node for node in nodes if all(entry(*pair) in node for pair in labels.items())]
+    offering = [node for node in labelled if resources.pool in node] or (labels and labelled)
+    pools = {resources.pool: 1.0} if any(resources.pool in node for node in offering) else {}
     own = offering or nodes  # what nodes of other pools have is theirs
     gpus = sum(node.get("GPU", 0) for node in own)
     per_actor = options.actor_gpus if options.actor_gpus >= 0 else float(gpus > 0)
     cpus = options.actor_cpus or (1.0 if per_actor else _cores_per_actor(own))
     by_gpus = max(1, int(gpus / per_actor + 1e-9)) if per_actor else 0
-    one = Placement(1, cpus, per_actor, pools, resources.memory)
+    one = Placement(1, cpus, per_actor, pools, resources.memory, labels)
     actors = options.actors or by_gpus or _actors_by_cores(own, one.need)
     found = replace(one, actors=actors)
     _check_space(found, nodes, resources.pool)
@@ -208,9 +217,13 @@ def _amount(node: dict[str, float], name: str) -> str:
 
 
 def alive_nodes() -> list[dict[str, float]]:
-    """The resources of every node that is alive."""
+    """The resources of every node that is alive, and its labels as `key=value` among them."""
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    return [node["Resources"] for node in nodes if node["Alive"]]
+    return [
+        node["Resources"] | {entry(*pair): PLENTY for pair in (node.get("Labels") or {}).items()}
+        for node in nodes
+        if node["Alive"]
+    ]
 
 
 def placed(
@@ -229,7 +242,8 @@ def placed(
             except ValueError as error:
                 console.print(f"waiting for nodes: {error}", highlight=False)
             known = declared() or ({resources.pool} if waited < options.wait / 2 else set())
-            request_resources(bundles=_bundles(resources, options, known | _offered(nodes)))
+            bundles = _bundles(resources, options, known | _offered(nodes))
+            request_resources(bundles=bundles, **selectors(resources, options, len(bundles)))
             time.sleep(min(10.0, options.wait))
     finally:
         if (
