@@ -87,7 +87,7 @@ def in_bulk(chosen: argparse.Namespace) -> int:
 
         line = ConceptsLine.of(recipe, store)
     progress.print(line.describe(), highlight=False)
-    with engine(chosen, progress) as runner:
+    with engine(chosen, progress, line.sweep.open()) as runner:
         run, reports = line.run(runner, until=chosen.until)
     if not chosen.until:
         conclude(line, run)

@@ -103,7 +103,7 @@ def _judge(chosen: argparse.Namespace) -> int:
 
         line = SegmentationLine.of(recipe, store)
     progress.print(line.describe(), highlight=False)
-    with engine(chosen, progress) as runner:
+    with engine(chosen, progress, line.sweep.open()) as runner:
         run, reports = line.run(runner, until=chosen.until)
     show_table(stages_table(reports))
     show_notes(run)

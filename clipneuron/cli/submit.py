@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from clipneuron.cli import attack, explain, reproduce, run, signals
+from clipneuron.cli import attack, concepts, explain, reproduce, run, segment, signals
 from clipneuron.cli.options.flags import cluster_of, recipe_of
 from clipneuron.cli.options.parser import Borrowed, LateParser, Parser, add_command
 from clipneuron.cli.options.values import one_of, positive, seconds, whole
@@ -63,6 +63,8 @@ VERBS = {
     "run": Verb(run.add_commands),
     "reproduce": Verb(reproduce.add_commands),
     "attack": Verb(attack.add_commands, lambda _: True),
+    "segment": Verb(segment.add_commands),
+    "concepts": Verb(concepts.add_commands),
     "explain": Verb(explain.add_commands, lambda recipe: bool(recipe.explanation.painter)),
 }
 
