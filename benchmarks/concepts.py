@@ -26,7 +26,7 @@ from clipneuron.concepts.pipeline import ConceptsLine
 from clipneuron.config.concepts import METHODS
 from clipneuron.config.named import named_recipe
 from clipneuron.lens.ablations import representations
-from clipneuron.lens.concepts import concept_scores, given, truthful
+from clipneuron.lens.words.concepts import concept_scores, given, truthful
 from clipneuron.readers.arrow import unchanging
 from clipneuron.readers.lenses import Lenses, trace_of
 from clipneuron.readers.sweep import MeanEffect, Planned, PreparedTexts

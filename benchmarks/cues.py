@@ -27,7 +27,7 @@ from clipneuron.demo.pictures import render
 from clipneuron.demo.scenes import arranged
 from clipneuron.demo.things import CLASSES, THINGS
 from clipneuron.lens.pursuit import STOPPED
-from clipneuron.lens.spurious import contributions, cosines, strongest_neurons, text_scores
+from clipneuron.lens.words.spurious import contributions, cosines, strongest_neurons, text_scores
 from clipneuron.readers.arrow import tensor
 from clipneuron.readers.sweep import prepared_texts
 from clipneuron.store.store import Run, Store

@@ -11,7 +11,7 @@ import time
 import torch
 from machine import describe
 
-from clipneuron.lens.truth import Ranking, Truth, Words, scores
+from clipneuron.lens.words.truth import Ranking, Truth, Words, scores
 from clipneuron.readers.explanation import BLOCK
 
 

@@ -6,27 +6,28 @@ import sys
 from collections.abc import Sequence
 
 from clipneuron.cli import attack as attacking
-from clipneuron.cli import cluster as sizing
-from clipneuron.cli import compare as comparing
 from clipneuron.cli import concepts as conceiving
 from clipneuron.cli import doctor as machine
 from clipneuron.cli import explain as explaining
-from clipneuron.cli import failures as failing
-from clipneuron.cli import jobs as listing
 from clipneuron.cli import plan as planning
 from clipneuron.cli import reproduce as reproducing
-from clipneuron.cli import retry as retrying
 from clipneuron.cli import run as computing
-from clipneuron.cli import runs as keeping
-from clipneuron.cli import schedule as scheduling
 from clipneuron.cli import segment as segmenting
-from clipneuron.cli import signals, status
-from clipneuron.cli import store as stores
-from clipneuron.cli import submit as submitting
-from clipneuron.cli import usage as accounting
+from clipneuron.cli import signals
 from clipneuron.cli.noticing import noticed
+from clipneuron.cli.operations import cluster as sizing
+from clipneuron.cli.operations import compare as comparing
+from clipneuron.cli.operations import jobs as listing
+from clipneuron.cli.operations import runs as keeping
+from clipneuron.cli.operations import schedule as scheduling
+from clipneuron.cli.operations import submit as submitting
+from clipneuron.cli.operations import usage as accounting
 from clipneuron.cli.options.fields import as_options
 from clipneuron.cli.options.parser import Parser
+from clipneuron.cli.upkeep import failures as failing
+from clipneuron.cli.upkeep import retry as retrying
+from clipneuron.cli.upkeep import status
+from clipneuron.cli.upkeep import store as stores
 from clipneuron.config.overlap import BUSY, BusyError
 from clipneuron.reports.logs import JsonFormatter
 from clipneuron.reports.printing import VisibleFormatter, print, tolerate_any_text

@@ -10,16 +10,16 @@ from torch import Tensor
 from clipneuron.concepts.known import OF_NEURONS, Known, Search, lenses_of
 from clipneuron.config.concepts import Method
 from clipneuron.lens.ablations import representations
-from clipneuron.lens.concepts import Given, concept_scores, given
 from clipneuron.lens.effects import SecondOrderLens
 from clipneuron.lens.first_order import head_effects
 from clipneuron.lens.projections import LayerProjections
 from clipneuron.lens.pursuit import prepare
 from clipneuron.lens.sparse.lasso import nonnegative_lasso
 from clipneuron.lens.sparse.supports import STOPPED
-from clipneuron.lens.textspan import Spans, span_scores
 from clipneuron.lens.trace import Trace
-from clipneuron.lens.truth import Words
+from clipneuron.lens.words.concepts import Given, concept_scores, given
+from clipneuron.lens.words.textspan import Spans, span_scores
+from clipneuron.lens.words.truth import Words
 from clipneuron.readers.arrow import unchanging
 from clipneuron.readers.lenses import Lenses, trace_of
 from clipneuron.readers.pictures import Pixels

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from clipneuron.concepts.finder import Found
 from clipneuron.config.concepts import Method
-from clipneuron.lens.concepts import Behind, behind, best
+from clipneuron.lens.words.concepts import Behind, behind, best
 
 Whole = NDArray[np.int64]
 

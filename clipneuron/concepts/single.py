@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8
 from clipneuron.concepts.finder import Finder, Found
 from clipneuron.concepts.listed import listed
 from clipneuron.config.concepts import Method
-from clipneuron.lens.concepts import behind, best, heats
+from clipneuron.lens.words.concepts import behind, best, heats
 from clipneuron.models.clip.preprocessing.preprocess import Preprocess
 from clipneuron.reports.markup import terminal
 

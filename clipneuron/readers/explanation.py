@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from clipneuron.engine.stage import Upstream
-from clipneuron.lens.truth import Truth, Words
+from clipneuron.lens.words.truth import Truth, Words
 from clipneuron.readers.arrow import tensor
 from clipneuron.readers.sweep import words_table
 from clipneuron.store.store import Run

@@ -129,7 +129,7 @@ def test_watching_ends_when_the_run_is_complete(tmp_path, capsys, monkeypatch):
         slept.append(seconds)
         sweep.run(quiet_runner())
 
-    monkeypatch.setattr("clipneuron.cli.status.time.sleep", work)
+    monkeypatch.setattr("clipneuron.cli.upkeep.status.time.sleep", work)
     assert status(tmp_path, "--watch", "7") == 0
     assert slept == [7.0]
     out = capsys.readouterr().out

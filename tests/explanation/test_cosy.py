@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from clipneuron.explanation.cosy import cosy_rows
 from clipneuron.explanation.report import explanation_report
-from clipneuron.lens.cosy import cosy
+from clipneuron.lens.words.cosy import cosy
 from clipneuron.models.places import UnavailableError
 from clipneuron.readers.sweep import Planned
 from tests.samples.explained import PAINTED, Tints, line_of

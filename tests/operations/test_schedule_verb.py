@@ -3,7 +3,7 @@ import shlex
 import pytest
 
 from clipneuron.cli import main
-from clipneuron.cli.schedule import EXAMPLES
+from clipneuron.cli.operations.schedule import EXAMPLES
 
 RUN = ["run", "--recipe", "demo", "--store", "runs"]
 

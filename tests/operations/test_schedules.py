@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from clipneuron.cli.schedule import SCHEDULERS
+from clipneuron.cli.operations.schedule import SCHEDULERS
 from clipneuron.operations.schedule import cron, quoting
 from clipneuron.operations.schedule.cron import Cron
 from clipneuron.operations.schedule.job import Scheduled

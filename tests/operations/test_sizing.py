@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from clipneuron.cli import cluster, main
+from clipneuron.cli import main
+from clipneuron.cli.operations import cluster
 from clipneuron.operations.sizing.proposals import Nodes, proposal
 from clipneuron.operations.sizing.scale import GPUS, MODELS
 from clipneuron.sweep import trees

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from clipneuron.cli import build_parser, main, signals
-from clipneuron.cli import jobs as listing
+from clipneuron.cli.operations import jobs as listing
+from clipneuron.cli.operations.submit import VERBS, _order
 from clipneuron.cli.options.flags import recipe_of
-from clipneuron.cli.submit import VERBS, _order
 from clipneuron.engine import jobs as servers
 from clipneuron.operations.submit import checks
 from clipneuron.operations.submit.orders import JOBS

@@ -15,7 +15,13 @@ from clipneuron.attack.cues import OK, Judge, Rules
 from clipneuron.engine.stage import Advance, Named, Output, Resources, Shard, Stage, Upstream
 from clipneuron.lens.options import Scoring
 from clipneuron.lens.pursuit import STOPPED
-from clipneuron.lens.spurious import contributions, cosines, ranked, strongest_neurons, text_scores
+from clipneuron.lens.words.spurious import (
+    contributions,
+    cosines,
+    ranked,
+    strongest_neurons,
+    text_scores,
+)
 from clipneuron.models.language.sentences import Sentences
 from clipneuron.readers.arrow import table_of, tensor, unchanging
 from clipneuron.readers.evidence import classifier_of

@@ -10,7 +10,7 @@ from einops import einsum
 from jaxtyping import Float
 
 from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
-from clipneuron.lens.textspan import Spans, covariances, spans
+from clipneuron.lens.words.textspan import Spans, covariances, spans
 from clipneuron.readers.arrow import list_column, table_of, tensor, unchanging
 from clipneuron.readers.sweep import PreparedTexts, prepared_texts
 from clipneuron.store.store import Run

@@ -15,7 +15,7 @@ from clipneuron.concepts.finder import Finder
 from clipneuron.concepts.known import Known, Search, Sources, known_of
 from clipneuron.concepts.rows import failed, usable
 from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
-from clipneuron.lens.concepts import truthful
+from clipneuron.lens.words.concepts import truthful
 from clipneuron.readers.arrow import table_of
 from clipneuron.readers.lenses import ClipLoader, Lenses
 from clipneuron.readers.pictures import Batch, PictureFeed, Pixels

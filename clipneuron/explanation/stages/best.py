@@ -12,7 +12,7 @@ from torch import Tensor
 
 from clipneuron.engine.stage import Upstream
 from clipneuron.explanation.layers import LayerStage
-from clipneuron.lens.truth import Words, best_words
+from clipneuron.lens.words.truth import Words, best_words
 from clipneuron.readers.arrow import unchanging
 from clipneuron.readers.explanation import layer_words, pictures_of, truth_of, values_of
 from clipneuron.readers.sweep import pool_texts

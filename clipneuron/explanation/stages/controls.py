@@ -11,7 +11,7 @@ from torch import Tensor
 
 from clipneuron.engine.stage import Upstream
 from clipneuron.explanation.layers import LayerStage
-from clipneuron.lens.truth import Words
+from clipneuron.lens.words.truth import Words
 from clipneuron.readers.explanation import layer_words, words_of
 from clipneuron.readers.sweep import pool_texts
 from clipneuron.store.store import Run

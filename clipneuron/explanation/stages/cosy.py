@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
-from clipneuron.lens.cosy import cosy
 from clipneuron.lens.projections import LayerProjections
+from clipneuron.lens.words.cosy import cosy
 from clipneuron.models.clip.preprocessing.preprocess import PictureError, Preprocess
 from clipneuron.readers.explanation import (
     Table,

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from clipneuron.engine.stage import Upstream
 from clipneuron.explanation.layers import LayerStage
-from clipneuron.lens.dissection import similarities, soft_wpmi
-from clipneuron.lens.truth import Words
+from clipneuron.lens.words.dissection import similarities, soft_wpmi
+from clipneuron.lens.words.truth import Words
 from clipneuron.readers.arrow import unchanging
 from clipneuron.readers.explanation import embeddings_of, layer_words, pictures_of, values_of
 from clipneuron.readers.sweep import prepared_texts

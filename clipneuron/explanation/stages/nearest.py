@@ -11,7 +11,7 @@ from jaxtyping import Float
 from clipneuron.engine.stage import Upstream
 from clipneuron.explanation.layers import LayerStage
 from clipneuron.lens.options import Preparation
-from clipneuron.lens.truth import Words
+from clipneuron.lens.words.truth import Words
 from clipneuron.readers.arrow import tensor, unchanging
 from clipneuron.readers.explanation import layer_words
 from clipneuron.readers.sweep import PreparedTexts, prepared_texts

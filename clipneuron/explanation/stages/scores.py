@@ -10,7 +10,7 @@ from torch import Tensor
 
 from clipneuron.engine.stage import Upstream
 from clipneuron.explanation.layers import LayerStage
-from clipneuron.lens.truth import Ranking, Score, Scores, Truth, Words, scores
+from clipneuron.lens.words.truth import Ranking, Score, Scores, Truth, Words, scores
 from clipneuron.readers.arrow import neuron_columns, table_of
 from clipneuron.readers.explanation import BLOCK, pictures_of, truth_of, values_of, words_of
 from clipneuron.store.store import Run

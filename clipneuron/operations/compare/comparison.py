@@ -10,11 +10,11 @@ import pyarrow as pa
 from clipneuron.operations.compare.accuracies import AccuracyChange, accuracy_changes
 from clipneuron.operations.compare.arrays import floats
 from clipneuron.operations.compare.layers import layer_changes, mean_norms
+from clipneuron.operations.compare.match.spaces import joint_spaces
 from clipneuron.operations.compare.pictures import CommonPictures, common_pictures
 from clipneuron.operations.compare.reasons import Reason, reasons
 from clipneuron.operations.compare.scores import METRICS, scores_of, witness_of
 from clipneuron.operations.compare.sides import Floats, Ints, Side, keys_of
-from clipneuron.operations.compare.spaces import joint_spaces
 from clipneuron.operations.compare.words import WordChanges
 
 Advance = Callable[[int], None]

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from clipneuron.operations.compare.match_report import MatchReport
-from clipneuron.operations.compare.matching import Features, best, matches
+from clipneuron.operations.compare.match.matching import Features, best, matches
+from clipneuron.operations.compare.match.report import MatchReport
 from clipneuron.operations.compare.sides import Side
 from tests.samples.compared import World, renamed, world, written
 

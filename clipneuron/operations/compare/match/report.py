@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from clipneuron.operations.compare import charts
-from clipneuron.operations.compare.matching import Matches
+from clipneuron.operations.compare.match.matching import Matches
 from clipneuron.operations.compare.reasons import reasons
 from clipneuron.operations.compare.sides import Ints, Side
 from clipneuron.operations.compare.words import signed_words
@@ -115,7 +115,7 @@ class MatchReport:
         title = f"A: {self.a.name}, B: {self.b.name}"
         pictures = {f"matches-{one.by}.png": self._picture(one, title) for one in self.found}
         page = markup.page(
-            "operations/compare/matches.md.jinja",
+            "operations/compare/match/report.md.jinja",
             a=self.a.run,
             b=self.b.run,
             notes=self.notes,

@@ -5,9 +5,9 @@ import doctest
 import pytest
 import torch
 
-from clipneuron.lens import concepts
-from clipneuron.lens.concepts import behind, best, concept_scores, given, heats, truthful
-from clipneuron.lens.truth import Words
+from clipneuron.lens.words import concepts
+from clipneuron.lens.words.concepts import behind, best, concept_scores, given, heats, truthful
+from clipneuron.lens.words.truth import Words
 
 IMAGES, NEURONS, TEXTS, PLACES = 5, 7, 11, 3
 

@@ -5,10 +5,10 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from clipneuron.cli.operations.runs import vacuum_runs
 from clipneuron.cli.options.flags import add_run_name, chosen_run, runs_of
 from clipneuron.cli.options.parser import add_command
 from clipneuron.cli.options.values import positive, seconds
-from clipneuron.cli.runs import vacuum_runs
 from clipneuron.cli.units import progress_of, show_table
 from clipneuron.reports.markup import terminal
 from clipneuron.reports.printing import print

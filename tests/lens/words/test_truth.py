@@ -9,9 +9,9 @@ from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import average_precision_score, f1_score, jaccard_score, roc_auc_score
 
 from clipneuron.explanation.figures import METRICS
-from clipneuron.lens.dissection import FIRST, LAST, SHARPNESS, similarities, soft_wpmi
 from clipneuron.lens.metrics import spearman
-from clipneuron.lens.truth import GROUPS, Ranking, Scores, Truth, Words, best_words, scores
+from clipneuron.lens.words.dissection import FIRST, LAST, SHARPNESS, similarities, soft_wpmi
+from clipneuron.lens.words.truth import GROUPS, Ranking, Scores, Truth, Words, best_words, scores
 
 NEURONS, IMAGES, TEXTS, WORDS = 5, 240, 9, 3
 SHARE = 0.05

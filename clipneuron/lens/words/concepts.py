@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from clipneuron.lens.metrics import mean_ranks
-from clipneuron.lens.truth import Words
+from clipneuron.lens.words.truth import Words
 
 
 class Given(NamedTuple):

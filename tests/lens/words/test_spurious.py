@@ -9,10 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from clipneuron.lens import spurious
 from clipneuron.lens.options import Scoring
 from clipneuron.lens.pursuit import STOPPED
-from clipneuron.lens.spurious import contributions, cosines, ranked, strongest_neurons, text_scores
+from clipneuron.lens.words import spurious
+from clipneuron.lens.words.spurious import (
+    contributions,
+    cosines,
+    ranked,
+    strongest_neurons,
+    text_scores,
+)
 
 
 def problem(

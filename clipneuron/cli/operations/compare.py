@@ -155,8 +155,8 @@ def _compared(chosen: argparse.Namespace, one: "Run", another: "Run", limits: "L
 
 def _matched(chosen: argparse.Namespace, one: "Run", another: "Run") -> int:
     from clipneuron.engine.meters import meter
-    from clipneuron.operations.compare.match_report import MatchReport
-    from clipneuron.operations.compare.matching import matches
+    from clipneuron.operations.compare.match.matching import matches
+    from clipneuron.operations.compare.match.report import MatchReport
     from clipneuron.operations.compare.sides import Side
     from clipneuron.reports.consoles import Console
 

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 from clipneuron.lens.sparse.supports import STOPPED
-from clipneuron.lens.textspan import covariances, span_scores, spans
+from clipneuron.lens.words.textspan import covariances, span_scores, spans
 
 IMAGES, HEADS, EMBED, TEXTS, COUNT = 40, 3, 12, 25, 5
 

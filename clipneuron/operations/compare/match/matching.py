@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from clipneuron.operations.compare.arrays import Matrix, matrix, unit
 from clipneuron.operations.compare.layers import directions
+from clipneuron.operations.compare.match.spaces import Spaces, joint_spaces
 from clipneuron.operations.compare.pictures import CommonPictures, common_pictures
 from clipneuron.operations.compare.sides import Ints, Side
-from clipneuron.operations.compare.spaces import Spaces, joint_spaces
 
 By = Literal["direction", "norms"]
 LEAST = 20

@@ -1,0 +1,1 @@
+"""The commands of those who keep runs going: submit, jobs, schedule, runs, compare, usage, cluster."""

@@ -1,0 +1,1 @@
+"""What words say of neurons and pictures, and how true it is."""

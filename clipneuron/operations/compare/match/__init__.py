@@ -1,0 +1,1 @@
+"""Which neuron of one run is which of another, across layers and models."""
