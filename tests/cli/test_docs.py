@@ -97,5 +97,12 @@ def test_every_verb_has_a_row_on_the_operations_page():
         "tables",
         "usage",
         "cluster",
+        "submit",
+        "jobs",
+        "logs",
+        "stop",
+        "schedule",
+        "runs",
+        "compare",
         "doctor",
     }
