@@ -39,8 +39,11 @@ def scraped() -> list[str]:
     url = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
     for _ in range(20):
         time.sleep(5)
-        with urllib.request.urlopen(url, timeout=10) as answer:
-            lines = answer.read().decode().splitlines()
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                lines = answer.read().decode().splitlines()
+        except OSError:  # the node's agent is still starting
+            continue
         ours = [line for line in lines if "clipneuron" in line and "_bucket" not in line]
         if ours:
             return ours
