@@ -1,4 +1,4 @@
-"""docs/tables.md: its programs run; operations.md, reproduce.md, attack.md, explain.md: their commands exist."""
+"""docs/tables.md: its programs run; those of the other pages exist."""
 
 import re
 import shlex
@@ -14,7 +14,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 BLOCKS = re.findall(r"```python( s3)?\n(.*?)```", (DOCS / "tables.md").read_text(), re.DOTALL)
 PAGES = "\n".join(
     (DOCS / name).read_text()
-    for name in ("operations.md", "reproduce.md", "attack.md", "explain.md")
+    for name in ("operations.md", "reproduce.md", "attack.md", "explain.md", "compare.md")
 )
 COMMANDS = [
     line.strip()

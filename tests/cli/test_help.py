@@ -9,7 +9,7 @@ import pytest
 from clipneuron.cli import doctor, main
 
 VERBS = ("plan", "run", "reproduce", "class-prompts", "attack", "review", "trace")
-VERBS += ("status", "retry-failed", "verify", "vacuum", "tables", "doctor")
+VERBS += ("status", "retry-failed", "verify", "vacuum", "tables", "compare", "doctor")
 
 
 def test_help_lists_every_command(capsys):
