@@ -1,4 +1,4 @@
-"""docs/tables.md: its programs run; operations.md and the pages of the lines of work: their commands exist."""
+"""docs/tables.md: its programs run; those of the other pages exist."""
 
 import re
 import shlex
@@ -16,7 +16,7 @@ PAGES = "\n".join(
     (DOCS / name).read_text()
     for name in (
         *("operations.md", "reproduce.md", "attack.md", "explain.md", "segment.md", "concepts.md"),
-        *("usage.md", "kubernetes.md"),
+        *("usage.md", "kubernetes.md", "compare.md"),
     )
 )
 COMMANDS = [

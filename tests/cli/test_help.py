@@ -19,7 +19,17 @@ VERBS = (
     "review",
     "trace",
 )
-VERBS += ("status", "retry-failed", "verify", "vacuum", "tables", "usage", "cluster", "doctor")
+VERBS += (
+    "status",
+    "retry-failed",
+    "verify",
+    "vacuum",
+    "tables",
+    "usage",
+    "cluster",
+    "compare",
+    "doctor",
+)
 
 
 def test_help_lists_every_command(capsys):

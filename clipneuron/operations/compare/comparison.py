@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from clipneuron.operations.compare.accuracies import AccuracyChange, accuracy_changes
 from clipneuron.operations.compare.arrays import floats
-from clipneuron.operations.compare.layers import layer_changes, mean_norms
-from clipneuron.operations.compare.match.spaces import joint_spaces
+from clipneuron.operations.compare.layers import LayerChanges, layer_changes, mean_norms
+from clipneuron.operations.compare.match.spaces import Spaces, joint_spaces
 from clipneuron.operations.compare.pictures import CommonPictures, common_pictures
 from clipneuron.operations.compare.reasons import Reason, reasons
 from clipneuron.operations.compare.scores import METRICS, scores_of, witness_of
@@ -41,40 +41,29 @@ class Comparison:
         Raises ValueError where the runs cannot be compared, with what can be done, and StoreError.
         """
         layers = common_layers(a, b)
-        spaces = joint_spaces(a, b)
-        if not spaces.agree:
-            raise ValueError(
-                f"the directions of {a.name} and {b.name} are in different joint spaces ({spaces.why}), so that a "
-                "cosine between them means nothing: --match finds the neurons of B that act on the same pictures"
-            )
-        pictures = common_pictures(a, b)
-        found = []
+        spaces, pictures = _one_space(a, b), common_pictures(a, b)
+        parts = []
         for layer in layers:
-            found.append(layer_changes(a, b, layer, pictures))
+            parts.append(layer_changes(a, b, layer, pictures))
             advance(1)
+        changes = LayerChanges(*map(np.concatenate, zip(*parts, strict=True)))
         known = [pa.concat_tables(map(side.neurons.of_layer, layers)) for side in (a, b)]
         keys = keys_of(known[0])
-        flipped = np.concatenate([one.flipped for one in found])
-        words = WordChanges.of(a, b, keys, flipped)
+        words = WordChanges.of(a, b, keys, changes.flipped)
         columns = {
             "layer": known[0]["layer"],
             "neuron": known[0]["neuron"],
-            "cosine": np.concatenate([one.cosine for one in found]),
-            "flipped": flipped,
-            "top_shared": np.concatenate([one.top_shared for one in found]),
+            **changes._asdict(),
             "words_kept": words.kept,
             "words_gained": words.gained,
             "words_lost": words.lost,
             **_sided("mean_norm", *(mean_norms(side, keys) for side in (a, b))),
-            **_sided("threshold", *(floats(table["threshold"]) for table in known)),
-            **_sided(
-                "explained_variance", *(floats(table["explained_variance"]) for table in known)
-            ),
+            **_sided("threshold", *(table["threshold"] for table in known)),
+            **_sided("explained_variance", *(table["explained_variance"] for table in known)),
             **_scores(a, b, keys),
             **_sided("note", *(table["note"] for table in known)),
         }
-        notes = [*_only(a, b, layers), *_unlike(a, b, pictures)]
-        notes += [f"the texts have moved a little: {spaces.why}"] if spaces.moved else []
+        notes = [*_only(a, b, layers), *_unlike(a, b, pictures, spaces)]
         accuracies = accuracy_changes(a, b)
         return cls(a, b, reasons(a.run, b.run), pa.table(columns), words, accuracies, notes)
 
@@ -141,6 +130,17 @@ def _listed(layers: tuple[int, ...]) -> str:
     return ", ".join(map(str, layers))
 
 
+def _one_space(a: Side, b: Side) -> Spaces:
+    """What is known of the joint spaces of both; raises ValueError where they are two."""
+    spaces = joint_spaces(a, b)
+    if not spaces.agree:
+        raise ValueError(
+            f"the directions of {a.name} and {b.name} are in different joint spaces ({spaces.why}), so that a "
+            "cosine between them means nothing: --match finds the neurons of B that act on the same pictures"
+        )
+    return spaces
+
+
 def _sided(name: str, a: object, b: object) -> dict[str, object]:
     return {f"{name}_a": a, f"{name}_b": b}
 
@@ -171,9 +171,9 @@ def _only(a: Side, b: Side, layers: tuple[int, ...]) -> list[str]:
     return notes
 
 
-def _unlike(a: Side, b: Side, pictures: CommonPictures | None) -> list[str]:
+def _unlike(a: Side, b: Side, pictures: CommonPictures | None, spaces: Spaces) -> list[str]:
     """What was measured on other things, so that a difference may come from these."""
-    notes = []
+    notes = [f"the texts have moved a little: {spaces.why}"] if spaces.moved else []
     if pictures is None:
         notes.append(
             "the runs have no picture in common: top pictures are not compared, and norms are of other pictures"

@@ -133,7 +133,7 @@ def two_runs(
 def _newest(store: Store, names: tuple[str, ...], last: int) -> tuple[Run, Run]:
     if last < 2 or len(names) > 1:
         raise ValueError(
-            "--last 2 compares the two newest runs, --last 3 the newest one with the one before the one before it; "
+            "--last 2 compares the two newest runs, --last 3 the newest one with the second one before it; "
             "at most one name beside it says how their names begin"
         )
     begins = names[0] if names else ""
