@@ -18,7 +18,7 @@ from clipneuron.reports.estimates import Estimate
 from clipneuron.store.store import Run
 
 METRICS = ("correlation", "auprc", "f1", "iou")
-"""Those that notice wrong words (tests/lens/words/test_truth.py); AUC does not, and stands beside them for comparability."""
+"""Those that notice wrong words (tests/lens/words/test_truth.py); AUC does not, and is there for comparability."""
 
 OUTPUT = "rank_correlation"
 
