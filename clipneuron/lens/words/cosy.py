@@ -6,8 +6,8 @@ generated, and the neuron's responses to them are compared with those to control
     AUC  how often the response to a generated picture is above that to a control picture, ties half
     MAD  mean activation difference: (mean over generated - mean over control) / standard deviation over control
 
-Both hardly notice words that are true of too many or too few pictures (tests/lens/words/test_truth.py, for AUC). They stand
-beside published figures, not among the results.
+Both hardly notice words that are true of too many or too few pictures (tests/lens/words/test_truth.py, for AUC). They
+stand beside published figures, not among the results.
 """
 
 from typing import NamedTuple
