@@ -6,6 +6,7 @@ limit, and whether a job is over is asked for, not concluded.
 """
 
 import asyncio
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -209,6 +210,9 @@ def _client(address: str) -> "JobSubmissionClient":
     It has no option for either (ray.dashboard.modules.dashboard_sdk, 2.60).
     """
     from ray.job_submission import JobSubmissionClient
+
+    for name in ("ray.dashboard.modules.job.sdk", "ray.dashboard.modules.dashboard_sdk"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # it tells of every log that it closes
 
     class Client(JobSubmissionClient):
         def _do_request(self, *words: Any, **more: Any) -> Any:

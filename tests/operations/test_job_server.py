@@ -5,6 +5,7 @@ from itertools import takewhile
 
 import pytest
 
+from clipneuron.config.cluster import ClusterOptions
 from clipneuron.engine.jobs import LostError, RayJobs, TakenError, client_ray
 from clipneuron.operations.submit.checks import problems
 from clipneuron.operations.submit.clock import WallClock
@@ -30,12 +31,17 @@ def test_jobs_of_a_real_cluster(job_server, tmp_path, monkeypatch):
     # The cluster is looked at by a job, which leaves nothing behind, neither in its list nor in the store.
     order = Order("run", "aaaaaaaaaaaa", [], str(tmp_path / "store"), python=sys.executable)
     wanted = Wanted(
-        store=order.store, model="demo", images=(str(tmp_path / "no"),), pools=("clip",)
+        store=order.store,
+        model="demo",
+        images=(str(tmp_path / "no"),),
+        pools=("clip",),
+        cluster=ClusterOptions(actor_cpus=64),
     )
-    found = problems(server, order, wanted, patience)
-    assert len(found) == 1
-    assert "the pictures are out of the cluster's reach" in found[0]
-    assert str(tmp_path / "no") in found[0]
+    pictures, space = problems(server, order, wanted, patience)
+    assert (
+        f"the pictures are out of the cluster's reach: there is nothing at {tmp_path}" in pictures
+    )
+    assert "pool clip: the cluster has space for 0 of" in space
     assert not [job for job in server.jobs() if job.name.startswith("check-")]
     assert not list(tmp_path.rglob("probe-*"))
 

@@ -5,8 +5,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from clipneuron.cli import signals
-from clipneuron.cli.operations.submit import add_address, add_patience, pass_on_now, say, waiting
+from clipneuron.cli.operations.submit import pass_on_now, say, waiting
 from clipneuron.cli.options.parser import add_command
+from clipneuron.cli.options.submitting import add_address, add_patience
 from clipneuron.cli.units import show_table
 from clipneuron.reports.markup import terminal
 from clipneuron.reports.printing import print
