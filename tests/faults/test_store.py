@@ -15,6 +15,7 @@ from fsspec.config import conf
 from clipneuron.store import records
 from clipneuron.store.errors import StoreError
 from clipneuron.store.objects import s3 as s3_objects
+from clipneuron.store.objects import s3_uploads
 from clipneuron.store.objects.opening import open_objects
 from clipneuron.store.objects.s3 import S3Objects
 from clipneuron.store.store import Run, Store
@@ -129,7 +130,8 @@ def test_a_store_that_ignores_create_only_writes_gets_no_run(proxy: Proxy) -> No
 def test_an_upload_in_parts_survives_trouble_and_is_aborted_when_it_fails(
     run: Run, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(s3_objects, "_PART", 5 * 2**20)
+    monkeypatch.setattr(s3_uploads, "PART", 5 * 2**20)
+    monkeypatch.setattr(s3_objects, "_WHOLE", 10 * 2**20)
     data = bytes(range(256)) * (12 * 2**12)
     fault = proxy.add("500", "PUT", times=2, match="partNumber")
     run.objects.put("data/large", data)

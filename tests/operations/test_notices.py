@@ -58,8 +58,9 @@ def command(name="run", problem=None, stage=None, folder=None):
     def run(chosen):
         if stage:
             console = Console(file=io.StringIO())
-            with engine(chosen, console) as runner:
-                runner.run_stage(stage, Store(folder).open_run("demo", {"a": 1}))
+            found = Store(folder).open_run("demo", {"a": 1})
+            with engine(chosen, console, found) as runner:
+                runner.run_stage(stage, found)
         if problem:
             raise problem
         return 0

@@ -8,7 +8,7 @@ from typing import Any
 
 from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
 
-from tests.faults.schedules.bucket import Bucket, refusal
+from tests.faults.schedules.bucket import Bucket, Moment, refusal
 from tests.faults.schedules.scheduler import Actor, Death, Killed, Scheduler, current
 
 ENDPOINT = "http://simulated"
@@ -186,7 +186,12 @@ class Client:
     async def get_object(self, *, Bucket: str, Key: str) -> Any:  # noqa: N803
         """Get."""
         held = self.network.read("GET", Key, lambda: self.network.bucket.get(Key))
-        return {"Body": _Body(held.data), "ContentLength": len(held.data)}
+        return {
+            "Body": _Body(held.data),
+            "ContentLength": len(held.data),
+            "LastModified": Moment(held.modified),
+            "ETag": held.etag,
+        }
 
     async def head_object(self, *, Bucket: str, Key: str) -> Any:  # noqa: N803
         """Head."""
