@@ -92,6 +92,10 @@ class JobServer(Protocol):
         """
         ...
 
+    def written(self, name: str) -> str:
+        """What the job has written so far, "" where nothing is known of it."""
+        ...
+
     def stop(self, name: str) -> bool:
         """Ask a job to end; whether it was running."""
         ...
@@ -179,6 +183,14 @@ class RayJobs:
             return
         finally:
             _close(loop, waiting)
+
+    def written(self, name: str) -> str:
+        """What the job has written so far, "" where nothing is known of it."""
+        try:
+            with self._asking():
+                return str(self._client.get_job_logs(name))
+        except _MissingError:
+            return ""
 
     def stop(self, name: str) -> bool:
         """Ask a job to end; whether it was running."""

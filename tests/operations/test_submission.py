@@ -105,6 +105,19 @@ def test_a_lost_log_is_read_on_without_a_line_twice(cut, quiet):
     assert server.submitted == [FIRST]
 
 
+def test_a_log_that_comes_too_late_is_shown_all_the_same():
+    server = Server(Time(), [Planned(("a\n", "b\n"), slow=True)])
+    run = Run(server)
+    assert run.go() == 0
+    assert "".join(run.written) == "a\nb\n"
+
+
+def test_a_job_that_is_over_is_over_though_its_log_is_gone():
+    server = Server(Time(), [Planned(("a\n",), "failed", 7, slow=True)], lost=set(range(5, 100)))
+    assert Run(server).go() == 7
+    assert server.clock.time < 60
+
+
 def test_any_request_may_be_lost_or_its_answer():
     undisturbed = Run(Server(Time()))
     undisturbed.go()

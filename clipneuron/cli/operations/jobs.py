@@ -74,10 +74,7 @@ def logs(chosen: argparse.Namespace) -> int:
     server = _server(chosen)
     job = _named(server, chosen.job)
     if not chosen.follow:
-        for chunk in server.log(job.name):
-            if not chunk:
-                break
-            pass_on_now(chunk)
+        pass_on_now(server.written(job.name))
         return 0
     try:
         with signals.saying("leaving: the job goes on"):

@@ -2,10 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from clipneuron.engine.jobs import Job, JobServer, LostError
 from clipneuron.operations.submit.clock import Clock, pauses
 from clipneuron.reports.quantities import duration
+
+_LAST_ATTEMPTS = 4
+"""At the end of the log of a job that is over."""
 
 
 class GoneError(Exception):
@@ -77,6 +81,7 @@ class Following:
                 self.patience.lost(error)
                 continue
             if job.over:
+                self._write_rest()
                 return job
             self.patience.sleep(1.0)  # the log ended though the job has not
 
@@ -93,6 +98,18 @@ class Following:
                     self.write(new)
             elif self._look().over:
                 return
+
+    def _write_rest(self) -> None:
+        """What a log left out that broke off or was slow; given up soon, since the node that has it may be gone."""
+        for pause in islice(pauses(), _LAST_ATTEMPTS):
+            try:
+                rest = self.server.written(self.name)[self._written :]
+            except LostError:
+                self.patience.clock.sleep(pause)
+                continue
+            if rest:
+                self.write(rest)
+            return
 
     def _look(self) -> Job:
         job = self.server.find(self.name)
