@@ -111,7 +111,10 @@ def _sync(_: Any, function: Callable[..., Coroutine[Any, Any, Any]], *arguments:
 
 
 def _clock(network: Network) -> Any:
-    return SimpleNamespace(monotonic=lambda: current().time, sleep=network.scheduler.sleep)
+    def now() -> float:
+        return current().time
+
+    return SimpleNamespace(monotonic=now, process_time=now, sleep=network.scheduler.sleep)
 
 
 def _host() -> dict[str, Any]:
