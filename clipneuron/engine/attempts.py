@@ -21,6 +21,29 @@ class WorkerLostError(RuntimeError):
 
 
 @dataclass(frozen=True)
+class Stopwatch:
+    """The clocks of this process at the start of a piece of work; its pieces follow one another."""
+
+    wall: float
+    cpu: float
+
+    @classmethod
+    def started(cls) -> "Stopwatch":
+        """The clocks now."""
+        return cls(time.monotonic(), time.process_time())
+
+    @property
+    def seconds(self) -> float:
+        """By the clock on the wall, since then."""
+        return time.monotonic() - self.wall
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Of processors, since then."""
+        return time.process_time() - self.cpu
+
+
+@dataclass(frozen=True)
 class Ending:
     """How an attempt at a shard ended."""
 

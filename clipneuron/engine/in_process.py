@@ -6,10 +6,9 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
-from clipneuron.engine.attempts import Ending, commit_output, record_failure
+from clipneuron.engine.attempts import Ending, Stopwatch, commit_output, record_failure
 from clipneuron.engine.stage import Advance, Loader, Shard, Stage, Worker
 from clipneuron.store.records import Usage
 from clipneuron.store.store import Run
@@ -44,37 +43,25 @@ def _attempt(
     except Exception as error:  # a shard's failure is a record, never the end of the others
         ending = record_failure(run, stage.name, shard.name, error)
     else:
-        ending = commit_output(run, stage.name, shard.name, output, spent.usage(load))
+        ending = commit_output(run, stage.name, shard.name, output, _usage(spent, load))
     if ending.problem:
         advance(-counted)
     return ending
 
 
-@dataclass(frozen=True)
-class Stopwatch:
-    """The clocks at the start of an attempt in this process, which works on nothing else."""
+def _usage(spent: Stopwatch, load: float) -> Usage:
+    """What an attempt took: all cores of the machine are held, since models use all, and a GPU if one is in use.
 
-    wall: float
-    cpu: float
-
-    @classmethod
-    def started(cls) -> "Stopwatch":
-        """The clocks now."""
-        return cls(time.monotonic(), time.process_time())
-
-    def usage(self, load: float) -> Usage:
-        """What was spent since: all cores of the machine are held, since models use all, and a GPU if one is in use.
-
-        The next shard is loaded meanwhile, so its CPU seconds count here, and not a second time there.
-        """
-        seconds = time.monotonic() - self.wall
-        return Usage(
-            load=load,
-            process=seconds,
-            core_seconds=seconds * _cores(),
-            gpu_seconds=seconds * _gpus(),
-            cpu_seconds=time.process_time() - self.cpu,
-        )
+    The next shard is loaded meanwhile, so its CPU seconds count here, and not a second time there.
+    """
+    seconds = spent.seconds
+    return Usage(
+        load=load,
+        process=seconds,
+        core_seconds=seconds * _cores(),
+        gpu_seconds=seconds * _gpus(),
+        cpu_seconds=spent.cpu_seconds,
+    )
 
 
 def _cores() -> int:

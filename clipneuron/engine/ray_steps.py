@@ -6,7 +6,6 @@ library of models: the row holds the shard's name apart from its payload.
 """
 
 import pickle
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import cloudpickle  # type: ignore[import-untyped]
 import pyarrow as pa
 import ray
 
-from clipneuron.engine.attempts import Ending, commit_output, record_failure
+from clipneuron.engine.attempts import Ending, Stopwatch, commit_output, record_failure
 from clipneuron.engine.packing import Packed, Packer
 from clipneuron.engine.stage import Loader, Output, Shard, Stage, Worker
 from clipneuron.store.records import Usage
@@ -94,8 +93,8 @@ def load(row: pa.Table, context: TaskContext) -> pa.Table:
         run.started(stage, _name(row))
         return context.load(pickle.loads(row["shard"][0].as_py()))
 
-    spent = _Spent.so_far()
-    return _step(row, context, fetch, lambda: spent.loading(1.0))
+    spent = Stopwatch.started()
+    return _step(row, context, fetch, lambda: _loading(spent, 1.0))
 
 
 class WorkerProcess:
@@ -111,7 +110,7 @@ class WorkerProcess:
         None comes first: a small answer that says that there is a large one.
         """
         ready = row if _has_body(row) else load(row, context)
-        before, spent = _usage(ready), _Spent.so_far()
+        before, spent = _usage(ready), Stopwatch.started()
         if not _has_body(row):  # loaded here, where more is held than by a process that only loads
             held = {"core_seconds": before.load * context.cpus}
             held |= {"gpu_seconds": before.load * context.gpus}
@@ -121,7 +120,7 @@ class WorkerProcess:
             worker = context.worker()
             return worker.process(_body(ready), lambda rows: None)
 
-        return None, _step(ready, context, work, lambda: spent.processing(before, context))
+        return None, _step(ready, context, work, lambda: _processing(spent, before, context))
 
 
 def commit(row: pa.Table, context: TaskContext) -> Ending:
@@ -132,31 +131,20 @@ def commit(row: pa.Table, context: TaskContext) -> Ending:
     return commit_output(context.run, context.stage, _name(row), _body(row), _usage(row))
 
 
-@dataclass(frozen=True)
-class _Spent:
-    """The clocks of this process at the start of a step; its steps follow one another."""
+def _loading(spent: Stopwatch, cpus: float) -> Usage:
+    seconds = spent.seconds
+    return Usage(load=seconds, core_seconds=seconds * cpus, cpu_seconds=spent.cpu_seconds)
 
-    wall: float
-    cpu: float
 
-    @classmethod
-    def so_far(cls) -> "_Spent":
-        return cls(time.monotonic(), time.process_time())
-
-    def loading(self, cpus: float) -> Usage:
-        seconds = time.monotonic() - self.wall
-        cpu = time.process_time() - self.cpu
-        return Usage(load=seconds, core_seconds=seconds * cpus, cpu_seconds=cpu)
-
-    def processing(self, before: Usage, context: TaskContext) -> Usage:
-        seconds = time.monotonic() - self.wall
-        return Usage(
-            load=before.load,
-            process=seconds,
-            core_seconds=before.core_seconds + seconds * context.cpus,
-            gpu_seconds=before.gpu_seconds + seconds * context.gpus,
-            cpu_seconds=before.cpu_seconds + time.process_time() - self.cpu,
-        )
+def _processing(spent: Stopwatch, before: Usage, context: TaskContext) -> Usage:
+    seconds = spent.seconds
+    return Usage(
+        load=before.load,
+        process=seconds,
+        core_seconds=before.core_seconds + seconds * context.cpus,
+        gpu_seconds=before.gpu_seconds + seconds * context.gpus,
+        cpu_seconds=before.cpu_seconds + spent.cpu_seconds,
+    )
 
 
 def _step(

@@ -5,12 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow.compute as pc
-import torch
 from numpy.typing import NDArray
 
 from clipneuron.explanation.pipeline import CONTROL
-from clipneuron.lens.metrics import bootstrap_interval
-from clipneuron.reports.estimates import Estimate
+from clipneuron.reports.estimates import Estimate, estimate, finite_mean
 from clipneuron.store.store import Run
 
 COLUMNS = {
@@ -20,6 +18,9 @@ COLUMNS = {
     "written_mad": "MAD, written",
 }
 """Columns of the table and what they are called: by the mean activation of patches, and by what is written along r."""
+
+DRAWS = 400
+"""Of the bootstrap: intervals are over hundreds of neurons."""
 
 HEADINGS = ("describer", "neurons", *COLUMNS.values(), "MAD over control")
 
@@ -68,16 +69,11 @@ def cosy_rows(run: Run, stage: str | None, describers: Sequence[str]) -> list[Co
         CosyRow(
             name,
             int(np.isfinite(found["mad"]).sum()),
-            {column: _mean(numbers) for column, numbers in found.items()},
+            {column: finite_mean(numbers) for column, numbers in found.items()},
             None if name == CONTROL else _over(found["mad"], values[CONTROL]["mad"]),
         )
         for name, found in values.items()
     ]
-
-
-def _mean(values: NDArray[np.float64]) -> float:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else float("nan")
 
 
 def _over(values: NDArray[np.float64], control: NDArray[np.float64]) -> Estimate | None:
@@ -85,4 +81,4 @@ def _over(values: NDArray[np.float64], control: NDArray[np.float64]) -> Estimate
     known = differences[np.isfinite(differences)]
     if len(known) < 2:
         return None
-    return Estimate(float(known.mean()), *bootstrap_interval(torch.from_numpy(known), draws=400))
+    return estimate(known, DRAWS)

@@ -7,14 +7,12 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import torch
 from numpy.typing import NDArray
 
-from clipneuron.explanation.cosy import CosyRow, cosy_rows
+from clipneuron.explanation.cosy import DRAWS, CosyRow, cosy_rows
 from clipneuron.explanation.pipeline import BOUND, CONTROL, PURSUIT
 from clipneuron.explanation.results import ExplanationResults
-from clipneuron.lens.metrics import bootstrap_interval
-from clipneuron.reports.estimates import Estimate
+from clipneuron.reports.estimates import Estimate, estimate, finite_mean
 from clipneuron.store.store import Run
 
 METRICS = ("correlation", "auprc", "f1", "iou")
@@ -121,10 +119,10 @@ class Figures:
             name,
             describer,
             int(np.isfinite(own["correlation"]).sum()),
-            {metric: _finite_mean(values) for metric, values in own.items()},
+            {metric: finite_mean(values) for metric, values in own.items()},
             {metric: _finite_median(values) for metric, values in own.items()},
             {
-                metric: _estimate(values[np.isfinite(values)])
+                metric: estimate(values[np.isfinite(values)], DRAWS)
                 for metric, values in differences.items()
                 if describer != CONTROL and np.isfinite(values).any()
             },
@@ -200,11 +198,6 @@ class Figures:
         )
 
 
-def _estimate(values: PerNeuron) -> Estimate:
-    interval = bootstrap_interval(torch.from_numpy(values), draws=400)
-    return Estimate(float(values.mean()), *interval)
-
-
 def _split(table: pa.Table) -> dict[tuple[int, str], pa.Table]:
     found = {}
     for layer in pc.unique(table["layer"]).to_pylist():
@@ -213,11 +206,6 @@ def _split(table: pa.Table) -> dict[tuple[int, str], pa.Table]:
             rows = own.filter(pc.equal(own["describer"], describer))
             found[layer, describer] = rows.sort_by("neuron").combine_chunks()
     return found
-
-
-def _finite_mean(values: PerNeuron) -> float:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else float("nan")
 
 
 def _finite_median(values: PerNeuron) -> float:

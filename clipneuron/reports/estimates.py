@@ -22,6 +22,13 @@ class Estimate(NamedTuple):
         return self.low > 0 or self.high < 0
 
 
-def estimate(values: NDArray[np.float64]) -> Estimate:
+def estimate(values: NDArray[np.float64], draws: int = 1000) -> Estimate:
     """The mean of the values, of which there must be some, all finite (ValueError)."""
-    return Estimate(float(np.mean(values)), *bootstrap_interval(torch.from_numpy(values)))
+    interval = bootstrap_interval(torch.from_numpy(values), draws=draws)
+    return Estimate(float(np.mean(values)), *interval)
+
+
+def finite_mean(values: NDArray[np.float64]) -> float:
+    """The mean of those that are finite; NaN where none is."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else float("nan")

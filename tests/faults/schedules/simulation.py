@@ -17,7 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from clipneuron.engine import in_process, runner
+from clipneuron.engine import attempts, in_process, runner
 from clipneuron.store import parquet, records
 from clipneuron.store.objects import concurrency, s3
 from tests.faults.schedules.network import ENDPOINT, RETRIES, Client, Network
@@ -32,6 +32,7 @@ def simulated(network: Network) -> Iterator[None]:
         (s3, _storage(network, chance)),
         (concurrency, {"ThreadPoolExecutor": Inline}),
         (in_process, {"ThreadPoolExecutor": Inline, "time": _clock(network)}),
+        (attempts, {"time": _clock(network)}),
         (runner, {"time": _clock(network)}),
         (records, {"now": lambda: f"{current().time:.3f}", "host_info": _host}),
         (uuid, {"uuid4": lambda: uuid.UUID(int=chance.getrandbits(128), version=4)}),
