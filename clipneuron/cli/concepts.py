@@ -124,7 +124,7 @@ def of_pictures(chosen: argparse.Namespace) -> int:
     if missing := left_out(recipe.concepts, stages):
         print(
             f"note: {' and '.join(missing)} take means over swept pictures, which this run does not have yet: "
-            f"`clipneuron concepts --store {chosen.store}` in bulk makes them"
+            f"`clipneuron concepts --store {chosen.store}` with the run's own options, and no pictures, makes them"
         )
     kept = tuple(method for method in recipe.concepts.methods if method not in missing)
     if not kept:
