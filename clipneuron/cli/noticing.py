@@ -1,6 +1,7 @@
 """What `--notify` adds to a command: word of its end, whichever it is."""
 
 import argparse
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,13 @@ class Ending:
 
     status: int = 1
     error: str = ""
+
+
+def shown_command() -> str:
+    """This command as leases and reports show it, to whoever reads them: without where its notice goes."""
+    from clipneuron.operations.usage.notices import without_target
+
+    return shlex.join(["clipneuron", *without_target(sys.argv[1:])])
 
 
 @contextmanager

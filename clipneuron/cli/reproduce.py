@@ -1,10 +1,9 @@
 """`clipneuron reproduce`: the paper's evidence for any model, and `class-prompts`, what one of its text pools needs."""
 
 import argparse
-import shlex
-import sys
 from typing import TYPE_CHECKING, Any
 
+from clipneuron.cli.noticing import shown_command
 from clipneuron.cli.options.fields import add_fields
 from clipneuron.cli.options.flags import add_engine, add_recipe, add_store, add_until
 from clipneuron.cli.options.parser import add_command
@@ -90,11 +89,8 @@ def reproduce(chosen: argparse.Namespace) -> int:
 def conclude(reproduction: "Reproduction", run: "Run") -> None:
     """Print the claims, and write the report."""
     from clipneuron.evidence.report import evidence_report, write_report
-    from clipneuron.operations.usage.notices import without_target
 
-    report = evidence_report(
-        reproduction, run, command=shlex.join(["clipneuron", *without_target(sys.argv[1:])])
-    )
+    report = evidence_report(reproduction, run, command=shown_command())
     for table in report.tables():
         show_table(table)
     print(f"report: {write_report(reproduction, run, report)}")

@@ -1,7 +1,6 @@
 """The commands that compute: run, and the single stages that jobs submit."""
 
 import argparse
-import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from clipneuron.cli import signals
+from clipneuron.cli.noticing import shown_command
 from clipneuron.cli.options.fields import as_options
 from clipneuron.cli.options.flags import (
     add_engine,
@@ -191,9 +191,8 @@ def engine(
     """
     from clipneuron.operations.schedule.overlap import working_on
 
-    command = shlex.join(["clipneuron", *sys.argv[1:]])
     with (
-        working_on(run, chosen.overlap, command, lambda text: print(text, file=sys.stderr)),
+        working_on(run, chosen.overlap, shown_command(), lambda text: print(text, file=sys.stderr)),
         _runner(chosen, console, pools, max_failed_share) as runner,
     ):
         yield runner

@@ -95,6 +95,16 @@ def test_what_was_done_is_posted_without_where_to(server, start, tmp_path):
     assert notice["seconds"] >= stage["seconds"]
 
 
+def test_nor_is_where_to_in_the_lease_that_others_read(server, start, tmp_path, monkeypatch):
+    secret = url_of(server)
+    for words in (["--notify", secret], [f"--notify={secret}"]):
+        monkeypatch.setattr("sys.argv", ["clipneuron", "run", "--store", "x", *words])
+        assert start(command(stage=Fake(), folder=tmp_path), *words) == 0
+        (lease,) = tmp_path.glob("demo-*/lease.json")
+        assert json.loads(lease.read_text())["command"] == "clipneuron run --store x"
+        assert secret not in lease.read_text()
+
+
 @pytest.mark.parametrize(
     ("problem", "status", "outcome", "said"),
     [

@@ -1,10 +1,10 @@
 """`clipneuron runs`: the runs of a store beside each other; and `vacuum --keep-runs`, which removes old ones whole."""
 
 import argparse
-import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
+from clipneuron.cli.noticing import shown_command
 from clipneuron.cli.options.flags import add_store
 from clipneuron.cli.options.parser import add_command
 from clipneuron.cli.units import show_table
@@ -82,7 +82,7 @@ def _remove(seen: "RunLook") -> bool:
     from clipneuron.store.errors import StoreError
 
     try:
-        remove(seen, shlex.join(["clipneuron", *sys.argv[1:]]))
+        remove(seen, shown_command())
     except (BusyError, StoreError) as error:
         print(f"not removed: {error}", file=sys.stderr)
         return False
