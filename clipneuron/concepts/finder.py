@@ -10,9 +10,7 @@ from torch import Tensor
 from clipneuron.concepts.known import OF_NEURONS, Known, Search, lenses_of
 from clipneuron.config.concepts import Method
 from clipneuron.lens.ablations import representations
-from clipneuron.lens.effects import SecondOrderLens
 from clipneuron.lens.first_order import head_effects
-from clipneuron.lens.projections import LayerProjections
 from clipneuron.lens.pursuit import prepare
 from clipneuron.lens.sparse.lasso import nonnegative_lasso
 from clipneuron.lens.sparse.supports import STOPPED
@@ -50,7 +48,9 @@ class Finder:
         self.lenses = lenses_of(lenses, search)
         like = clip.weights.projection.device
         with torch.inference_mode():
-            self.layers = [self._layer(layer, lens) for layer, lens in self.lenses.on(clip).items()]
+            self.layers = [
+                known.neurons.projections(lens) for lens in self.lenses.on(clip).values()
+            ]
             self.texts = unchanging(known.pool.matrix).to(like)
             self._centred = prepare(self.texts, "centered") if "splice" in search.methods else None
             words = Words(unchanging(known.indices).to(like), unchanging(known.weights).to(like))
@@ -123,17 +123,6 @@ class Finder:
         scores = unit.new_zeros(len(unit), len(texts) + 1)  # the last for empty places
         places = sums.indices.where(sums.indices != STOPPED, len(texts))
         return scores.scatter_(1, places, sums.weights)[:, :-1]
-
-    def _layer(self, layer: int, lens: SecondOrderLens) -> LayerProjections:
-        mean = self.known.means[layer]
-        axes = mean.known_axes
-        return LayerProjections(
-            lens if axes is None else lens.narrowed(axes),
-            mean.coefficients,
-            mean.remainder if axes is None else mean.remainder @ axes,
-            unchanging(self.known.directions[layer]),
-            unchanging(self.known.thresholds[layer]),
-        )
 
     def _head_spans(self) -> tuple[Spans, Tensor, int] | None:
         heads = self.known.heads

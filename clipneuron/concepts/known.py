@@ -1,11 +1,9 @@
 """What is known before any picture is looked at: neurons with their thresholds and texts, the pool, attention heads."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Literal, NamedTuple
 
 import numpy as np
-import pyarrow.compute as pc
 import torch
 from jaxtyping import Float, Int
 
@@ -15,7 +13,8 @@ from clipneuron.lens.sparse.supports import STOPPED
 from clipneuron.readers.arrow import tensor
 from clipneuron.readers.explanation import words_of
 from clipneuron.readers.lenses import Lenses
-from clipneuron.readers.sweep import MeanEffect, PreparedTexts, mean_effects, prepared_texts
+from clipneuron.readers.sweep import PreparedTexts, prepared_texts
+from clipneuron.readers.written import SweptNeurons, swept_neurons
 from clipneuron.store.store import Run
 
 OF_NEURONS: tuple[Method, ...] = ("second-order", "second-order-signed", "other-neurons")
@@ -83,9 +82,7 @@ class Heads(NamedTuple):
 class Known(NamedTuple):
     """What all workers share, as arrays; neurons of several layers stand one after another in `indices`."""
 
-    means: Mapping[int, MeanEffect]
-    directions: Mapping[int, Float[np.ndarray, "neuron embed"]]
-    thresholds: Mapping[int, Float[np.ndarray, "neuron"]]
+    neurons: SweptNeurons
     indices: Int[np.ndarray, "neuron place"]
     weights: Float[np.ndarray, "neuron place"]
     """0 in unused places."""
@@ -98,24 +95,19 @@ class Known(NamedTuple):
 
 def known_of(run: Run, search: Search, sources: Sources) -> Known:
     """What the tables of a run say; raises StoreError, and ValueError for layers that they do not have."""
-    own = [("layer", "in", list(search.layers))]
-    column = THRESHOLDS[search.rule]
-    columns = ["layer", "neuron", "direction", column]
-    rows = run.read(sources.directions.name, "directions", columns=columns, filters=own)
-    of = {
-        layer: rows.filter(pc.equal(rows["layer"], layer)).sort_by("neuron")
-        for layer in search.layers
-    }
-    if missing := [layer for layer, found in of.items() if not found.num_rows]:
-        raise ValueError(
-            f"layers {missing} are not among those of run {run.name}: choose `concepts.concept_layers` among its layers"
-        )
+    neurons = swept_neurons(
+        run,
+        sources.means.name,
+        sources.directions.name,
+        search.layers,
+        THRESHOLDS[search.rule],
+    )
     table: Literal["neuron_words", "descriptions"] = (
         "neuron_words" if search.described == "short" else "descriptions"
     )
     words = [
-        words_of(run, sources.descriptions.name, layer, found.num_rows, table)
-        for layer, found in of.items()
+        words_of(run, sources.descriptions.name, layer, len(found), table)
+        for layer, found in neurons.directions.items()
     ]
     most = max(item.weights.shape[1] for item in words)
     padded = [
@@ -124,9 +116,7 @@ def known_of(run: Run, search: Search, sources: Sources) -> Known:
     ]
     indices, weights = (torch.cat(parts).numpy() for parts in zip(*padded, strict=True))
     return Known(
-        mean_effects(run, sources.means.name, search.layers),
-        {layer: tensor(found["direction"]).numpy() for layer, found in of.items()},
-        {layer: tensor(found[column]).numpy() for layer, found in of.items()},
+        neurons,
         indices,
         weights,
         prepared_texts(run, sources.texts.name, "unit"),

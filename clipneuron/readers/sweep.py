@@ -12,6 +12,7 @@ from torch import Tensor
 
 from clipneuron.data.collections import Pictures
 from clipneuron.data.plans import latest, to_retry
+from clipneuron.lens.effects import SecondOrderLens
 from clipneuron.lens.options import Preparation
 from clipneuron.lens.pursuit import prepare
 from clipneuron.lens.summaries import Moments, Summary, merge, top_keys
@@ -42,6 +43,13 @@ class MeanEffect:
         20 %; with twice as many, rounding is all that is left (measured on towers of 4 to 12 layers and on the demo's).
         """
         return self.axes if self.count >= AXES_KNOWN * len(self.axes) else None
+
+    def outside(self, lens: SecondOrderLens) -> tuple[SecondOrderLens, Float[Tensor, "coordinate"]]:
+        """The layer's lens for images outside D, and the mean remainder in its coordinates."""
+        axes = self.known_axes
+        if axes is None:
+            return lens, self.remainder
+        return lens.narrowed(axes), self.remainder @ axes
 
 
 @dataclass(frozen=True)

@@ -22,24 +22,32 @@ class SweptNeurons(NamedTuple):
     thresholds: dict[int, Float[np.ndarray, "neuron"]]
 
     def projections(self, lens: SecondOrderLens) -> LayerProjections:
-        """What the neurons of a layer write on pictures, by a lens on that layer of the model."""
+        """What the neurons of a layer write on pictures outside D, by a lens on that layer of the model."""
         mean = self.means[lens.layer]
+        own, remainder = mean.outside(lens)
         return LayerProjections(
-            lens.narrowed(mean.axes),
+            own,
             mean.coefficients,
-            mean.remainder @ mean.axes,
+            remainder,
             unchanging(self.directions[lens.layer]),
             unchanging(self.thresholds[lens.layer]),
         )
 
 
-def swept_neurons(run: Run, means: str, directions: str, layers: Sequence[int]) -> SweptNeurons:
-    """What the stages `calibrate` and `directions`, by name, say of the layers' neurons."""
-    columns = ["layer", "neuron", "direction", "threshold"]
+def swept_neurons(
+    run: Run, means: str, directions: str, layers: Sequence[int], threshold: str = "threshold"
+) -> SweptNeurons:
+    """What the stages `calibrate` and `directions`, by name, say of the layers' neurons.
+
+    `threshold` is a column of `directions`. Raises ValueError for layers that the run does not have.
+    """
+    columns = ["layer", "neuron", "direction", threshold]
     rows = run.read(directions, "directions", columns=columns)
     own = {layer: rows.filter(pc.equal(rows["layer"], layer)).sort_by("neuron") for layer in layers}
+    if missing := [layer for layer, found in own.items() if not found.num_rows]:
+        raise ValueError(f"layers {missing} are not among those of run {run.name}")
     return SweptNeurons(
         mean_effects(run, means, layers),
         {layer: tensor(found["direction"]).numpy() for layer, found in own.items()},
-        {layer: tensor(found["threshold"]).numpy() for layer, found in own.items()},
+        {layer: tensor(found[threshold]).numpy() for layer, found in own.items()},
     )

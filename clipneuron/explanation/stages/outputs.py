@@ -101,7 +101,7 @@ class OutputScoresStage(LayerStage):
         wide = SecondOrderLens(
             clip, layer, split=self.lenses.split, normalize=self.lenses.normalize
         )
-        lens = wide.narrowed(shared.means[layer].axes)
+        lens, _ = shared.means[layer].outside(wide)
         classes, texts = unchanging(shared.classifier), unchanging(shared.texts)
         found: dict[str, list[Tensor]] = {name: [] for name in loaded.words}
         with torch.inference_mode():
