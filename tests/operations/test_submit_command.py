@@ -113,6 +113,30 @@ def test_what_means_nothing_there_is_refused_before_anybody_is_asked(
 
 
 @pytest.mark.parametrize(
+    ("verb", "option", "value"),
+    [
+        ("segment", "--segmentation-images", "photos"),
+        ("segment", "--masks", "masks"),
+        ("segment", "--mask-names", "texts.txt"),
+        ("concepts", "--concepts-images", "photos"),
+        ("concepts", "--concepts-hypernyms", "texts.txt"),
+        ("explain", "--explanation-images", "photos"),
+        ("explain", "--hypernyms", "texts.txt"),
+        ("reproduce", "--pools", "texts.txt"),
+        ("attack", "--blocked", "texts.txt"),
+    ],
+)
+def test_paths_of_every_verb_have_to_be_those_of_all_nodes(
+    tmp_path, monkeypatch, capsys, server, verb, option, value
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "texts.txt").touch()
+    assert main(["submit", verb, *DEMO, option, value]) == 1
+    assert f"{option} is '{value}', a path that depends on where" in capsys.readouterr().err
+    assert server.asked == 0
+
+
+@pytest.mark.parametrize(
     ("words", "answer"),
     [
         (["rnu"], "clipneuron submit: there is no command 'rnu': expected one of run, reproduce"),

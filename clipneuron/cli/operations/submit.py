@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,6 +17,7 @@ from clipneuron.cli.options.submitting import (
     variable,
     words_for_elsewhere,
 )
+from clipneuron.config.named import SECTIONS
 from clipneuron.config.recipe import Recipe
 from clipneuron.reports.printing import pass_on, print
 
@@ -184,26 +185,35 @@ def _check(chosen: argparse.Namespace, recipe: Recipe) -> None:
             )
 
 
+PICTURES = ("images", "masks")
+"""Fields of a recipe and its sections that name pictures."""
+
+FILES = (
+    *("model", "pretrained", "pool", "pools", "classes", "templates", "hypernyms", "mask_names"),
+    *("pairs", "blocked", "sentences", "captioner", "painter", "witness"),
+)
+"""Fields that may name a file or a folder."""
+
+
 def _pictures(recipe: Recipe) -> dict[str, str]:
-    """The places of pictures, by field."""
-    named = {
-        "recipe.images": recipe.images,
-        "evaluation.images": recipe.evaluation.images,
-        "explanation.images": recipe.explanation.images,
-    }
-    return {field: place for field, place in named.items() if place not in ("", "demo")}
+    """The places of pictures and masks, by field."""
+    return {field: place for field, place in _named(recipe, PICTURES) if place not in ("", "demo")}
 
 
 def _files(recipe: Recipe) -> dict[str, str]:
     """What else names a file or a folder that is here, by field."""
-    named = {
-        "recipe.model": recipe.model,
-        "recipe.pretrained": recipe.pretrained or "",
-        "recipe.pool": recipe.pool,
-        "evaluation.classes": recipe.evaluation.classes,
-        "explanation.classes": recipe.explanation.classes,
-    }
-    return {field: name for field, name in named.items() if name != "demo" and os.path.exists(name)}
+    named = _named(recipe, FILES)
+    return {field: name for field, name in named if name != "demo" and os.path.exists(name)}
+
+
+def _named(recipe: Recipe, fields: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The values of these fields in the recipe and all of its sections."""
+    sections = {"recipe": recipe} | {name: getattr(recipe, name) for name in SECTIONS}
+    for section, config in sections.items():
+        for field in fields:
+            value = getattr(config, field, None) or ()
+            for each in (value,) if isinstance(value, str) else value:
+                yield f"{section}.{field}", each
 
 
 def _order(chosen: argparse.Namespace, recipe: Recipe) -> "Order":
