@@ -20,6 +20,9 @@ install_import_hook(["clipneuron.lens", "clipneuron.models"], "beartype.beartype
 # Small tensors everywhere: a second thread costs more than it gives, above all on a busy machine.
 torch.set_num_threads(1)
 
+# No test pulls the plug, so nobody has to wait until the disk has what is written (nor in processes: samples/light).
+os.fsync = lambda descriptor: None
+
 # How long an example takes says how busy the machine is.
 settings.register_profile("suite", deadline=None)
 settings.load_profile("suite")

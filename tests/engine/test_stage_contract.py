@@ -1,135 +1,138 @@
-"""One contract for every stage: declared schema, any batch size, equal bytes twice, empty shards, picklable."""
+"""One contract for every stage: declared schema, progress by rows, equal bytes beyond a cluster's pickles.
 
-import pickle
-from dataclasses import replace
+Each line of work runs once in this process and once by the steps of a cluster's processes (tests/engine/pickled.py).
+Which lines a real cluster runs as well is in test_ray_data.py: a sweep and a line of production.
+"""
+
+import io
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from importlib import import_module
 from inspect import isclass
 from pkgutil import iter_modules
+from typing import NamedTuple
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
+import clipneuron.attack.stages
 import clipneuron.concepts.stages
 import clipneuron.evidence.stages
 import clipneuron.explanation.stages
 import clipneuron.segmentation.stages
 import clipneuron.sweep.stages
 from clipneuron.data.opening import open_collection
-from clipneuron.engine.stage import Stage
-from clipneuron.explanation.inputs import ClipWitness
-from clipneuron.models.clip.model import load_clip
-from clipneuron.readers.sweep import Planned
+from clipneuron.engine import runner
+from clipneuron.engine.attempts import Ending
+from clipneuron.engine.in_process import InProcess
+from clipneuron.engine.runner import Runner
+from clipneuron.engine.stage import Advance, Shard, Stage
 from clipneuron.store.store import Run
-from clipneuron.sweep.stages.merge import MergeStage, MergeTree
+from clipneuron.sweep.stages.merge import MergeStage
 from clipneuron.tables import registry as tables
-from tests.samples.conceived import concepts_of
-from tests.samples.explained import PAINTED, Tints, line_of
-from tests.samples.segmented import line_of as segmentation_of
-from tests.samples.towers import tiny_clip
-from tests.samples.world import (
-    clip,
-    finished,
-    quiet_runner,
-    reproduction_of,
-    sweep_of,
-    write_pictures,
-)
+from tests.engine.fakes import tables_of
+from tests.engine.pickled import Pickled
+from tests.samples.lines import LINES
+from tests.samples.world import clip, finished, quiet_runner, sweep_of, write_pictures
 
 pytestmark = pytest.mark.slow
 
-STAGES = [
-    module.name
-    for package in (
-        clipneuron.sweep.stages,
-        clipneuron.evidence.stages,
-        clipneuron.explanation.stages,
-        clipneuron.segmentation.stages,
-        clipneuron.concepts.stages,
-    )
-    for module in iter_modules(package.__path__, f"{package.__name__}.")
-]
-CLASSES = [
+PACKAGES = (
+    clipneuron.sweep.stages,
+    clipneuron.evidence.stages,
+    clipneuron.attack.stages,
+    clipneuron.explanation.stages,
+    clipneuron.segmentation.stages,
+    clipneuron.concepts.stages,
+)
+CLASSES = {
     cls
-    for module in map(import_module, STAGES)
-    for cls in vars(module).values()
-    if isclass(cls) and issubclass(cls, Stage) and cls.__module__ == module.__name__
-]
+    for package in PACKAGES
+    for module in iter_modules(package.__path__, f"{package.__name__}.")
+    for cls in vars(import_module(module.name)).values()
+    if isclass(cls) and issubclass(cls, Stage) and cls.__module__ == module.name
+}
 KINDS = {cls: cls.kind for cls in CLASSES} | {MergeStage: "merge-1"}
 PLANS = ("evaluation", "held-out", "segmentation-plan", "concept-pictures")
 NAMES = sorted({*KINDS.values(), *PLANS, "random-words", "witness-texts"})
-"""Every kind of stage that there is, but for those of an attack."""
+"""Every kind of stage that there is."""
+
+
+@dataclass
+class Counting:
+    """The executor of one process, which notes how many rows each shard has told of."""
+
+    rows: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def execute(
+        self, stage: Stage, run: Run, todo: Sequence[Shard], advance: Advance
+    ) -> Iterator[Ending]:
+        told: list[int] = []
+        for ending in InProcess().execute(stage, run, todo, told.append):
+            self.rows[stage.name, ending.shard] = sum(told)
+            told.clear()
+            yield ending
+
+
+class Done(NamedTuple):
+    """A stage that was done in this process and, with pickles, beside it."""
+
+    stage: Stage
+    here: Run
+    there: Run
+    rows: dict[tuple[str, str], int]
 
 
 @pytest.fixture(scope="module")
-def run_and_stages(tmp_path_factory) -> tuple[Run, dict[str, Stage]]:
-    folder = tmp_path_factory.mktemp("contract")
-    reproduction = reproduction_of(folder)
-    run, _ = reproduction.run(quiet_runner())
-    planned = Planned.of(run)
-    stages, swept = reproduction.stages(planned), reproduction.stages(planned).swept
-    layers, neurons = reproduction.sweep.layers, clip().neurons
-    tree = MergeTree.over(swept.effects, planned.shards, layers, neurons, block=24, fan_in=2)
-    quiet_runner().run(tree.levels, run)
-    line = replace(line_of(folder, asked=PAINTED), painter=Tints())
-    other = load_clip(tiny_clip(layers=2, width=16, embed=8, image_size=16, patch_size=8))
-    scored: list[Stage] = []
-    for witness in (line.witness, ClipWitness("other", other)):
-        own = replace(line, witness=witness)
-        own.run(quiet_runner())
-        scored += own.stages(planned).all
-    segmented = segmentation_of(folder)
-    segmented.run(quiet_runner(max_failed_share=0.5))
-    scored += segmented.stages(planned).all
-    found = concepts_of(folder)
-    found.run(quiet_runner())
-    scored += found.stages(planned).all
-    return run, {stage.kind: stage for stage in reversed([*stages.all, *tree.levels, *scored])}
+def done(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Done]]:
+    """By kind: the stages of all lines that are of it."""
+    found: dict[str, list[Done]] = {}
+    quiet = Console(file=io.StringIO())
+    for line in LINES:
+        folder, counting = tmp_path_factory.mktemp(line.__name__), Counting()
+        with patch.object(runner, "InProcess", lambda counting=counting: counting):
+            here, stages = line(folder, "here", Runner(console=quiet))
+        there, _ = line(folder, "there", Runner(Pickled(), console=quiet))
+        assert {stage.name for stage in stages} <= set(here.stages()) == set(there.stages())
+        assert there.verify() == []
+        for stage in stages:
+            found.setdefault(stage.kind, []).append(Done(stage, here, there, counting.rows))
+    return found
 
 
-def test_every_kind_of_stage_is_held_to_the_contract(run_and_stages):
-    assert set(run_and_stages[1]) == set(NAMES)
+def test_every_kind_of_stage_is_held_to_the_contract(done):
+    assert set(done) == set(NAMES)
+    assert {type(each.stage) for same in done.values() for each in same} >= CLASSES
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_tables_follow_their_declared_schema(run_and_stages, name):
-    run, stages = run_and_stages
-    stage = stages[name]
-    commits = run.committed(stage.name)
-    assert list(commits) == [shard.name for shard in stage.shards(run)]
-    for table in stage.writes:
-        assert tables.conform(table, run.read(stage.name, table)).num_rows > 0
+def test_tables_follow_their_declared_schema(done, name):
+    rows: Counter[str] = Counter()
+    for stage, run, _, _ in done[name]:
+        commits = run.committed(stage.name)
+        assert list(commits) == [shard.name for shard in stage.shards(run)]
+        for commit in commits.values():
+            assert {stored.table for stored in commit.objects} == set(stage.writes)
+        for table in stage.writes:
+            rows[table] += tables.conform(table, run.read(stage.name, table)).num_rows
+    assert all(rows.values()), "a table is empty wherever it was made"
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_same_shard_twice_gives_equal_tables(run_and_stages, name):
-    run, stages = run_and_stages
-    stage = stages[name]
-    for shard in list(stage.shards(run))[:2]:
-        worker = stage.build(stage.share(run))
-        output = worker.process(stage.loader(run).load(shard), lambda rows: None)
-        assert set(output.tables) == set(stage.writes)
-        for table, rows in output.tables.items():
-            assert rows.equals(run.read(stage.name, table, shards=[shard.name])), (name, table)
+def test_a_stage_gives_the_same_bytes_on_the_far_side_of_pickles(done, name):
+    for stage, here, there, _ in done[name]:
+        assert tables_of(there)[stage.name] == tables_of(here)[stage.name]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_stage_and_its_shards_travel(run_and_stages, name):
-    run, stages = run_and_stages
-    stage = pickle.loads(pickle.dumps(stages[name]))
-    shards = pickle.loads(pickle.dumps(list(stage.shards(run))))
-    assert [shard.name for shard in shards] == [shard.name for shard in stages[name].shards(run)]
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_progress_counts_every_row_once(run_and_stages, name):
-    run, stages = run_and_stages
-    stage = stages[name]
-    for shard in stage.shards(run):
-        counted: list[int] = []
-        worker = stage.build(stage.share(run))
-        worker.process(stage.loader(run).load(shard), counted.append)
-        assert sum(counted) == shard.rows
+def test_progress_counts_every_row_once(done, name):
+    for stage, run, _, rows in done[name]:
+        for shard in stage.shards(run):
+            assert rows[stage.name, shard.name] == shard.rows
 
 
 def close(one, other, table: str) -> None:
