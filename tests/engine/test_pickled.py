@@ -1,4 +1,4 @@
-"""The executor that pickles as a cluster does notices what a cluster would; test_stage_contract.py takes it to stages."""
+"""The executor that pickles as a cluster does notices what a cluster would (all stages: test_stage_contract.py)."""
 
 import io
 import threading

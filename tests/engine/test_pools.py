@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 def nodes(cluster: Cluster) -> Iterator[dict[str, str]]:
     """The id of each pool's node; that of the generating models is there for this test alone."""
     (clip,) = cluster.worker_nodes
-    gen = cluster.add_node(num_cpus=2, resources={"gen": 1.0})
+    gen = cluster.add_node(num_cpus=1, resources={"gen": 1.0})
     try:
         yield {"clip": clip.node_id, "gen": gen.node_id}
     finally:

@@ -16,20 +16,11 @@ from clipneuron.store.store import Store
 from tests.engine.fakes import DeadlyFake, Fake, tables_of
 from tests.faults.hooks import Imports
 from tests.faults.worlds import carry_out
-from tests.samples.attack_world import (
-    captions_stage,
-    classifier_stage,
-    pictures_stage,
-    run_with_words,
-    screening_stage,
-    verdicts_stage,
-)
-from tests.samples.segmented import line_of as segmentation_of
 from tests.samples.world import clip, finished, quiet_runner, sweep_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cluster")]
 OPTIONS = ClusterOptions(actors=1, actor_cpus=1)
-KINDS = ("calibrate", "effects")
+KINDS = ("texts", "calibrate", "effects", "directions", "descriptions")
 POOLS = {"actors": Resources(pool="clip", memory=0.05), "tasks": Resources()}
 
 
@@ -39,33 +30,22 @@ def runner(options: ClusterOptions = OPTIONS, **limits: object) -> Runner:
 
 
 def test_a_sweep_on_a_cluster_gives_the_same_bytes_as_one_in_this_process(tmp_path: Path) -> None:
-    _, here = finished(tmp_path, "here")
-    sweep = sweep_of(tmp_path, "there")
-    there, reports = sweep.run(runner())
-    assert tables_of(there) == tables_of(here)
-    assert len(tables_of(there)) == 7
-    assert there.verify() == []
-    assert sum(report.done_now for report in reports) == sum(
-        map(len, map(there.done, there.stages()))
-    )
-    _, again = sweep.run(runner())
-    assert [report.done_now for report in again] == [0] * len(reports)
-
-
-def test_only_the_processes_with_the_model_load_torch_and_they_stay_for_the_next_stage(
-    tmp_path: Path,
-) -> None:
+    """Only processes with the model load torch, and they stay for the next stage."""
     _, here = finished(tmp_path, "here")
     folder = tmp_path / "imports"
     folder.mkdir()
     imports = Imports(folder)
     carry_out(sweep_of(tmp_path, "there"), runner(), imports, kinds=KINDS)
-    assert tables_of(sweep_of(tmp_path, "there").open()) == tables_of(here)
     assert imports.seen("load") == imports.seen("marker") == {"False"}
     assert imports.seen("process") == {"True"}
     assert len(imports.processes("build")) == 1, "one process should have built every worker"
     assert imports.processes("process") == imports.processes("build")
     assert not imports.processes("load") & imports.processes("process")
+    there, again = sweep_of(tmp_path, "there").run(runner())
+    assert [report.done_now for report in again] == [0] * len(again)
+    assert tables_of(there) == tables_of(here)
+    assert len(tables_of(there)) == 7
+    assert there.verify() == []
 
 
 def test_a_model_travels_once_and_is_one_in_a_process() -> None:
@@ -79,27 +59,6 @@ def test_a_model_travels_once_and_is_one_in_a_process() -> None:
     assert first is second
     assert first is not model
     assert first.digest == model.digest
-
-
-def test_a_line_of_production_on_a_cluster_gives_the_same_bytes(tmp_path: Path) -> None:
-    line = [captions_stage(), classifier_stage(), pictures_stage(), verdicts_stage()]
-    line.append(screening_stage())
-    here, there = run_with_words(tmp_path / "here"), run_with_words(tmp_path / "there")
-    quiet_runner().run(line, here)
-    runner().run(line, there)
-    assert tables_of(there) == tables_of(here)
-    assert there.verify() == []
-
-
-def test_the_matrix_of_segmentation_on_a_cluster_has_the_same_bytes(tmp_path: Path) -> None:
-    """Two directions per picture, gradients and masks, from the decoding tasks to the model's process."""
-    asked = {"methods": ("second-order", "gradcam"), "protocols": ("given/aligned/0.5/bilinear",)}
-    found = []
-    for store, by in (("here", quiet_runner), ("there", runner)):
-        run, _ = segmentation_of(tmp_path, store, asked=asked).run(by(max_failed_share=0.5))
-        assert run.verify() == []
-        found.append(tables_of(run))
-    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("pool", POOLS)

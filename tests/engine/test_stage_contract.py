@@ -1,7 +1,7 @@
 """One contract for every stage: declared schema, progress by rows, equal bytes beyond a cluster's pickles.
 
 Each line of work runs once in this process and once by the steps of a cluster's processes (tests/engine/pickled.py).
-Which lines a real cluster runs as well is in test_ray_data.py: a sweep and a line of production.
+A real cluster runs a sweep as well: test_ray_data.py.
 """
 
 import io

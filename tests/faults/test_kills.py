@@ -113,11 +113,11 @@ def test_many_workers_killed_at_random_moments_change_nothing(
         on_cluster(attempts=8).run_stage(HookedStage(stage, slow), hooked(run, slow))
         check_same(run, undisturbed)
 
-    kill_in_runs(tmp_path, 2, run_once)
+    kill_in_runs(tmp_path, 1, run_once)
 
 
 def test_a_node_that_is_lost_at_work_takes_nothing_along(cluster: Cluster, tmp_path: Path) -> None:
-    slow, stage = Slow(tmp_path, 0.4), Light(24)
+    slow, stage = Slow(tmp_path, 0.4), Light(12)
     run = Store(tmp_path / "lost").open_run("light", {})
     lost = cluster.add_node(num_cpus=2, resources={"clip": 2.0})
 

@@ -4,6 +4,7 @@ import runpy
 import shlex
 import subprocess
 import sys
+import unittest.mock
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,6 +44,15 @@ def kinds(run: Run) -> set[str]:
     return {stage.partition("-")[0] for stage in run.stages()}
 
 
+def do_here(words: list[str]) -> None:
+    """The job in this process, which is spared the start of another."""
+    with (
+        unittest.mock.patch.object(sys, "argv", words[2:]),
+        pytest.raises(SystemExit, match=r"^0$"),
+    ):
+        runpy.run_module(words[2], run_name="__main__")
+
+
 class Swept(NamedTuple):
     """A store in which two jobs have worked, one after the other."""
 
@@ -55,10 +65,9 @@ class Swept(NamedTuple):
 def swept(
     jobs: JobSubmissionClient, job_server: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Swept:
-    """A sweep that was submitted as jobs.sweep says, under the id `sweep`, after a job for its first stages."""
+    """A sweep that was submitted as jobs.sweep says, under the id `sweep`, after a job for its first stages here."""
     store = tmp_path_factory.mktemp("swept")
-    calibrate = command("calibrate", store, *HERE)
-    assert submit(jobs, "calibrate", calibrate) == JobStatus.SUCCEEDED
+    do_here(command("calibrate", store, *HERE))
     assert kinds(run_in(store)) == {"plan", "texts", "pool", "calibrate"}
     calibrated = attempts(run_in(store))
     words = [COMMAND, "job", "submit", "--address", job_server, "--submission-id", "sweep", "--"]
@@ -78,15 +87,14 @@ def test_a_submitted_sweep_commits_every_table(jobs: JobSubmissionClient, swept:
     assert "Most selective neurons" in jobs.get_job_logs("sweep")
 
 
-def test_an_id_is_good_for_one_submission_and_another_id_repeats_nothing(
+def test_an_id_is_good_for_one_submission_and_the_same_words_repeat_nothing(
     jobs: JobSubmissionClient, swept: Swept
 ) -> None:
     run = run_in(swept.store)
     before, objects = attempts(run), sorted(run.objects.list(""))
     with pytest.raises(RuntimeError, match=r"sweep.* already exists"):
         jobs.submit_job(entrypoint=shlex.join(command("sweep", swept.store)), submission_id="sweep")
-    assert submit(jobs, "sweep-again", command("sweep", swept.store)) == JobStatus.SUCCEEDED
-    assert jobs.get_job_logs("sweep-again").count("complete") >= len(SWEPT)
+    do_here(command("sweep", swept.store, *HERE))
     assert attempts(run) == before
     assert sorted(run.objects.list("")) == objects
 
@@ -110,49 +118,36 @@ def test_a_job_that_cannot_start_fails_with_one_sentence(
 EVIDENCE = ["--evaluation-limit", "8", "--pools", "demo", "--sizes", "2", "--detail-layers", "4"]
 EVIDENCE += ["--indirect-neurons", "2", "--indirect-images", "4"]
 
-
-def test_a_submitted_reproduction_commits_the_evidence(
-    jobs: JobSubmissionClient, tmp_path: Path
-) -> None:
-    """In the process of the job: test_pickled.py is about the evidence on a cluster."""
-    words = command("reproduce", tmp_path, "--limit", "12", *HERE, *EVIDENCE)
-    assert submit(jobs, "reproduce", words) == JobStatus.SUCCEEDED
-    run = run_in(tmp_path)
-    assert kinds(run) >= {
-        "evaluation",
-        "classifier",
-        "ablations",
-        "first",
-        "activation",
-        "indirect",
-    }
-    assert run.verify() == []
-    logs = jobs.get_job_logs("reproduce")
-    assert "The paper's claims" in logs
-    assert Path(logs.rpartition("report: ")[2].strip()).read_text().startswith("# ")
-
-
 STAGES = {
     "calibrate": {"plan", "texts", "pool", "calibrate"},
     "effects": {"effects"},
     "directions": {"directions"},
     "descriptions": {"descriptions"},
     "ablations": {"evaluation", "classifier", "reconstructions", "ablations"},
+    "reproduce": {"first", "activation", "indirect"},
     "concepts": {"concept", "concepts", "direct", "head", "statements"},
 }
 """What each job does after those before it."""
 
 LOOKED_AT = ["--concepts-limit", "6", "--concept-layers", "4", "--concepts-methods"]
-MORE = {"ablations": EVIDENCE, "concepts": [*LOOKED_AT, "second-order", "textspan"]}
+MORE = {
+    "ablations": EVIDENCE,
+    "reproduce": EVIDENCE,
+    "concepts": [*LOOKED_AT, "second-order", "textspan"],
+}
 
 
-def test_each_job_ends_with_its_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_job_ends_with_its_stage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Without a cluster, for these are the same few lines."""
     done: set[str] = set()
     for job, own in STAGES.items():
         words = command(job, tmp_path, "--limit", "12", *HERE, *MORE.get(job, []))
-        monkeypatch.setattr(sys, "argv", words[2:])
-        with pytest.raises(SystemExit, match="0"):
-            runpy.run_module(f"jobs.{job}", run_name="__main__")
+        do_here(words)
         done |= own
         assert kinds(run_in(tmp_path)) == done
+        if job == "reproduce":
+            said = capsys.readouterr().out
+            assert "The paper's claims" in said
+            report = said.rpartition("report: ")[2].split("\n\n")[0].strip()
+            assert Path("".join(report.splitlines())).read_text().startswith("# ")
+    assert run_in(tmp_path).verify() == []
