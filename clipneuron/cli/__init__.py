@@ -4,6 +4,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from functools import cache
 
 from clipneuron.cli import attack as attacking
 from clipneuron.cli import concepts as conceiving
@@ -85,8 +86,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return ending.status
 
 
+@cache
 def build_parser() -> Parser:
-    """The whole command line."""
+    """The whole command line, which is put together once per process."""
     parser = Parser(
         prog="clipneuron",
         description="Second-order effects of CLIP's neurons, described with words.",

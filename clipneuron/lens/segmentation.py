@@ -14,6 +14,7 @@ greatest and mean value. Everything a data set has is a sum over its pictures, s
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -227,13 +228,8 @@ def _both_sides(maps: Tensor, truth: Tensor, known: Tensor) -> Tensor:
     ranked = _ranked(maps, truth, known)
     others, complement = ranked.seen - ranked.hits, 1 - ranked.scores
 
-    def front(end: Tensor) -> Tensor:
-        return torch.stack([part.gather(-1, end) for part in (ranked.hits, ranked.seen)])
-
-    def back(start: Tensor) -> Tensor:
-        parts = (others, ranked.seen)
-        return torch.stack([part[..., -1:] - part.gather(-1, start) for part in parts])
-
+    front = partial(_counted_before, (ranked.hits, ranked.seen))
+    back = partial(_counted_from, (others, ranked.seen))
     starts = complement.shape[-1] - _ends(complement.flip(-1)).flip(-1)
     own_front, own_back = front(ranked.end), back(starts)
     both_front = own_front + back(torch.searchsorted(complement, ranked.scores))
@@ -246,6 +242,14 @@ def _both_sides(maps: Tensor, truth: Tensor, known: Tensor) -> Tensor:
         part[..., -1].clamp(min=1) for part in (ranked.hits, others, ranked.seen)
     )
     return torch.stack([joint / all_known, (apart[0] / true + apart[1] / false) / 2], dim=-1)
+
+
+def _counted_before(sums: tuple[Tensor, Tensor], end: Tensor) -> Tensor:
+    return torch.stack([part.gather(-1, end) for part in sums])
+
+
+def _counted_from(sums: tuple[Tensor, Tensor], start: Tensor) -> Tensor:
+    return torch.stack([part[..., -1:] - part.gather(-1, start) for part in sums])
 
 
 def _gained(is_hit: Tensor, reached: Tensor) -> Tensor:

@@ -166,10 +166,14 @@ def _recorded(objects: Objects, stage: str) -> list[tuple[str, str, str]]:
 def _rows_of(objects: Objects, stage: str) -> pa.Table | None:
     """The rows of the manifest that hold a marker; None where it can't be read."""
     try:
-        rows = parquet.decode(objects.get(_key(stage)))  # whole, so that every page is checked
-        return rows.filter(pc.is_valid(rows["marker"])).select(["shard", "stamp", "marker"])
+        return _with_markers(objects.get(_key(stage)))
     except (ObjectMissingError, pa.ArrowException, OSError, ValueError, KeyError):
         return None
+
+
+def _with_markers(manifest: bytes) -> pa.Table:
+    rows = parquet.decode(manifest)  # whole, so that every page is checked
+    return rows.filter(pc.is_valid(rows["marker"])).select(["shard", "stamp", "marker"])
 
 
 @contextmanager

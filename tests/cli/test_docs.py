@@ -8,7 +8,7 @@ import pytest
 
 from clipneuron.cli import build_parser
 from clipneuron.store.store import Store
-from tests.samples.world import finished
+from tests.samples.world import copied, finished
 
 DOCS = Path(__file__).parents[2] / "docs"
 BLOCKS = re.findall(r"```python( s3)?\n(.*?)```", (DOCS / "tables.md").read_text(), re.DOTALL)
@@ -35,10 +35,17 @@ def run_blocks(of_s3: bool, names: dict[str, object], place: str = "") -> None:
         exec(text.replace("s3://my-bucket/runs", place) if place else text, names)
 
 
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory) -> Path:
+    """A folder with the store of a complete run, as the page has it."""
+    folder = tmp_path_factory.mktemp("demo")
+    finished(folder, "demo-run", name="demo")
+    return folder
+
+
 @pytest.mark.slow
-def test_the_python_of_the_tables_page_runs(tmp_path, monkeypatch, capsys):
-    finished(tmp_path, "demo-run", name="demo")
-    monkeypatch.chdir(tmp_path)
+def test_the_python_of_the_tables_page_runs(demo, monkeypatch, capsys):
+    monkeypatch.chdir(demo)
     names: dict[str, object] = {}
     run_blocks(False, names)
     run = names["run"]
@@ -56,8 +63,9 @@ def test_the_python_of_the_tables_page_runs(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.slow
-def test_the_python_of_the_tables_page_runs_on_s3(tmp_path, s3_url):
-    _, run = finished(tmp_path, Store(f"{s3_url}/runs").objects, name="demo")
+def test_the_python_of_the_tables_page_runs_on_s3(demo, s3_url):
+    (there,) = Store(demo / "demo-run").runs()
+    run = copied(there, Store(f"{s3_url}/runs").objects)
     names: dict[str, object] = {}
     exec("import duckdb\nimport pandas as pd\nfrom clipneuron import Store", names)
     run_blocks(True, names, place=f"{s3_url}/runs")

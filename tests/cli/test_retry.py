@@ -16,13 +16,22 @@ from tests.samples.world import quiet_runner
 pytestmark = pytest.mark.slow
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """A copy of the folder `here` beside it, as it is after a run: 005.png is cut off, 007.png no picture."""
+    folder = tmp_path_factory.mktemp("retry")
+    settle(folder / "here")
+    (folder / "here" / "pictures" / "007.png").write_bytes(b"no picture")
+    assert run(folder / "here", "--max-failed-share", "0.2") == 0
+    return shutil.copytree(folder / "here", folder / "kept")
+
+
 @pytest.fixture
-def place(tmp_path):
-    """A folder of its own, whose pictures may be fixed: 005.png is cut off, 007.png no picture."""
-    folder = settle(tmp_path / "here")
-    (folder / "pictures" / "007.png").write_bytes(b"no picture")
-    assert run(folder, "--max-failed-share", "0.2") == 0
-    return folder
+def place(kept):
+    """The folder as it was, in the place that the run's recipe names: its pictures may be fixed."""
+    folder = kept.with_name("here")
+    shutil.rmtree(folder)
+    return shutil.copytree(kept, folder)
 
 
 def retry(place, *more: str) -> int:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from clipneuron.cli import main
-from tests.cli.user import recipe, run
+from tests.cli.user import complete, recipe, run
 from tests.samples.world import write_pictures
 
 pytestmark = pytest.mark.slow
@@ -36,7 +36,7 @@ def test_a_run_ends_with_its_tables_and_a_second_one_does_nothing(place, capsys)
 
 
 def test_another_pool_describes_the_same_sweep(place, capsys):
-    assert run(place, store="pools") == 0
+    complete(place, "pools")
     (place / "more.txt").write_text("red\ngreen\nblue\n\nred\nyellow\n")
     capsys.readouterr()
     assert run(place, "--pool", str(place / "more.txt"), store="pools") == 0
@@ -140,7 +140,7 @@ def test_too_many_unusable_pictures_are_an_error_with_a_way_out(place, capsys):
 
 
 def test_a_damaged_table_is_named_with_what_to_do(place, capsys):
-    assert run(place, store="damaged") == 0
+    complete(place, "damaged")
     (table,) = (place / "damaged").glob("*/data/directions/layer-00*/*.parquet")
     data = bytearray(table.read_bytes())
     data[len(data) // 2] ^= 0xFF

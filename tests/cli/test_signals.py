@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from clipneuron import cli
-from clipneuron.cli import main, signals
+from clipneuron.cli import build_parser, main, signals
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +41,7 @@ def test_a_signal_ends_a_command_with_a_sentence_and_its_status(
         signal.raise_signal(number)
         return 0
 
-    monkeypatch.setattr(cli.machine, "doctor", run)
+    monkeypatch.setitem(build_parser().verbs["doctor"]._defaults, "command", run)
     assert main(["doctor"]) == status
     first, last = capfd.readouterr().err.splitlines()
     assert first == "stopping: what is committed stays (once more to end at once)"

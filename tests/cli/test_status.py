@@ -5,8 +5,8 @@ import pytest
 from clipneuron.cli import main
 from clipneuron.engine.stage import short_names
 from clipneuron.store.store import Run, Store
-from tests.cli.user import run
-from tests.samples.world import quiet_runner, sweep_of
+from tests.cli.user import complete, run
+from tests.samples.world import copied, quiet_runner, sweep_of
 
 pytestmark = pytest.mark.slow
 
@@ -50,9 +50,14 @@ def test_a_run_that_was_stopped_says_what_is_next(place, capsys):
     assert "next: effects" in out
 
 
-def test_shards_that_are_lost_while_others_work_are_told_apart(tmp_path, capsys):
-    sweep = sweep_of(tmp_path)
-    done, _ = sweep.run(quiet_runner(), until="effects")
+@pytest.fixture(scope="module")
+def effects(tmp_path_factory) -> Run:
+    """A run as far as its effects."""
+    return sweep_of(tmp_path_factory.mktemp("effects")).run(quiet_runner(), until="effects")[0]
+
+
+def test_shards_that_are_lost_while_others_work_are_told_apart(effects, tmp_path, capsys):
+    done = copied(effects, Store(tmp_path / "store").objects)
     done.objects.delete("commits/effects/00000000.json")
     done.objects.delete("commits/effects/00000001.json")
     done.started("effects", "00000000")
@@ -66,9 +71,8 @@ def test_shards_that_are_lost_while_others_work_are_told_apart(tmp_path, capsys)
     assert "retry-failed" in out
 
 
-def test_what_only_quarantine_holds_up_is_stuck(tmp_path, capsys):
-    sweep = sweep_of(tmp_path)
-    done, _ = sweep.run(quiet_runner(), until="effects")
+def test_what_only_quarantine_holds_up_is_stuck(effects, tmp_path, capsys):
+    done = copied(effects, Store(tmp_path / "store").objects)
     done.objects.delete("commits/effects/00000001.json")
     for _ in range(3):
         done.record_failure("effects", "00000001", OSError("poison"))
@@ -77,7 +81,7 @@ def test_what_only_quarantine_holds_up_is_stuck(tmp_path, capsys):
 
 
 def test_a_complete_run_is_status_0_and_nothing_is_written(place, capsys):
-    assert run(place) == 0
+    complete(place, "store")
     objects = sorted(Store(place / "store").objects.entries(""))
     capsys.readouterr()
     assert status(place) == 0
@@ -88,7 +92,7 @@ def test_a_complete_run_is_status_0_and_nothing_is_written(place, capsys):
 
 
 def test_several_runs_are_a_line_each(place, capsys):
-    assert run(place, store="several") == 0
+    complete(place, "several")
     assert run(place, "--top", "4", "--until", "plan", store="several") == 0
     capsys.readouterr()
     assert status(place, store="several") == 3

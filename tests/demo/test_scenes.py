@@ -1,5 +1,7 @@
 """Scenes are decided by their seeds, and biased as the table says."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -21,6 +23,12 @@ from clipneuron.demo import (
 LEARNT = range(3000)
 
 
+@cache
+def learnt(biased: bool = True) -> list[Scene]:
+    """The scenes of these seeds."""
+    return [sample_scene(seed, biased) for seed in LEARNT]
+
+
 def test_a_seed_decides_the_scene():
     assert sample_scene(7) == sample_scene(7)
     assert len({sample_scene(seed) for seed in range(200)}) == 200
@@ -33,14 +41,14 @@ def test_a_scene_is_the_same_on_every_machine():
 
 
 def test_everything_stands_inside_the_picture_at_a_size_that_can_be_seen():
-    for placed in (placed for seed in range(300) for placed in sample_scene(seed).objects):
+    for placed in (placed for scene in learnt()[:300] for placed in scene.objects):
         assert 18 <= placed.size <= 44
         assert 0 <= placed.x <= SIDE - placed.size
         assert 0 <= placed.y <= SIDE - placed.size
 
 
 def test_one_to_three_of_the_same_thing_and_one_of_what_is_not_counted():
-    seen = [item for seed in range(1000) for item in counts(sample_scene(seed)).items()]
+    seen = [item for scene in learnt()[:1000] for item in counts(scene).items()]
     assert {number for _, number in seen} == {1, 2, 3}
     assert all(number == 1 for name, number in seen if thing(name).mass)
 
@@ -72,7 +80,7 @@ def test_a_scene_has_a_class_if_it_has_exactly_one(names, label):
 
 def _shares(biased):
     """Share of each class's scenes with one of its things, and on one of its backgrounds."""
-    scenes = [(class_of(s), s) for s in (sample_scene(seed, biased) for seed in LEARNT)]
+    scenes = [(class_of(s), s) for s in learnt(biased)]
     things, places = [], []
     for name in CLASSES:
         mine = [scene for label, scene in scenes if label == name]
@@ -93,7 +101,7 @@ def test_biased_scenes_are_biased_in_every_class_and_the_others_are_not():
 
 @pytest.mark.slow
 def test_every_class_is_frequent():
-    labels = [class_of(sample_scene(seed)) for seed in LEARNT]
+    labels = [class_of(scene) for scene in learnt()]
     assert all(labels.count(name) > 0.04 * len(LEARNT) for name in CLASSES)
 
 

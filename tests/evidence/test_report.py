@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from clipneuron.evidence import plots
 from clipneuron.evidence.distributions import Distributions
 from clipneuron.evidence.report import EvidenceReport
 from clipneuron.store.store import Run
@@ -185,8 +186,11 @@ def test_counts_and_sizes_of_all_shards_go_together(tmp_path: Path):
     assert found.indirect == {}
 
 
-def test_stages_that_differ_undisturbed_are_mentioned(report: EvidenceReport):
+def test_stages_that_differ_undisturbed_are_mentioned(
+    report: EvidenceReport, monkeypatch: pytest.MonkeyPatch
+):
     assert "undisturbed predictions differ" not in report.markdown()
+    monkeypatch.setattr(plots, "drawn", lambda evidence: {})  # the page's sentences alone
     accuracies = replace(report.evidence.accuracies, disagreements=3)
     evidence = replace(report.evidence, accuracies=accuracies)
     assert "differ on 3 pictures" in replace(report, evidence=evidence).markdown()

@@ -147,9 +147,9 @@ def test_the_report_shows_best_selective_and_random_neurons_with_controls(finish
     assert shown[0] == max(value for value in lift.values() if value == value)
 
 
-def test_another_clip_is_a_witness_and_the_model_itself_is_none(tmp_path, monkeypatch):
+def test_another_clip_is_a_witness_and_the_model_itself_is_none(finished, tmp_path, monkeypatch):
     other = load_clip(tiny_clip(layers=2, width=16, embed=8, image_size=16, patch_size=8))
-    line = line_of(tmp_path)
+    line, _ = finished  # sweep and projections are there
     line = replace(line, witness=ClipWitness("other", other), classes=())
     run, _ = line.run(quiet_runner())
     keys = line.results(run)

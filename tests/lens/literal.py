@@ -1,6 +1,7 @@
 """The formulas as they are printed, in slow loops: the oracles of the tests of the lens.
 
-Nothing here is clever. `literal_effects` is Eq. 11, a loop over (later layer, head, neuron, token);
+Nothing here is clever. `literal_effects` is Eq. 11, a loop over (later layer, head, token), with the neurons side by
+side, none of which enters another's term;
 `plain_weights` and `plain_trace` read an open_clip VisionTransformer without hooks, by writing its
 forward pass out line by line. Use float64 and towers of a few neurons.
 """
@@ -42,13 +43,10 @@ def literal_path_effects(
 ) -> Tensor:
     """The terms of phi_n(I), one for each later head: [later layer, head, image, neuron, embed]."""
     term = {"centered": _centered_term, "equal": _equal_term}[split]
-    chosen = range(weights.neurons) if neurons is None else neurons
+    chosen = list(range(weights.neurons) if neurons is None else neurons)
     layers = []
     for later in range(layer + 1, weights.layers):
-        heads = []
-        for head in range(weights.heads):
-            terms = [term(weights, trace, layer, later, head, neuron) for neuron in chosen]
-            heads.append(torch.stack(terms, dim=1))
+        heads = [term(weights, trace, layer, later, head, chosen) for head in range(weights.heads)]
         layers.append(torch.stack(heads))
     effects = torch.stack(layers)
     if normalize:
@@ -57,49 +55,50 @@ def literal_path_effects(
 
 
 def _centered_term(
-    weights: TowerWeights, trace: Trace, layer: int, later: int, head: int, neuron: int
+    weights: TowerWeights, trace: Trace, layer: int, later: int, head: int, neurons: list[int]
 ) -> Tensor:
     """P LN_post(W_O^h sum_i a_i W_V^h LN_1(p_i w_n)), every mean being that of the vector itself.
 
-    [image, embed]. The biases belong to no neuron in this split and do not appear.
+    [image, neuron, embed]. The biases belong to no neuron in this split and do not appear.
     """
     block = weights.blocks[later]
-    write = weights.blocks[layer].neuron_writes[neuron]
-    attended = trace.embeddings.new_zeros(trace.images, block.value.shape[1])
+    writes = weights.blocks[layer].neuron_writes[neurons]
+    attended = trace.embeddings.new_zeros(trace.images, len(neurons), block.value.shape[1])
     for token in range(trace.activations[layer].shape[1]):
-        message = trace.activations[layer][:, token, neuron, None] * write
-        centered = message - message.mean(dim=1, keepdim=True)
-        normed = block.ln_1_gamma * centered / trace.ln_1[later].sigma[:, token, None]
+        message = trace.activations[layer][:, token][:, neurons, None] * writes
+        centered = message - message.mean(dim=-1, keepdim=True)
+        normed = block.ln_1_gamma * centered / trace.ln_1[later].sigma[:, token, None, None]
         value = normed @ block.value[head].T
-        attended = attended + trace.attention[later][:, head, token, None] * value
+        attended = attended + trace.attention[later][:, head, token, None, None] * value
     written = attended @ block.output[head]
-    centered = written - written.mean(dim=1, keepdim=True)
-    return (weights.ln_post_gamma * centered / trace.ln_post.sigma[:, None]) @ weights.projection
+    centered = written - written.mean(dim=-1, keepdim=True)
+    sigma = trace.ln_post.sigma[:, None, None]
+    return (weights.ln_post_gamma * centered / sigma) @ weights.projection
 
 
 def _equal_term(
-    weights: TowerWeights, trace: Trace, layer: int, later: int, head: int, neuron: int
+    weights: TowerWeights, trace: Trace, layer: int, later: int, head: int, neurons: list[int]
 ) -> Tensor:
     """The same path with every mean and bias of the whole residual shared out equally.
 
-    [image, embed]. The shares: the MLP's bias over N; the mean and beta of ln_1 and b_V over
+    [image, neuron, embed]. The shares: the MLP's bias over N; the mean and beta of ln_1 and b_V over
     (1 + 2l')N; b_O over (1 + 2l')HN; the mean and beta of ln_post over (1 + 2l')(1 + 2L)HN.
     """
     source, block = weights.blocks[layer], weights.blocks[later]
-    neurons, heads, layers = weights.neurons, weights.heads, weights.layers
-    before = (1 + 2 * later) * neurons
-    everything = (1 + 2 * later) * (1 + 2 * layers) * heads * neurons
-    attended = trace.embeddings.new_zeros(trace.images, block.value.shape[1])
+    count, heads, layers = weights.neurons, weights.heads, weights.layers
+    before = (1 + 2 * later) * count
+    everything = (1 + 2 * later) * (1 + 2 * layers) * heads * count
+    attended = trace.embeddings.new_zeros(trace.images, len(neurons), block.value.shape[1])
     for token in range(trace.activations[layer].shape[1]):
-        activation = trace.activations[layer][:, token, neuron, None]
-        message = activation * source.neuron_writes[neuron] + source.neuron_bias / neurons
-        mean = trace.ln_1[later].mean[:, token, None]
-        sigma = trace.ln_1[later].sigma[:, token, None]
+        activations = trace.activations[layer][:, token][:, neurons, None]
+        message = activations * source.neuron_writes[neurons] + source.neuron_bias / count
+        mean = trace.ln_1[later].mean[:, token, None, None]
+        sigma = trace.ln_1[later].sigma[:, token, None, None]
         normed = block.ln_1_gamma * (message - mean / before) / sigma + block.ln_1_beta / before
         value = normed @ block.value[head].T + block.value_bias[head] / before
-        attended = attended + trace.attention[later][:, head, token, None] * value
+        attended = attended + trace.attention[later][:, head, token, None, None] * value
     written = attended @ block.output[head] + block.output_bias / (before * heads)
-    mean, sigma = trace.ln_post.mean[:, None], trace.ln_post.sigma[:, None]
+    mean, sigma = trace.ln_post.mean[:, None, None], trace.ln_post.sigma[:, None, None]
     normed = weights.ln_post_gamma * (written - mean / everything) / sigma
     return (normed + weights.ln_post_beta / everything) @ weights.projection
 

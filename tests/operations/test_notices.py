@@ -74,9 +74,7 @@ def start(monkeypatch):
     """Gives `clipneuron run` with such a command in the place of its own."""
 
     def started(does, *words):
-        parser = build_parser()
-        parser.verbs["run"].set_defaults(command=does)
-        monkeypatch.setattr("clipneuron.cli.build_parser", lambda: parser)
+        monkeypatch.setitem(build_parser().verbs["run"]._defaults, "command", does)
         return command_line(["run", "--store", "x", "--engine", "in-process", *words])
 
     return started

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -102,7 +103,8 @@ class _Notes:
         )
 
 
-Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]
+_Inputs = tuple[Tensor, ...]
+Hook = Callable[[nn.Module, _Inputs, Tensor], None]
 
 
 @contextmanager
@@ -131,74 +133,74 @@ def _plan(
     batch_first = visual.transformer.batch_first
     first = min(layers, default=len(visual.transformer.resblocks))
     for layer, block in enumerate(visual.transformer.resblocks):
+        place = (notes, layer, batch_first)
         if layer in layers:
-            yield block.mlp.gelu, _note_activations(layer, notes, batch_first)
+            yield block.mlp.gelu, partial(_note_activations, *place)
             if writes:
-                yield block.ls_2, _note_mlp_writes(layer, notes, batch_first)
+                yield block.ls_2, partial(_note_mlp_writes, *place)
         if layer > first:
-            yield block.ln_1, _note_statistics(layer, notes, batch_first)
+            yield block.ln_1, partial(_note_statistics, *place)
         if layer > first or first_order:
-            yield block.ln_1, _note_attention(layer, block.attn, notes, batch_first)
+            yield block.ln_1, partial(_note_attention, *place, block.attn)
         if first_order:
-            yield block.ln_1, _note_normalized(layer, notes, batch_first)
-            yield block.ls_2, _note_mlp_output(layer, notes, batch_first)
-    yield visual.ln_post, _note_ln_post(notes)
+            yield block.ln_1, partial(_note_normalized, *place)
+            yield block.ls_2, partial(_note_mlp_output, *place)
+    yield visual.ln_post, partial(_note_ln_post, notes)
 
 
-def _note_activations(layer: int, notes: _Notes, batch_first: bool) -> Hook:
-    def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        notes.activations[layer] = _image_first(output, batch_first)
-
-    return hook
+# Functions of a module, not of a call: tests have the signatures of all functions checked, for which each function
+# that a call makes would be compiled anew.
 
 
-def _note_mlp_writes(layer: int, notes: _Notes, batch_first: bool) -> Hook:
-    def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        notes.mlp_writes[layer] = _image_first(output, batch_first)
+def _note_activations(
+    notes: _Notes, layer: int, batch_first: bool, module: nn.Module, inputs: _Inputs, output: Tensor
+) -> None:
+    notes.activations[layer] = _image_first(output, batch_first)
 
-    return hook
+
+def _note_mlp_writes(
+    notes: _Notes, layer: int, batch_first: bool, module: nn.Module, inputs: _Inputs, output: Tensor
+) -> None:
+    notes.mlp_writes[layer] = _image_first(output, batch_first)
 
 
-def _note_statistics(layer: int, notes: _Notes, batch_first: bool) -> Hook:
-    def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        notes.ln_1[layer] = layer_norm_scale(module, _image_first(inputs[0], batch_first))
-
-    return hook
+def _note_statistics(
+    notes: _Notes, layer: int, batch_first: bool, module: nn.Module, inputs: _Inputs, output: Tensor
+) -> None:
+    notes.ln_1[layer] = layer_norm_scale(module, _image_first(inputs[0], batch_first))
 
 
 def _note_attention(
-    layer: int, attention: nn.MultiheadAttention, notes: _Notes, batch_first: bool
-) -> Hook:
-    def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        tokens = _image_first(output, batch_first)
-        notes.attention[layer] = class_token_attention(attention, tokens)
-
-    return hook
-
-
-def _note_normalized(layer: int, notes: _Notes, batch_first: bool) -> Hook:
-    def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        notes.normalized[layer] = _image_first(output, batch_first)
-        if layer == 0:
-            notes.stem.append(_class_token(inputs[0], batch_first))
-
-    return hook
+    notes: _Notes,
+    layer: int,
+    batch_first: bool,
+    attention: nn.MultiheadAttention,
+    module: nn.Module,
+    inputs: _Inputs,
+    output: Tensor,
+) -> None:
+    tokens = _image_first(output, batch_first)
+    notes.attention[layer] = class_token_attention(attention, tokens)
 
 
-def _note_mlp_output(layer: int, notes: _Notes, batch_first: bool) -> Hook:
-    def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        notes.mlp_outputs[layer] = _class_token(output, batch_first)
+def _note_normalized(
+    notes: _Notes, layer: int, batch_first: bool, module: nn.Module, inputs: _Inputs, output: Tensor
+) -> None:
+    notes.normalized[layer] = _image_first(output, batch_first)
+    if layer == 0:
+        notes.stem.append(_class_token(inputs[0], batch_first))
 
-    return hook
+
+def _note_mlp_output(
+    notes: _Notes, layer: int, batch_first: bool, module: nn.Module, inputs: _Inputs, output: Tensor
+) -> None:
+    notes.mlp_outputs[layer] = _class_token(output, batch_first)
 
 
-def _note_ln_post(notes: _Notes) -> Hook:
-    def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        # [image, width] when the tower pools first, [image, token, width] otherwise
-        tokens = inputs[0]
-        notes.ln_post.append(layer_norm_scale(module, tokens if tokens.ndim == 2 else tokens[:, 0]))
-
-    return hook
+def _note_ln_post(notes: _Notes, module: nn.Module, inputs: _Inputs, output: Tensor) -> None:
+    # [image, width] when the tower pools first, [image, token, width] otherwise
+    tokens = inputs[0]
+    notes.ln_post.append(layer_norm_scale(module, tokens if tokens.ndim == 2 else tokens[:, 0]))
 
 
 def layer_norm_scale(norm: Any, tokens: Float[Tensor, "*tokens width"]) -> LayerNormScale:

@@ -70,8 +70,9 @@ class Bucket:
     def list(self, prefix: str, delimiter: str, after: str, at: float) -> dict[str, Any]:
         """A page of a listing as of some time: what follows the key `after`."""
         found = self._as_of(at)
-        names = sorted({_shown(key, prefix, delimiter) for key in found if key.startswith(prefix)})
-        rest = [name for name in names if name > after]
+        under = (key for key in found if key.startswith(prefix))
+        shown = {_shown(key, prefix, delimiter) for key in under} if delimiter else under
+        rest = sorted(name for name in shown if name > after)
         page, more = rest[: self.page], len(rest) > self.page
         keys = [name for name in page if not (delimiter and name.endswith(delimiter))]
         return {
@@ -110,9 +111,7 @@ def _assign(found: dict[str, Held], key: str, held: Held | None) -> None:
 
 
 def _shown(key: str, prefix: str, delimiter: str) -> str:
-    """The key, or the part of it that a listing with a delimiter shows."""
-    if not delimiter:
-        return key
+    """The part of the key that a listing with a delimiter shows."""
     head, found, _ = key[len(prefix) :].partition(delimiter)
     return f"{prefix}{head}{found}"
 
