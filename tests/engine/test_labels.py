@@ -6,7 +6,7 @@ from clipneuron.config.cluster import ClusterOptions
 from clipneuron.engine import crew
 from clipneuron.engine.cluster import connection
 from clipneuron.engine.cluster.connection import beside, fits, placement
-from clipneuron.engine.cluster.labels import selectors
+from clipneuron.engine.cluster.labels import labels_of, selectors
 from clipneuron.engine.crew import Crew
 from clipneuron.engine.stage import Resources
 
@@ -29,6 +29,7 @@ def handed(monkeypatch):
             return "actor"
 
     monkeypatch.setattr(crew.ray, "remote", lambda worker: Actors())
+    monkeypatch.setattr(crew, "alive_nodes", lambda: [LARGE, SMALL])
     return given
 
 
@@ -75,9 +76,9 @@ def test_single_tasks_go_anywhere():
 
 def test_the_autoscaler_is_asked_for_labelled_nodes():
     bundles = connection._bundles(CLIP, BY_LABEL, set())
-    asked = selectors(CLIP, BY_LABEL, len(bundles))
+    asked = selectors(labels_of(CLIP, BY_LABEL), len(bundles))
     assert asked == {"bundle_label_selectors": [{"clipneuron-pool": "clip"}, {}]}
-    assert selectors(CLIP, ClusterOptions(), 2) == {}
+    assert selectors(labels_of(CLIP, ClusterOptions()), 2) == {}
 
 
 def test_labels_of_living_nodes_are_seen(monkeypatch):

@@ -138,8 +138,9 @@ def beside(
 
 
 def fits(wanted: Placement, actors: int, nodes: Sequence[dict[str, float]]) -> bool:
-    """Whether so many of the actors have space on these nodes."""
-    return _take(replace(wanted, actors=actors), [dict(node) for node in nodes]) == actors
+    """Whether so many of the actors have space on these nodes, beside a core for reading and committing."""
+    left = [dict(node) for node in nodes]
+    return _take(replace(wanted, actors=actors), left) == actors and _reads(left)
 
 
 def _cores_per_actor(nodes: Sequence[dict[str, float]]) -> float:
@@ -190,11 +191,16 @@ def _check_space(wanted: Placement, nodes: Sequence[dict[str, float]], pool: str
             "actors (`cluster.actors`, `cluster.actor_cpus`, `cluster.actor_gpus`), or wait for more nodes "
             "(`cluster.wait`)"
         )
-    if not any(node.get("CPU", 0) >= 1 for node in left):
+    if not _reads(left):
         raise ValueError(
             f"{wanted} leave no core for reading and committing, and the run would wait for ever: "
             f"{_inventory(nodes, pool)}. Take fewer actors (`cluster.actors`) or smaller ones (`cluster.actor_cpus`)"
         )
+
+
+def _reads(left: Sequence[dict[str, float]]) -> bool:
+    """Whether what is left of the nodes has a core for reading and committing."""
+    return any(node.get("CPU", 0) >= 1 for node in left)
 
 
 def _bytes(memory: float) -> dict[str, float]:
@@ -231,40 +237,56 @@ def placed(
 ) -> Placement:
     """The placement on the cluster as it is, or as it is after up to `wait` seconds of asking for more nodes.
 
-    When shards are tried `again`, nodes may have been lost with them: as many of the actors as still fit will do.
+    Where the actors had space before (`again`), nodes may have been lost since: the placement is the same as long as
+    one of them fits, and those that do not are started when nodes have space.
     """
     begun = time.monotonic()
     try:
         while (waited := time.monotonic() - begun) < options.wait:
             nodes = alive_nodes()
             try:
-                return placement(resources, options, nodes)
+                return _placed_on(nodes, resources, options, console, again)
             except ValueError as error:
                 console.print(f"waiting for nodes: {error}", highlight=False)
             known = declared() or ({resources.pool} if waited < options.wait / 2 else set())
             bundles = _bundles(resources, options, known | _offered(nodes))
-            request_resources(bundles=bundles, **selectors(resources, options, len(bundles)))
+            labels = labels_of(resources, options)
+            request_resources(bundles=bundles, **selectors(labels, len(bundles)))
             time.sleep(min(10.0, options.wait))
     finally:
         if (
             options.wait
         ):  # a request outlives its driver, and would keep idle nodes, which cost money
             request_resources(bundles=[])
-    return _placed_now(resources, options, console, again)
+    return _placed_on(alive_nodes(), resources, options, console, again)
 
 
-def _placed_now(
-    resources: Resources, options: ClusterOptions, console: Console, again: bool
+def _placed_on(
+    nodes: Sequence[dict[str, float]],
+    resources: Resources,
+    options: ClusterOptions,
+    console: Console,
+    again: bool,
 ) -> Placement:
     try:
-        return placement(resources, options, alive_nodes())
+        return placement(resources, options, nodes)
     except ValueError:
         if not (again and options.actors):
             raise
-    fewer = options.model_copy(update={"actors": 0})
-    found = placement(resources, fewer, alive_nodes())
-    console.print(f"{options.actors} actors do not fit any more: on with {found}", highlight=False)
-    return found
+    fewer = placement(resources, options.model_copy(update={"actors": 0}), nodes)
+    console.print(f"{options.actors} actors do not fit any more: on with {fewer}", highlight=False)
+    return replace(fewer, actors=options.actors)
+
+
+def request_nodes(wanted: Placement | None) -> None:
+    """Ask the autoscaler for space for all of the actors, and a core for reading; None: for nothing any more."""
+    if wanted is None:
+        request_resources(bundles=[])
+        return
+    need = {"CPU": wanted.cpus, "GPU": wanted.gpus, **wanted.resources, **_bytes(wanted.memory)}
+    actor = {name: amount for name, amount in need.items() if amount}
+    bundles = [actor] * wanted.actors + [{"CPU": 1.0}]
+    request_resources(bundles=bundles, **selectors(wanted.labels, len(bundles)))
 
 
 def declared() -> set[str]:
