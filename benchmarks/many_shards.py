@@ -4,11 +4,11 @@
     python benchmarks/many_shards.py --engine ray --shards 20000  # on a cluster that is started here
 
 Only pictures and model are simulated: a listing of four names a shard is planned, cut, announced, worked on and
-committed by the product's code to a local store, a table of norms with 16 neurons each. Rates and times of the
-processor are those since the line before: on a busy machine the latter say what a quiet one would do. With `--engine ray` every shard
-passes a decoding task, a process with a model, and a committing task. Memory is the driver's resident set, read when
-a share of the shards has ended; it includes the plan and all shards, which the driver holds from the beginning. At the
-end the same stage is run again, which must do no work, and the run's status is looked at.
+committed by the product's code to a local store, a table of norms with 16 neurons each. With `--engine ray` every
+shard passes a decoding task, a process with a model, and a committing task. Rates and the driver's processor time are
+those since the line before: on a busy machine the latter says what a quiet one would do. Memory is the driver's
+resident set when so many shards have ended; it includes the plan and all shards, which the driver holds from the
+beginning. At the end the same stage is run again, which must do no work, and the run's status is looked at.
 """
 
 import argparse
@@ -159,7 +159,10 @@ def measure(shards: int, run: Run, executor: Executor) -> None:
     stage = SimulatedSweep(PictureFeed(collection.reader, None))  # type: ignore[arg-type]
     measured = Measured(executor)
     runner = Runner(measured, console=quiet)
-    print(f"{'ended':>9} {'seconds':>9} {'shards/s':>9} {'CPU ms/shard':>13} {'driver MiB':>11}", flush=True)
+    print(
+        f"{'ended':>9} {'seconds':>9} {'shards/s':>9} {'CPU ms/shard':>13} {'driver MiB':>11}",
+        flush=True,
+    )
     report = timed("stage", lambda: runner.run_stage(stage, run))
     again = timed("again", lambda: runner.run_stage(stage, run))
     seen = timed("status", lambda: status_of(run))
