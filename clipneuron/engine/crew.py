@@ -9,7 +9,8 @@ from typing import Any
 import ray
 
 from clipneuron.engine import ray_steps as steps
-from clipneuron.engine.cluster.connection import Placement, alive_nodes, beside, fits, request_nodes
+from clipneuron.engine.cluster.nodes import alive_nodes, request_nodes
+from clipneuron.engine.cluster.placement import Placement, beside, fits
 from clipneuron.engine.stage import Resources
 
 logger = logging.getLogger(__name__)

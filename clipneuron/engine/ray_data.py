@@ -14,8 +14,8 @@ import ray.data
 from clipneuron.config.cluster import ClusterOptions
 from clipneuron.engine import ray_steps as steps
 from clipneuron.engine.attempts import Ending
-from clipneuron.engine.cluster.connection import placed
 from clipneuron.engine.cluster.metrics import StageMetrics
+from clipneuron.engine.cluster.nodes import placed
 from clipneuron.engine.crew import Crew, Crews
 from clipneuron.engine.dispatch import CrewLostError, Decoded, Dispatch, Supply, Unloaded
 from clipneuron.engine.packing import Packer

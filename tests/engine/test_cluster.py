@@ -7,8 +7,9 @@ from rich.console import Console
 
 from clipneuron.config.cluster import ClusterOptions
 from clipneuron.engine import crew as crews
-from clipneuron.engine.cluster import connection as cluster
-from clipneuron.engine.cluster.connection import fits, placed, placement
+from clipneuron.engine.cluster import nodes as cluster
+from clipneuron.engine.cluster.nodes import placed
+from clipneuron.engine.cluster.placement import fits, placement
 from clipneuron.engine.stage import Resources
 
 CLIP = Resources(pool="clip")

@@ -1,6 +1,6 @@
 """Hosts with addresses of their own on one machine, and a switch between them that delays, loses and cuts off.
 
-Each host is a network namespace with a TAP device, a host name and a folder of its own for Ray. All frames pass through
+Each host is a network namespace with a TAP device and a host name of its own. All frames pass through
 a thread of this process, since not every kernel has netem: it holds frames back, drops a seeded share of them, and all
 of a host that is cut off. Creating namespaces needs root and /dev/net/tun (Linux, tun(4), ip-netns(8)).
 """
@@ -15,7 +15,7 @@ import struct
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
@@ -25,7 +25,7 @@ from tests.faults.hosts.nodes import Place
 
 _TUNSETIFF, _TAP, _NO_INFO = 0x400454CA, 0x0002, 0x1000
 _MTU = 9000
-_TOOLS = ("ip", "unshare", "mount", "hostname")
+_TOOLS = ("ip", "unshare", "hostname")
 _NETWORK = "10.87.0"
 _BROADCAST = b"\xff" * 6
 
@@ -112,12 +112,12 @@ def _read(port: int) -> bytes:
 
 
 @contextmanager
-def hosts(names: Mapping[str, Path], network: Network) -> Iterator[dict[str, Place]]:
-    """A place for each name, on the network; `names` gives what each host has in place of the folder `ray_folder`."""
+def hosts(names: Sequence[str], network: Network) -> Iterator[dict[str, Place]]:
+    """A host of each name, on the network."""
     with ExitStack() as stack:
         places = {
-            name: stack.enter_context(_host(number, name, own, network))
-            for number, (name, own) in enumerate(names.items(), 1)
+            name: stack.enter_context(_host(number, name, network))
+            for number, name in enumerate(names, 1)
         }
         thread = threading.Thread(target=network.switch, daemon=True)
         thread.start()
@@ -128,16 +128,9 @@ def hosts(names: Mapping[str, Path], network: Network) -> Iterator[dict[str, Pla
             thread.join()
 
 
-def ray_folder(own: Path) -> Path:
-    """Where every host sees its own folder."""
-    return own.parent / "ray"
-
-
 @contextmanager
-def _host(number: int, name: str, own: Path, network: Network) -> Iterator[Place]:
+def _host(number: int, name: str, network: Network) -> Iterator[Place]:
     space, device = f"cn{os.getpid()}-{number}", f"cn{os.getpid() % 100000}t{number}"
-    own.mkdir(parents=True)
-    ray_folder(own).mkdir(exist_ok=True)
     _ip("netns", "add", space)
     try:
         port = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
@@ -150,7 +143,7 @@ def _host(number: int, name: str, own: Path, network: Network) -> Iterator[Place
             _ip("-n", space, "link", "set", device, "mtu", str(_MTU), "up")
             _ip("-n", space, "address", "add", f"{address}/24", "dev", device)
             network._ports[port] = name
-            yield Place(name, address, _before(space, name, own))
+            yield Place(name, address, _before(space, name))
         finally:
             network._ports.pop(port, None)
             os.close(port)
@@ -158,11 +151,10 @@ def _host(number: int, name: str, own: Path, network: Network) -> Iterator[Place
         _ip("netns", "delete", space)
 
 
-def _before(space: str, name: str, own: Path) -> tuple[str, ...]:
+def _before(space: str, name: str) -> tuple[str, ...]:
     """The words that have a command run on the host."""
-    there = 'hostname "$1" && mount --bind "$2" "$3" && shift 3 && exec "$@"'
-    words = ("ip", "netns", "exec", space, "unshare", "--mount", "--uts")
-    return (*words, "sh", "-c", there, "sh", name, str(own), str(ray_folder(own)))
+    named = ("sh", "-c", 'hostname "$0" && exec "$@"', name)
+    return ("ip", "netns", "exec", space, "unshare", "--uts", *named)
 
 
 def _ip(*words: str) -> None:

@@ -122,7 +122,7 @@ class Nodes:
     """A head with a job server, and the nodes that have joined it."""
 
     folder: Path
-    """Of Ray's sessions: a short path, since sockets are there."""
+    """Of the nodes' folders and logs: a short path, since sockets are there."""
     place: Place = HERE
     """Of the head."""
     surroundings: Mapping[str, str] = field(default_factory=lambda: SURROUNDINGS)
@@ -169,7 +169,8 @@ class Nodes:
 
     def _start(self, name: str, place: Place, words: Sequence[str]) -> Tree:
         common = ["--block", "--disable-usage-stats", "--include-log-monitor", "false"]
-        common += ["--object-store-memory", "150000000", "--temp-dir", str(self.folder)]
+        # Of one folder, nodes that start at the same time would take the same sockets.
+        common += ["--object-store-memory", "150000000", "--temp-dir", str(self.folder / name)]
         common += ["--min-worker-port", "0", "--max-worker-port", "0"]
         common += ["--dashboard-agent-listen-port", str(free_port())]
         if place.before:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from clipneuron.store.store import Run, Store
 from tests.faults.hooks import Slow
-from tests.faults.hosts.network import Network, hosts, ray_folder
+from tests.faults.hosts.network import Network, hosts
 from tests.faults.hosts.nodes import Nodes, Place, Tree, nodes
 from tests.faults.light import Light, light_run
 from tests.faults.worlds import attempts, check_same
@@ -39,10 +39,9 @@ class Partition:
 
     def prove(self) -> None:
         """All of it; raises AssertionError where anything is lost, doubled or damaged."""
-        names = {name: self.folder / name for name in ("head", "one", "two")}
         with (
-            hosts(names, self.network) as places,
-            nodes(ray_folder(self.folder / "head"), places["head"], **IMPATIENT) as cluster,
+            hosts(("head", "one", "two"), self.network) as places,
+            nodes(self.folder, places["head"], **IMPATIENT) as cluster,
         ):
             cluster.head()
             trees = {name: self._node(cluster, places[name]) for name in ("one", "two")}
@@ -55,14 +54,12 @@ class Partition:
         self._wait(driver, lambda: self.done >= 4 and self._computes(node), "work on both hosts")
         self.network.delay, self.network.loss = 0.03, 0.01
         self._told("30 to 45 ms of delay and 1 % of loss from here on, for every frame")
-        with self._cut_off("two", SHORT):
-            pass
+        self._cut_off("two", SHORT)
         self._wait(driver, lambda: self.done >= 8, "more commits")
         assert node.running, "so short a cut should have gone unnoticed"
         self._told(f"two was cut off for {SHORT:.0f} s: nobody has noticed")
         before = self.done
-        with self._cut_off("two", LONG):
-            pass
+        self._cut_off("two", LONG)
         self._told(f"two was cut off for {LONG:.0f} s; {self.done - before} commits meanwhile")
         self._wait(driver, lambda: not node.running, "the node to see that it was given up")
         late = node.kill()
@@ -86,11 +83,9 @@ class Partition:
         finally:
             driver.kill()
 
-    @contextmanager
-    def _cut_off(self, name: str, seconds: float) -> Iterator[None]:
+    def _cut_off(self, name: str, seconds: float) -> None:
         self.network.cut.add(name)
         time.sleep(seconds)
-        yield
         self.network.cut.discard(name)
 
     @property
