@@ -22,7 +22,7 @@ test: .venv/ready
 quick: .venv/ready
 	$(PYTEST) -m "not process and not slow and not gpu and not weights"
 
-# The installations that the documents describe, each of a whole environment.
+# The installations that the documents describe, each of a whole environment; hosts with addresses of their own (root).
 environment: .venv/ready
 	$(PYTEST) -m environment
 

@@ -25,6 +25,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from clipneuron.data.columns import Columns
 from clipneuron.data.files import Span, Status, page
 from clipneuron.data.folders import open_folder
 from clipneuron.data.listing import list_files
@@ -150,7 +151,7 @@ def opened(kind: str, count: int, place: str) -> Collection:
     if kind != "simulated":
         return open_collection(place)
     files = Simulated(count)
-    return open_folder(files, list_files(files))
+    return open_folder(files, list_files(files), Columns())
 
 
 def made(kind: str, count: int, folder: Path) -> tuple[str, subprocess.Popen[str] | None]:

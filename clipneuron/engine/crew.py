@@ -9,7 +9,8 @@ from typing import Any
 import ray
 
 from clipneuron.engine import ray_steps as steps
-from clipneuron.engine.cluster.connection import Placement, alive_nodes, beside, fits
+from clipneuron.engine.cluster.nodes import alive_nodes, request_nodes
+from clipneuron.engine.cluster.placement import Placement, beside, fits
 from clipneuron.engine.stage import Resources
 
 logger = logging.getLogger(__name__)
@@ -51,28 +52,39 @@ class Crew:
     """As many processes of one size as were placed; a process that dies is replaced while there is space for it.
 
     Ray itself restarts and repeats nothing here: it would repeat a shard that kills its process, and every shard that
-    waits behind it, without telling the one from the others.
+    waits behind it, without telling the one from the others. On a cluster that `grows`, nodes are asked for while
+    processes are missing.
     """
 
-    def __init__(self, place: Placement) -> None:
-        self.place = place
+    def __init__(self, place: Placement, grows: bool = False) -> None:
+        self.place, self.grows = place, grows
         self.members: list[Member] = []
+        self._asking = False
         self.complete()
 
-    def complete(self) -> None:
-        """Start what is missing."""
-        while len(self.members) < self.place.actors:
-            self.members.append(self._started())
+    @property
+    def short(self) -> bool:
+        """Whether processes were lost for which the nodes had no space."""
+        return len(self.members) < self.place.actors
 
-    def replace(self, lost: Member) -> Member | None:
-        """A new process for one that died; None where the nodes that are left have no space for it."""
+    def complete(self) -> list[Member]:
+        """The processes that were started now: those that were missing, as far as the nodes have space."""
+        started: list[Member] = []
+        nodes = alive_nodes() if self.short else []
+        while self.short and fits(self.place, len(self.members) + 1, nodes):
+            started.append(self._started())
+            self.members.append(started[-1])
+        self._ask(self.grows and self.short)
+        return started
+
+    def replace(self, lost: Member) -> list[Member]:
+        """New processes for one that died, and for those that died before; [] where no node has space."""
         self.members.remove(lost)
         _kill(lost)
-        if not fits(self.place, len(self.members) + 1, alive_nodes()):
+        started = self.complete()
+        if self.short:
             logger.warning("on with %d of %s", len(self.members), self.place)
-            return None
-        self.members.append(self._started())
-        return self.members[-1]
+        return started
 
     @property
     def hopeless(self) -> bool:
@@ -83,8 +95,18 @@ class Crew:
 
     def dismiss(self) -> None:
         """End all processes, which gives their cores back."""
+        self.ask_no_more()
         while self.members:
             _kill(self.members.pop())
+
+    def ask_no_more(self) -> None:
+        """A request for nodes would outlive its driver, and keep idle nodes, which cost money."""
+        self._ask(False)
+
+    def _ask(self, missing: bool) -> None:
+        if missing != self._asking and ray.is_initialized():
+            request_nodes(self.place if missing else None)
+            self._asking = missing
 
     def _started(self) -> Member:
         place = self.place
@@ -106,6 +128,8 @@ class Crew:
 class Crews:
     """The crew that has the models, and the one for single tasks where there are cores to spare for it."""
 
+    grows: bool = False
+    """Whether nodes are asked for where processes of models are missing."""
     models: Crew | None = None
     tasks: Crew | None = None
 
@@ -113,7 +137,7 @@ class Crews:
         """The crew of this size; one of another size gives way."""
         if self.models is None or self.models.place != place:
             self.dismiss()
-            self.models = Crew(place)
+            self.models = Crew(place, self.grows)
         self.models.complete()
         return self.models
 

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 _IN_HAND = 2
 """Shards that a process has: one that it works on, and one whose content is brought to its node meanwhile."""
 _LOOK = 5.0
-"""Seconds without any event after which the nodes are looked at."""
+"""Seconds after which the nodes are looked at: without any event, and where processes are missing."""
 
 Event = Callable[[], Ending | None]
 
@@ -117,6 +117,7 @@ class Dispatch:
         self.waiting: deque[Item] = deque()
         self.committing = self.deaths = 0
         self.more = True
+        self.looked = time.monotonic()
 
     def endings(self, supply: Supply) -> Iterator[Ending]:
         """How shards ended, as they do; one whose processes died too often has no ending.
@@ -134,12 +135,14 @@ class Dispatch:
                     yield ending
         finally:
             supply.stop()
+            self.crew.ask_no_more()
 
     def _busy(self) -> bool:
         return any(member.items for member in self.crew.members)
 
     def _next(self) -> Event:
         while True:
+            self._reinforce()
             try:
                 return self.events.get(timeout=_LOOK)
             except Empty:
@@ -147,6 +150,13 @@ class Dispatch:
                     raise CrewLostError(
                         f"no process is left, and the nodes have no space for {self.crew.place}"
                     ) from None
+
+    def _reinforce(self) -> None:
+        """A crew that has lost processes gets new ones as soon as a node has space for them: one that has joined."""
+        if self.crew.short and time.monotonic() >= self.looked + _LOOK:
+            for member in self.crew.complete():
+                self._prepare(member)
+            self.looked = time.monotonic()
 
     def _assign(self, supply: Supply) -> None:
         """Give waiting shards to the processes that have the fewest."""
@@ -233,10 +243,9 @@ class Dispatch:
             items[0].deaths += 1
         kept = [item for item in items if item.deaths <= self.retries]
         self.waiting.extendleft(reversed(kept))
-        successor = self.crew.replace(member)
-        if successor is not None:
+        for successor in self.crew.replace(member):
             self._prepare(successor)
-        elif not self.crew.members:
+        if not self.crew.members:
             raise CrewLostError(f"no process is left of {self.crew.place}")
 
     def _commit(self, item: Item, row: Any) -> None:

@@ -14,12 +14,12 @@ import ray.data
 from clipneuron.config.cluster import ClusterOptions
 from clipneuron.engine import ray_steps as steps
 from clipneuron.engine.attempts import Ending
-from clipneuron.engine.cluster.connection import placed
 from clipneuron.engine.cluster.metrics import StageMetrics
+from clipneuron.engine.cluster.nodes import placed
 from clipneuron.engine.crew import Crew, Crews
 from clipneuron.engine.dispatch import CrewLostError, Decoded, Dispatch, Supply, Unloaded
 from clipneuron.engine.packing import Packer
-from clipneuron.engine.stage import Advance, Shard, Stage, decodes
+from clipneuron.engine.stage import Advance, Resources, Shard, Stage, decodes
 from clipneuron.reports.consoles import Console
 from clipneuron.store.store import Run
 
@@ -42,11 +42,14 @@ class RayData:
     attempts: int = 3
     """Failed attempts that put a shard into quarantine, as its runner counts them; for the metrics."""
     _crews: Crews = field(default_factory=Crews, init=False, repr=False)
+    _placed: set[Resources] = field(default_factory=set, init=False, repr=False)
+    """What processes have had space for in this run."""
     _packer: Packer = field(default_factory=Packer, init=False, repr=False)
 
     def __post_init__(self) -> None:
         # Not left to Ray's counting of references: answers that never came still hold some.
         finalize(self, self._crews.dismiss).atexit = False
+        self._crews.grows = self.options.wait > 0
 
     def execute(
         self, stage: Stage, run: Run, todo: Sequence[Shard], advance: Advance
@@ -90,7 +93,7 @@ class RayData:
         context = steps.TaskContext.of(stage, loader, run, self._packer, *held)
         supply: Supply = Unloaded(steps.rows_of(todo))
         if decodes(loader):
-            supply = Decoded(self._stream(context, todo), ahead=len(crew.members))
+            supply = Decoded(self._stream(context, todo), ahead=crew.place.actors)
         yield from Dispatch(crew, context, self.options.retries, metrics).endings(supply)
 
     def _stream(self, context: steps.TaskContext, todo: Sequence[Shard]) -> Any:
@@ -109,7 +112,10 @@ class RayData:
         """The processes for a stage: those that are there already, if they are of the right size."""
         if not stage.resources.pool:
             return self._crews.for_tasks(stage.resources)
+        # What had space once and has none now has lost nodes: no reason to give up a run that is under way.
+        again = again or stage.resources in self._placed
         place = placed(stage.resources, self.options, self.console, again=again)
+        self._placed.add(stage.resources)
         return self._crews.for_models(place)
 
 

@@ -17,7 +17,7 @@ import yaml
 
 from clipneuron.cli import build_parser
 from clipneuron.cli.options.flags import cluster_of, recipe_of
-from clipneuron.engine.cluster.connection import placement
+from clipneuron.engine.cluster.placement import placement
 from clipneuron.engine.stage import Resources
 from tests.deploy import kustomize
 from tests.deploy.places import ROOT

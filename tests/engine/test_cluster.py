@@ -6,8 +6,10 @@ import pytest
 from rich.console import Console
 
 from clipneuron.config.cluster import ClusterOptions
-from clipneuron.engine.cluster import connection as cluster
-from clipneuron.engine.cluster.connection import placed, placement
+from clipneuron.engine import crew as crews
+from clipneuron.engine.cluster import nodes as cluster
+from clipneuron.engine.cluster.nodes import placed
+from clipneuron.engine.cluster.placement import fits, placement
 from clipneuron.engine.stage import Resources
 
 CLIP = Resources(pool="clip")
@@ -44,11 +46,73 @@ def test_without_waiting_nobody_is_asked(asked, monkeypatch):
     assert asked == []
 
 
-def test_a_second_try_does_with_fewer_actors(asked, monkeypatch):
-    monkeypatch.setattr(cluster, "alive_nodes", lambda: [{"CPU": 2.0, "clip": 4.0}])
-    options = ClusterOptions(actors=4, actor_cpus=1)
-    found = placed(CLIP, options, Console(file=io.StringIO()), again=True)
-    assert found.actors == 1
+def test_where_nodes_were_lost_the_actors_that_still_fit_begin_at_once(asked, monkeypatch):
+    nodes = [{"CPU": 2.0, "clip": 4.0}]
+    monkeypatch.setattr(cluster, "alive_nodes", lambda: nodes)
+    options = ClusterOptions(actors=4, actor_cpus=1, wait=60)
+    out = io.StringIO()
+    found = placed(CLIP, options, Console(file=out, width=200), again=True)
+    assert "4 actors do not fit any more: on with 1 actors" in out.getvalue()
+    assert asked == [0], "nothing should have been waited for"
+    assert found.actors == 4
+    fitting = [count for count in range(1, 5) if fits(found, count, [*nodes, {"CPU": 2.0}])]
+    assert fitting == [1, 2]
+    assert fits(found, 1, nodes)
+    assert not fits(found, 2, nodes), "no core would be left for reading and committing"
+
+
+class Process:
+    """An actor that has never been started."""
+
+
+@pytest.fixture
+def nodes(monkeypatch) -> list[dict[str, float]]:
+    """Those of a cluster, to be changed, on which a crew's processes are made up."""
+    there = [{"CPU": 2.0, "clip": 1.0}, {"CPU": 2.0, "clip": 1.0}]
+    monkeypatch.setattr(crews, "alive_nodes", lambda: there)
+    monkeypatch.setattr(crews.Crew, "_started", lambda self: crews.Member(Process()))
+    monkeypatch.setattr(crews, "_kill", lambda member: None)
+    monkeypatch.setattr(crews.ray, "is_initialized", lambda: True)
+    return there
+
+
+def test_a_crew_gets_back_what_it_lost_when_a_node_joins(nodes):
+    crew = crews.Crew(placement(CLIP, ClusterOptions(actors=2, actor_cpus=1), nodes))
+    first, second = crew.members
+    lost = nodes.pop()
+    assert crew.replace(second) == []
+    assert (crew.members, crew.short, crew.hopeless) == ([first], True, False)
+    assert crew.complete() == []
+    nodes.append(lost)
+    (third,) = crew.complete()
+    assert (crew.members, crew.short) == ([first, third], False)
+    (fourth,) = crew.replace(first)
+    assert crew.members == [third, fourth]
+    nodes.clear()
+    assert crew.replace(third) == crew.replace(fourth) == []
+    assert crew.hopeless
+    nodes.extend([lost, dict(lost)])
+    assert len(crew.complete()) == 2
+
+
+def test_the_autoscaler_is_asked_for_nodes_while_processes_are_missing(nodes, asked):
+    options = ClusterOptions(actors=2, actor_cpus=1)
+    crew = crews.Crew(placement(CLIP, options, nodes), grows=True)
+    assert asked == []
+    lost = nodes.pop()
+    crew.replace(crew.members[1])
+    crew.complete()
+    assert asked == [3], "two actors and a core for reading, asked for once"
+    nodes.append(lost)
+    crew.complete()
+    assert asked == [3, 0]
+    nodes.pop()
+    crew.replace(crew.members[1])
+    crew.ask_no_more()
+    assert asked == [3, 0, 3, 0]
+    fixed = crews.Crew(placement(CLIP, options, [*nodes, lost]))
+    assert fixed.short
+    assert len(asked) == 4, "without `wait` nodes are not asked for"
 
 
 def bundles(offered: set[str], **options: float) -> dict[str, float]:

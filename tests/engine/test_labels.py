@@ -4,9 +4,9 @@ import pytest
 
 from clipneuron.config.cluster import ClusterOptions
 from clipneuron.engine import crew
-from clipneuron.engine.cluster import connection
-from clipneuron.engine.cluster.connection import beside, fits, placement
-from clipneuron.engine.cluster.labels import selectors
+from clipneuron.engine.cluster import nodes
+from clipneuron.engine.cluster.labels import labels_of, selectors
+from clipneuron.engine.cluster.placement import beside, fits, placement
 from clipneuron.engine.crew import Crew
 from clipneuron.engine.stage import Resources
 
@@ -29,6 +29,7 @@ def handed(monkeypatch):
             return "actor"
 
     monkeypatch.setattr(crew.ray, "remote", lambda worker: Actors())
+    monkeypatch.setattr(crew, "alive_nodes", lambda: [LARGE, SMALL])
     return given
 
 
@@ -74,17 +75,17 @@ def test_single_tasks_go_anywhere():
 
 
 def test_the_autoscaler_is_asked_for_labelled_nodes():
-    bundles = connection._bundles(CLIP, BY_LABEL, set())
-    asked = selectors(CLIP, BY_LABEL, len(bundles))
+    bundles = nodes._bundles(CLIP, BY_LABEL, set())
+    asked = selectors(labels_of(CLIP, BY_LABEL), len(bundles))
     assert asked == {"bundle_label_selectors": [{"clipneuron-pool": "clip"}, {}]}
-    assert selectors(CLIP, ClusterOptions(), 2) == {}
+    assert selectors(labels_of(CLIP, ClusterOptions()), 2) == {}
 
 
 def test_labels_of_living_nodes_are_seen(monkeypatch):
-    nodes = [
+    there = [
         {"Alive": True, "Resources": {"CPU": 4.0}, "Labels": {"clipneuron-pool": "clip"}},
         {"Alive": True, "Resources": {"CPU": 2.0}},
         {"Alive": False, "Resources": {"CPU": 8.0}, "Labels": {"clipneuron-pool": "gen"}},
     ]
-    monkeypatch.setattr(connection.ray, "nodes", lambda: nodes)
-    assert connection.alive_nodes() == [{"CPU": 4.0, "clipneuron-pool=clip": 1e9}, {"CPU": 2.0}]
+    monkeypatch.setattr(nodes.ray, "nodes", lambda: there)
+    assert nodes.alive_nodes() == [{"CPU": 4.0, "clipneuron-pool=clip": 1e9}, {"CPU": 2.0}]

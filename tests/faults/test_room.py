@@ -8,7 +8,7 @@ from ray.cluster_utils import Cluster
 
 from clipneuron.cli import main
 from clipneuron.config.cluster import ClusterOptions
-from clipneuron.engine.cluster.connection import placement
+from clipneuron.engine.cluster.placement import placement
 from clipneuron.engine.stage import Resources
 
 CLIP = Resources(pool="clip")

@@ -22,7 +22,6 @@ def entry(key: str, value: str) -> str:
     return f"{key}={value}"
 
 
-def selectors(resources: Resources, options: ClusterOptions, bundles: int) -> dict[str, Any]:
+def selectors(labels: dict[str, str], bundles: int) -> dict[str, Any]:
     """What the autoscaler is told of the nodes of so many bundles; the last one, for reading, may be on any."""
-    labels = labels_of(resources, options)
     return {"bundle_label_selectors": [labels] * (bundles - 1) + [{}]} if labels else {}

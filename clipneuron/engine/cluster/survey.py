@@ -8,7 +8,8 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from clipneuron.config.cluster import ClusterOptions
-from clipneuron.engine.cluster.connection import alive_nodes, declared, placement
+from clipneuron.engine.cluster.nodes import alive_nodes, declared
+from clipneuron.engine.cluster.placement import placement
 from clipneuron.engine.stage import Resources
 
 MOST = 32
