@@ -52,8 +52,9 @@ RISK = 0.05
 def noise_floor(words: int) -> float:
     """The |z| that the largest of so many words exceeds in at most 5 % of comparisons where all changes are noise.
 
-    If each change d is as likely up as down, whatever its size, z = sum d / sqrt(sum d^2) is above t with probability
-    P(|z| >= t) <= 2 exp(-t^2 / 2) (Hoeffding's inequality given the sizes; Efron, "Student's t-test under symmetry conditions", JASA 64, 1969).
+    If each change d is as likely up as down, whatever its size, z = sum d / sqrt(sum d^2) is t or more, or -t or less,
+    with a probability of at most 2 exp(-t^2 / 2): Hoeffding's inequality, given the sizes; Efron, "Student's t-test
+    under symmetry conditions", JASA 64 (1969).
 
     >>> round(noise_floor(1), 2), round(noise_floor(2000), 2)
     (2.72, 4.75)
