@@ -110,10 +110,13 @@ class WordChanges:
         )
         found = [
             WordChange(
-                self.words[n],
-                *(int(one[n]) for one in (*has, gained, lost)),
-                float(shift[n]),
-                float(z[n]),
+                word=self.words[n],
+                neurons_a=int(has[0][n]),
+                neurons_b=int(has[1][n]),
+                gained=int(gained[n]),
+                lost=int(lost[n]),
+                shift=float(shift[n]),
+                z=float(z[n]),
             )
             for n in np.flatnonzero(gained + lost)
         ]
@@ -129,7 +132,7 @@ class WordChanges:
         shift, square = (
             np.bincount(places % size, values, minlength=size) for values in (change, change**2)
         )
-        return shift, ratio(shift, np.sqrt(square))
+        return shift.astype(np.float64), ratio(shift, np.sqrt(square))
 
     @cached_property
     def _in_both(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

@@ -206,12 +206,17 @@ def _slow_down(actor: Actor) -> None:
 
 
 def _add_repair(world: World, delay: float) -> None:
-    """An object is damaged that has been committed for long enough for its commit's last requests to have arrived."""
+    """An object is damaged that has been committed for long enough for its commit's last requests to have arrived.
+
+    A driver that stopped in the middle of a commit repeats its last request when it goes on: until it has ended, nobody
+    takes a marker away.
+    """
 
     def repair() -> None:
         changed = {key: time for time, key, _ in world.bucket.changes}
         fresh = world.scheduler.now - LATEST - STALE
-        if not any(changed[marker] > fresh for marker in world.auditor.named):
+        stopped = any(actor.has_stopped and not actor.ended for actor in world.scheduler.actors)
+        if not stopped and not any(changed[marker] > fresh for marker in world.auditor.named):
             world.commands.repair()
 
     world.scheduler.after(delay, repair)

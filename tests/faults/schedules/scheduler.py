@@ -77,6 +77,11 @@ class Actor(greenlet):
         self.ended = True
 
     @property
+    def has_stopped(self) -> bool:
+        """Whether it has come to the request before which it stops."""
+        return self.stall is not None and self.requests >= self.stall[0]
+
+    @property
     def time(self) -> float:
         """Its own clock."""
         return START + self.offset + (self.scheduler.now - START) * self.pace
