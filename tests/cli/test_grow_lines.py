@@ -38,7 +38,7 @@ def own(place: Path) -> dict[str, list[str]]:
     write_pictures(place / "concepts", 4, seed=50)
     options = {
         "explain": ["--explanation-images"],
-        "reproduce": ["--sizes", "2", "--evaluation-images"],
+        "reproduce": [*("--sizes", "2", "--pools", place / "texts.txt", "--evaluation-images")],
         "segment": [
             *("--masks", place / "masks", "--mask-names", place / "names.csv"),
             *("--neurons-per-class", "4", "--segmentation-images"),
