@@ -27,6 +27,7 @@ from clipneuron.demo.training.image_tower import TowerRecipe, TowerTraining, dra
 from clipneuron.operations.compare.comparison import Comparison
 from clipneuron.operations.compare.sides import Side
 from clipneuron.operations.compare.summary import overall
+from clipneuron.operations.compare.words import noise_floor
 from clipneuron.store.store import Store
 
 CHANGED = {
@@ -113,7 +114,15 @@ def findings(found: Comparison) -> Iterator[str]:
         yield f"{what} companions, neurons more or fewer: {listed}"
         yield f"  sum {sum(counts):+d}; ahead of an unchanged thing in {auc:.0%} of pairs (50 % by chance)"
     yield f"unchanged things: {len(rest)}, sum {sum(rest):+d}, from {min(rest):+d} to {max(rest):+d}"
-    first = [f"{one.word} {one.net:+d}" for one in ranked[:20]]
+    floor = noise_floor(len(ranked))
+    above_it = [one for one in ranked if abs(one.z) > floor]
+    yield f"{len(above_it)} of {len(ranked):,} words moved by more than noise, |z| above {floor:.2f}"
+    z = dict.fromkeys(net, 0.0)
+    z |= {one.word[1:]: one.z for one in ranked if one.word[0] == "+" and one.word[1:] in net}
+    changed = [z[name] for name in new] + [-z[name] for name in old]
+    others = [sign * z[name] for name in net if name not in (*new, *old) for sign in (1, -1)]
+    yield f"  by z, changed companions are ahead of unchanged things in {above(changed, others):.0%} of pairs"
+    first = [f"{one.word} {one.net:+d} (z {one.z:+.1f})" for one in ranked[:20]]
     yield f"the 20 words that compare lists first: {', '.join(first)}"
     hits = sum(one.word[1:] in (*new, *old) for one in ranked[:20])
     yield f"  {hits} of them are changed companions, where {20 * len(new + old) / len(net):.1f} would be by chance"

@@ -9,6 +9,7 @@ from clipneuron.attack.review.deck import ReviewKeys
 from clipneuron.attack.sheet import Convincing, convincing, fooling_sheet
 from clipneuron.attack.table3 import Table3
 from clipneuron.reports.drawing import png
+from clipneuron.store import reports
 from clipneuron.store.run import Run
 
 if TYPE_CHECKING:
@@ -49,8 +50,7 @@ class AttackReport:
 
     def write(self, run: Run) -> dict[str, str]:
         """Put the files into the run; where each is."""
-        folder = f"attack-{self.results.name}"
-        return {name: run.put_file(f"{folder}/{name}", data) for name, data in self.files().items()}
+        return reports.put(run, self.results, self.files())
 
 
 def review_keys(results: AttackResults) -> ReviewKeys:

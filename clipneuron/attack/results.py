@@ -9,6 +9,7 @@ class AttackResults(Results):
     """The stages that hold the results of an attack, and which experiments it consists of."""
 
     line = "attack"
+    page = "table3.md"
     model: str
     """The model under attack, for people."""
     comparable: bool

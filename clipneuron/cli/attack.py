@@ -2,8 +2,10 @@
 
 import argparse
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from clipneuron.cli.growing import going_on, is_settled
 from clipneuron.cli.options.fields import add_fields
 from clipneuron.cli.options.flags import (
     add_engine,
@@ -113,13 +115,14 @@ def attack(chosen: argparse.Namespace) -> int:
     from clipneuron.engine.runner import stages_table
     from clipneuron.models.language.captioner import write_prompts
 
-    if chosen.extend:
-        raise ValueError("--extend belongs to `clipneuron run`: extend the run first, then attack")
     progress = progress_of(chosen)
     with judged(chosen, check) as (recipe, store):
         from clipneuron.attack.pipeline import AttackLine
 
         line = AttackLine.of(recipe, store)
+        line = replace(line, sweep=going_on(chosen, line.sweep))
+    if not chosen.prompts and is_settled(chosen, line.sweep, line):
+        return 0
     progress.print(line.describe(), highlight=False)
     until = "words" if chosen.prompts else chosen.until
     if until not in kinds.SWEEP:

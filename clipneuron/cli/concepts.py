@@ -3,9 +3,11 @@
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clipneuron.cli.growing import going_on, is_settled, refuse_growth
 from clipneuron.cli.options.fields import add_fields, given
 from clipneuron.cli.options.flags import (
     add_engine,
@@ -71,7 +73,10 @@ def add_commands(commands: Any) -> None:
 
 def concepts(chosen: argparse.Namespace) -> int:
     """`clipneuron concepts`."""
-    return of_pictures(chosen) if chosen.pictures else in_bulk(chosen)
+    if chosen.pictures:
+        refuse_growth(chosen)
+        return of_pictures(chosen)
+    return in_bulk(chosen)
 
 
 def in_bulk(chosen: argparse.Namespace) -> int:
@@ -79,13 +84,14 @@ def in_bulk(chosen: argparse.Namespace) -> int:
     from clipneuron.concepts.inputs import check
     from clipneuron.engine.runner import stages_table
 
-    if chosen.extend:
-        raise ValueError("--extend belongs to `clipneuron run`: extend the run first, then this")
     progress = progress_of(chosen)
     with judged(chosen, check) as (recipe, store):
         from clipneuron.concepts.pipeline import ConceptsLine
 
         line = ConceptsLine.of(recipe, store)
+        line = replace(line, sweep=going_on(chosen, line.sweep))
+    if is_settled(chosen, line.sweep, line):
+        return 0
     progress.print(line.describe(), highlight=False)
     with engine(chosen, progress, line.sweep.open()) as runner:
         run, reports = line.run(runner, until=chosen.until)

@@ -1,8 +1,10 @@
 """`clipneuron explain`: how true the words of neurons are."""
 
 import argparse
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from clipneuron.cli.growing import going_on, is_settled
 from clipneuron.cli.options.fields import add_fields
 from clipneuron.cli.options.flags import add_engine, add_recipe, add_show, add_store, add_until
 from clipneuron.cli.options.parser import add_command
@@ -50,13 +52,14 @@ def explain(chosen: argparse.Namespace) -> int:
     from clipneuron.engine.runner import stages_table
     from clipneuron.explanation.inputs import check
 
-    if chosen.extend:
-        raise ValueError("--extend belongs to `clipneuron run`: extend the run first, then explain")
     progress = progress_of(chosen)
     with judged(chosen, check) as (recipe, store):
         from clipneuron.explanation.pipeline import ExplanationLine
 
         line = ExplanationLine.of(recipe, store)
+        line = replace(line, sweep=going_on(chosen, line.sweep))
+    if is_settled(chosen, line.sweep, line):
+        return 0
     progress.print(line.describe(), highlight=False)
     line.look(chosen.until)
     pools = ("clip", "gen") if line.painter else ("clip",)

@@ -5,8 +5,10 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from clipneuron.cli.growing import check_growth, going_on
 from clipneuron.cli.options.fields import add_fields, as_options
 from clipneuron.cli.options.flags import add_recipe, recipe_of
 from clipneuron.cli.options.parser import add_command
@@ -66,8 +68,9 @@ def plan(chosen: argparse.Namespace) -> int:
     from clipneuron.evidence.inputs import check_labelled
     from clipneuron.sweep.inputs import check, check_device
 
-    if chosen.extend and not chosen.store:
-        raise ValueError("--extend names a run: give the --store that it is in")
+    if (chosen.extend or chosen.grow) and not chosen.store:
+        raise ValueError("--extend and --grow go on with a run: give the --store that it is in")
+    check_growth(chosen)
     recipe = recipe_of(chosen)
     check(recipe)
     check_labelled(recipe)
@@ -76,7 +79,7 @@ def plan(chosen: argparse.Namespace) -> int:
         from clipneuron.sweep.forecast import sample_of
         from clipneuron.sweep.pipeline import Sweep
 
-        sweep = Sweep.of(recipe, store, extends=chosen.extend)
+        sweep = going_on(chosen, Sweep.of(recipe, store))
         print(sweep.describe())
         part = sweep.planned_next()
         _print_part(part, sweep)
@@ -148,14 +151,16 @@ def _record(run: "Run", found: "_Forecast") -> None:
     for table in tables:
         sizes[table.stage] += round(table.size or 0)
     if stages:
-        each = {item.stage: (item.rows, item.seconds) for item in stages}
-        record(
-            run,
-            {
-                kind: Foretold(rows=rows, seconds=seconds, size=sizes[kind])
-                for kind, (rows, seconds) in each.items()
-            },
-        )
+        each = {
+            item.stage: Foretold(
+                rows=item.rows,
+                seconds=item.seconds,
+                size=sizes[item.stage],
+                **asdict(item.traffic) if item.traffic else {},
+            )
+            for item in stages
+        }
+        record(run, each)
 
 
 def _print_forecast(sweep: "Sweep", part: "pa.Table", sample: "Sample | None") -> "_Forecast":

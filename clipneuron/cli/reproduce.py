@@ -1,8 +1,10 @@
 """`clipneuron reproduce`: the paper's evidence for any model, and `class-prompts`, what one of its text pools needs."""
 
 import argparse
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from clipneuron.cli.growing import going_on, is_settled
 from clipneuron.cli.noticing import shown_command
 from clipneuron.cli.options.fields import add_fields
 from clipneuron.cli.options.flags import add_engine, add_recipe, add_store, add_until
@@ -65,15 +67,14 @@ def reproduce(chosen: argparse.Namespace) -> int:
     from clipneuron.engine.runner import stages_table
     from clipneuron.evidence.inputs import check
 
-    if chosen.extend:
-        raise ValueError(
-            "--extend belongs to `clipneuron run`: extend the run first, then reproduce"
-        )
     progress = progress_of(chosen)
     with judged(chosen, check) as (recipe, store):
         from clipneuron.evidence.pipeline import Reproduction
 
         reproduction = Reproduction.of(recipe, store)
+        reproduction = replace(reproduction, sweep=going_on(chosen, reproduction.sweep))
+    if is_settled(chosen, reproduction.sweep, reproduction):
+        return 0
     progress.print(reproduction.describe(), highlight=False)
     with engine(chosen, progress, reproduction.sweep.open()) as runner:
         run, reports = reproduction.run(runner, until=chosen.until)

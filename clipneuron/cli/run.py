@@ -4,11 +4,11 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from clipneuron.cli import signals
+from clipneuron.cli.growing import check_growth, going_on, is_settled
 from clipneuron.cli.noticing import shown_command
 from clipneuron.cli.options.fields import as_options
 from clipneuron.cli.options.flags import (
@@ -26,7 +26,6 @@ from clipneuron.cli.units import progress_of, show_table
 from clipneuron.config import kinds
 from clipneuron.config.recipe import Recipe
 from clipneuron.reports.printing import one_line, print
-from clipneuron.reports.quantities import counted
 
 # torch and Ray take seconds to import, which --help and the other commands are spared.
 if TYPE_CHECKING:
@@ -61,12 +60,6 @@ def add_commands(commands: Any) -> None:
     add_until(parser, kinds.SWEEP)
     add_show(parser)
     add_recipe(parser)
-    parser.add_argument(
-        "--grow",
-        action="store_true",
-        help="go on with the run of this recipe that the store has, if only pictures have been added since; where "
-        "nothing has, compute nothing",
-    )
     add_engine(parser)
 
 
@@ -75,19 +68,14 @@ def run(chosen: argparse.Namespace) -> int:
     from clipneuron.engine.runner import stages_table
     from clipneuron.sweep.inputs import check
 
-    if chosen.grow and chosen.extend:
-        raise ValueError("--grow finds the run to go on with, and --extend names it: give one")
     progress = progress_of(chosen)
     with judged(chosen, check) as (recipe, store):
         from clipneuron.readers.sweep import unusable
         from clipneuron.sweep.pipeline import Sweep
 
-        sweep = Sweep.of(recipe, store, extends=chosen.extend)
-    if chosen.grow:
-        sweep = grown(sweep)
-        if sweep.extends and (line := unchanged(sweep, chosen.until)):
-            print(line)
-            return 0
+        sweep = going_on(chosen, Sweep.of(recipe, store))
+    if is_settled(chosen, sweep, sweep):
+        return 0
     progress.print(sweep.describe(), highlight=False)
     with engine(chosen, progress, sweep.open()) as runner:
         done, reports = sweep.run(runner, until=chosen.until)
@@ -100,39 +88,6 @@ def run(chosen: argparse.Namespace) -> int:
     else:
         conclude(sweep, done, chosen.show)
     return 0
-
-
-def grown(sweep: "Sweep") -> "Sweep":
-    """The sweep that goes on with the run whose collection has grown, if there is one; says what sets a new one apart.
-
-    Raises ValueError where pictures of that run are gone or have changed.
-    """
-    from clipneuron.operations.schedule.growth import growth
-
-    found = growth(sweep.store, sweep.recipe.name, sweep.identity)
-    if found.run is None:
-        if found.note:
-            print(as_options(found.note), file=sys.stderr)
-        return sweep
-    sweep = replace(sweep, extends=found.run.name)
-    try:
-        new = sweep.planned_next().num_rows if found.run.done("plan") else 0
-    except ValueError as error:
-        raise ValueError(
-            f"{found.run.name} can't grow: {error}. Without --grow, a new run begins beside it"
-        ) from error
-    if new:
-        print(f"{counted(new, 'new pictures')}: a part more of {found.run.name}", file=sys.stderr)
-    return sweep
-
-
-def unchanged(sweep: "Sweep", until: str | None) -> str:
-    """One line, where the run that the sweep goes on with has nothing left to do; else ""."""
-    run = sweep.open()
-    if not sweep.is_complete(run, until):
-        return ""
-    pictures = counted(len(sweep.collection), "pictures")
-    return f"unchanged: {run.name} has all of these {pictures}, and nothing was left to do"
 
 
 def show_notes(done: "Run") -> None:
@@ -167,6 +122,7 @@ def judged(
     from clipneuron.sweep.inputs import check_device
 
     recipe = recipe_of(chosen)
+    check_growth(chosen)
     check_cluster(chosen)
     check(recipe)
     if chosen.engine == "in-process":  # the devices of a cluster are those of its nodes

@@ -2,10 +2,12 @@
 
 import argparse
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from clipneuron.cli.growing import going_on, is_settled, refuse_growth
 from clipneuron.cli.options.fields import add_fields, faults, given
 from clipneuron.cli.options.flags import (
     add_engine,
@@ -79,9 +81,8 @@ def add_commands(commands: Any) -> None:
 
 def segment(chosen: argparse.Namespace) -> int:
     """`clipneuron segment`."""
-    if chosen.extend:
-        raise ValueError("--extend belongs to `clipneuron run`: extend the run first, then segment")
     if chosen.pictures:
+        refuse_growth(chosen)
         return _draw(chosen)
     for option, value in (("--class", chosen.classes), ("--to", chosen.to), ("--run", chosen.run)):
         if value:
@@ -102,6 +103,9 @@ def _judge(chosen: argparse.Namespace) -> int:
         from clipneuron.segmentation.pipeline import SegmentationLine
 
         line = SegmentationLine.of(recipe, store)
+        line = replace(line, sweep=going_on(chosen, line.sweep))
+    if is_settled(chosen, line.sweep, line):
+        return 0
     progress.print(line.describe(), highlight=False)
     with engine(chosen, progress, line.sweep.open()) as runner:
         run, reports = line.run(runner, until=chosen.until)

@@ -12,6 +12,7 @@ from clipneuron.concepts.figures import Common, Judged, MethodRow, common, judge
 from clipneuron.concepts.finder import Finder
 from clipneuron.concepts.known import known_of
 from clipneuron.concepts.pipeline import ConceptsLine
+from clipneuron.concepts.results import ConceptResults
 from clipneuron.concepts.sheet import concepts_sheet
 from clipneuron.concepts.single import Seen, seen
 from clipneuron.demo import CAVEAT
@@ -21,6 +22,7 @@ from clipneuron.reports import markup
 from clipneuron.reports.drawing import png
 from clipneuron.reports.estimates import Estimate
 from clipneuron.reports.quantities import counted
+from clipneuron.store import reports
 from clipneuron.store.errors import ReadError
 from clipneuron.store.store import Run
 from clipneuron.version import __version__
@@ -49,8 +51,7 @@ class ConceptsReport:
     common: Sequence[Common]
     sheet: bytes
     """Some pictures, as PNG."""
-    name: str
-    """Of the results."""
+    results: ConceptResults
     caveat: str = ""
     """What is to be kept in mind of the model."""
 
@@ -194,7 +195,7 @@ def concepts_report(line: ConceptsLine, run: Run) -> ConceptsReport:
         method=method,
         common=common(run, results, method, COMMON),
         sheet=_sheet(line, run),
-        name=results.name,
+        results=results,
         caveat=CAVEAT if sweep.recipe.model == "demo" else "",
     )
 
@@ -239,5 +240,4 @@ def _sheet(line: ConceptsLine, run: Run) -> bytes:
 
 def write_report(run: Run, report: ConceptsReport) -> Mapping[str, str]:
     """Put the report's files into the run; where they are, by name."""
-    folder = f"concepts-{report.name}"
-    return {name: run.put_file(f"{folder}/{name}", data) for name, data in report.files().items()}
+    return reports.put(run, report.results, report.files())

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import pyarrow as pa
 
 from clipneuron.data.passed_over.names import is_reserved, is_reserved_folder, other_snapshots
+from clipneuron.store import traffic
 from clipneuron.store.errors import PlaceError
 from clipneuron.store.objects.concurrency import in_order
 from clipneuron.store.objects.local import PARTIAL
@@ -136,11 +137,13 @@ class LocalFiles:
         """The bytes; raises OSError."""
         with open(self.root / span.path, "rb", buffering=0) as file:
             file.seek(span.start)
-            return file.read(-1 if span.length is None else span.length)
+            data = file.read(-1 if span.length is None else span.length)
+        traffic.read(len(data))
+        return data
 
     def open(self, path: str, size: int) -> io.RawIOBase:
         """The file; raises OSError."""
-        return open(self.root / path, "rb", buffering=0)
+        return _Counted(self.root / path)
 
     def look(self) -> None:
         """Raises PlaceError where the directory is gone, empty, or has nothing that can be read."""
@@ -179,6 +182,23 @@ class LocalFiles:
         skipped["other version of a hub's repository"] += len(others)
         for name in sorted({*folders} - {*others}):
             yield from self._walk(f"{folder}{name}/", seen, skipped)
+
+
+class _Counted(io.FileIO):
+    """A file whose bytes are counted as they are read."""
+
+    def readinto(self, buffer: Any) -> int | None:
+        size = super().readinto(buffer)
+        traffic.read(size or 0)
+        return size
+
+    def read(self, size: int = -1) -> bytes:  # type: ignore[override]  # a file on a disk never blocks
+        data = super().read(size) or b""
+        traffic.read(len(data))
+        return data
+
+    def readall(self) -> bytes:
+        return self.read()
 
 
 def _outcome(files: Files, span: Span) -> bytes | OSError:

@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 
 from clipneuron.data.files import Span, Status, page
 from clipneuron.data.passed_over.names import is_hidden, is_reserved
+from clipneuron.store import traffic
 from clipneuron.store.errors import PlaceError, StoreError
 from clipneuron.store.objects import s3_errors
 from clipneuron.store.objects.s3_client import endpoint, reconnect, s3_filesystem
@@ -64,6 +65,7 @@ class S3Files:
 
     def status(self, path: str) -> Status | None:
         """The object's length and etag, None if there is no such object; raises OSError."""
+        traffic.read()
         try:
             found = s3_filesystem().call_s3("head_object", Bucket=self.bucket, Key=self._key(path))
         except FileNotFoundError:
@@ -79,9 +81,11 @@ class S3Files:
             if span.length is None and not span.start:
                 # Concurrency 1: with more, s3fs asks for the length first, a request per picture.
                 whole: bytes = s3_filesystem().cat_file(place, max_concurrency=1)
+                traffic.read(len(whole))
                 return whole
             end = None if span.length is None else span.start + span.length
             part: bytes = s3_filesystem().cat_file(place, start=span.start, end=end)
+            traffic.read(len(part))
         except s3_errors.TROUBLE as error:
             if s3_errors.code(_origin(error)) in _PAST_THE_END:
                 return b""

@@ -12,6 +12,7 @@ from clipneuron.reports.quantities import counted, duration, per_second, rate
 from clipneuron.store.errors import StoreError
 from clipneuron.store.records import Commit, Usage
 from clipneuron.store.store import Run
+from clipneuron.store.traffic import Lap
 
 logger = logging.getLogger(__name__)
 
@@ -90,8 +91,10 @@ class Executor(Protocol):
         ...
 
 
-def commit_output(run: Run, stage: str, shard: str, output: Output, usage: Usage) -> Ending:
-    """Commit what an attempt made, and what that took."""
+def commit_output(
+    run: Run, stage: str, shard: str, output: Output, usage: Usage, asked: Lap
+) -> Ending:
+    """Commit what an attempt made, and what that took; `asked` is what is not in its usage yet."""
     started = time.monotonic()
     try:
         commit = run.commit(
@@ -101,6 +104,7 @@ def commit_output(run: Run, stage: str, shard: str, output: Output, usage: Usage
             failures=output.failures,
             timings={"process": usage.process},
             usage=usage,
+            asked=asked,
         )
     except Exception as error:
         return record_failure(run, stage, shard, error)
@@ -146,6 +150,9 @@ def log_ending(run: str, stage: str, rows: int, ending: Ending) -> None:
         "outcome": "committed",
         "failed_rows": done.failed_rows,
         "bytes": done.size,
+        "bytes_read": usage.bytes_read,
+        "reads": usage.reads,
+        "writes": usage.writes,
         "commit_seconds": round(done.commit, 4),
         **{f"{name}_seconds": round(getattr(usage, name), 4) for name in ("load", "process")},
         **{name: round(getattr(usage, name), 4) for name in ("core_seconds", "gpu_seconds")},

@@ -12,6 +12,7 @@ from clipneuron.engine.attempts import Ending, Stopwatch, commit_output, record_
 from clipneuron.engine.stage import Advance, Loader, Shard, Stage, Worker
 from clipneuron.store.records import Usage
 from clipneuron.store.store import Run
+from clipneuron.store.traffic import Lap
 
 
 class InProcess:
@@ -21,14 +22,25 @@ class InProcess:
         self, stage: Stage, run: Run, todo: Sequence[Shard], advance: Advance
     ) -> Iterator[Ending]:
         """One attempt at each shard."""
+        asked = Lap()
         loader, worker = stage.loader(run), stage.build(stage.share(run))
         for shard, loaded in _loaded_ahead(loader, todo):
-            yield _attempt(stage, run, worker, shard, loaded, advance)
+            ending = _attempt(stage, run, worker, shard, loaded, advance, asked)
+            if ending.done is None:
+                asked.drop()
+            yield ending
 
 
 def _attempt(
-    stage: Stage, run: Run, worker: Worker, shard: Shard, loaded: "Future[Any]", advance: Advance
+    stage: Stage,
+    run: Run,
+    worker: Worker,
+    shard: Shard,
+    loaded: "Future[Any]",
+    advance: Advance,
+    asked: Lap,
 ) -> Ending:
+    """How an attempt ends. The next shard is loaded meanwhile, and what that asks for counts here, not there."""
     spent, counted = Stopwatch.started(), 0
 
     def count(rows: int) -> None:
@@ -43,7 +55,7 @@ def _attempt(
     except Exception as error:  # a shard's failure is a record, never the end of the others
         ending = record_failure(run, stage.name, shard.name, error)
     else:
-        ending = commit_output(run, stage.name, shard.name, output, _usage(spent, load))
+        ending = commit_output(run, stage.name, shard.name, output, _usage(spent, load), asked)
     if ending.problem:
         advance(-counted)
     return ending

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from clipneuron.engine.stage import Shard, Stage
 from clipneuron.store.store import Failure, Run
+from clipneuron.store.traffic import NOTHING, Lap, Traffic
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,10 @@ class Measured:
     """Seconds of the work itself."""
     sizes: Mapping[str, int]
     """Bytes of its tables as they are stored."""
+    loading: Traffic = NOTHING
+    """What was asked for to read it."""
+    rest: Traffic = NOTHING
+    """What was asked for to process and commit it."""
     failures: tuple[Failure, ...] = ()
     """What failed in this shard and in those that warmed up."""
 
@@ -30,13 +35,17 @@ def measure(stage: Stage, run: Run, shards: Sequence[Shard]) -> Measured:
     """
     loader, worker = stage.loader(run), stage.build(stage.share(run))
     failures: list[Failure] = []
+    asked = Lap()
     for shard in shards:
-        started = time.perf_counter()
+        asked.drop()
+        run.started(stage.name, shard.name)
+        rest, started = asked.take(), time.perf_counter()
         loaded = loader.load(shard)
-        between = time.perf_counter()
+        between, loading = time.perf_counter(), asked.take()
         output = worker.process(loaded, lambda rows: None)
         ended = time.perf_counter()
         failures += output.failures
         commit = run.commit(stage.name, shard.name, output.tables, failures=output.failures)
-    sizes = {stored.table: stored.size for stored in commit.objects}
-    return Measured(shard.rows, between - started, ended - between, sizes, tuple(failures))
+    sizes, rest = {stored.table: stored.size for stored in commit.objects}, rest + asked.take()
+    times = between - started, ended - between
+    return Measured(shard.rows, *times, sizes, loading, rest, tuple(failures))

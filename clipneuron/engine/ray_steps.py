@@ -20,6 +20,7 @@ from clipneuron.engine.packing import Packed, Packer
 from clipneuron.engine.stage import Loader, Output, Shard, Stage, Worker
 from clipneuron.store.records import Usage
 from clipneuron.store.store import Run
+from clipneuron.store.traffic import Lap
 
 _ROW = pa.schema(
     [
@@ -93,8 +94,8 @@ def load(row: pa.Table, context: TaskContext) -> pa.Table:
         run.started(stage, _name(row))
         return context.load(pickle.loads(row["shard"][0].as_py()))
 
-    spent = Stopwatch.started()
-    return _step(row, context, fetch, lambda: _loading(spent, 1.0))
+    spent, asked = Stopwatch.started(), Lap()
+    return _step(row, context, fetch, lambda: _loading(spent, 1.0).with_traffic(asked.take()))
 
 
 class WorkerProcess:
@@ -110,7 +111,7 @@ class WorkerProcess:
         None comes first: a small answer that says that there is a large one.
         """
         ready = row if _has_body(row) else load(row, context)
-        before, spent = _usage(ready), Stopwatch.started()
+        before, spent, asked = _usage(ready), Stopwatch.started(), Lap()
         if not _has_body(row):  # loaded here, where more is held than by a process that only loads
             held = {"core_seconds": before.load * context.cpus}
             held |= {"gpu_seconds": before.load * context.gpus}
@@ -120,15 +121,18 @@ class WorkerProcess:
             worker = context.worker()
             return worker.process(_body(ready), lambda rows: None)
 
-        return None, _step(ready, context, work, lambda: _processing(spent, before, context))
+        def took() -> Usage:
+            return _processing(spent, before, context).with_traffic(asked.take())
+
+        return None, _step(ready, context, work, took)
 
 
 def commit(row: pa.Table, context: TaskContext) -> Ending:
     """Commits the shard's tables, if it has not ended before: how it ended."""
-    ending = _ending(row)
+    ending, asked = _ending(row), Lap()
     if ending is not None:
         return ending
-    return commit_output(context.run, context.stage, _name(row), _body(row), _usage(row))
+    return commit_output(context.run, context.stage, _name(row), _body(row), _usage(row), asked)
 
 
 def _loading(spent: Stopwatch, cpus: float) -> Usage:
@@ -138,13 +142,13 @@ def _loading(spent: Stopwatch, cpus: float) -> Usage:
 
 def _processing(spent: Stopwatch, before: Usage, context: TaskContext) -> Usage:
     seconds = spent.seconds
-    return Usage(
-        load=before.load,
-        process=seconds,
-        core_seconds=before.core_seconds + seconds * context.cpus,
-        gpu_seconds=before.gpu_seconds + seconds * context.gpus,
-        cpu_seconds=before.cpu_seconds + spent.cpu_seconds,
-    )
+    took = {
+        "process": seconds,
+        "core_seconds": before.core_seconds + seconds * context.cpus,
+        "gpu_seconds": before.gpu_seconds + seconds * context.gpus,
+        "cpu_seconds": before.cpu_seconds + spent.cpu_seconds,
+    }
+    return before.model_copy(update=took)
 
 
 def _step(

@@ -21,6 +21,7 @@ from clipneuron.reports import markup
 from clipneuron.reports.drawing import png
 from clipneuron.reports.estimates import Estimate
 from clipneuron.reports.verdicts import Claim, with_interval
+from clipneuron.store import reports
 from clipneuron.store.store import Run
 from clipneuron.sweep.interventions import indirect_top
 from clipneuron.sweep.neurons import NeuronCard, neuron_cards, selective_neurons
@@ -245,9 +246,8 @@ def evidence_report(
 
 def write_report(reproduction: Reproduction, run: Run, report: EvidenceReport) -> str:
     """Put the report's files into the run; where its page is."""
-    folder = f"evidence-{reproduction.results(run).name}"
-    places = {name: run.put_file(f"{folder}/{name}", data) for name, data in report.files().items()}
-    return places["report.md"]
+    results = reproduction.results(run)
+    return reports.put(run, results, report.files())[results.page]
 
 
 def _setting(reproduction: Reproduction, caveat: str, more: dict[str, str]) -> Setting:

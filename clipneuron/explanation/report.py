@@ -21,6 +21,7 @@ from clipneuron.reports.charts import BLUE, GREEN, ORANGE, chart
 from clipneuron.reports.drawing import png
 from clipneuron.reports.estimates import Estimate
 from clipneuron.reports.quantities import counted
+from clipneuron.store import reports
 from clipneuron.store.store import Run
 from clipneuron.sweep.neurons import neuron_cards, selective_neurons
 from clipneuron.sweep.results import SweepResults
@@ -53,8 +54,6 @@ class ExplanationReport:
     random: Sequence[Card]
     sheet: bytes
     """The best explained neurons with the pictures that they act on most, as PNG."""
-    name: str
-    """Of the results."""
     caveat: str = ""
     """What is to be kept in mind of the model."""
     painter: str = ""
@@ -292,7 +291,6 @@ def explanation_report(line: ExplanationLine, run: Run, show: int) -> Explanatio
         selective=figures.cards(selective),
         random=figures.cards(figures.at_random(LISTED, recipe.seed)),
         sheet=_sheet(line, run, swept, planned.pictures, best),
-        name=keys.name,
         caveat=CAVEAT if recipe.model == "demo" else "",
         painter=_painting(line),
     )
@@ -321,5 +319,4 @@ def _sheet(
 
 def write_report(run: Run, report: ExplanationReport) -> Mapping[str, str]:
     """Put the report's files into the run; where they are, by name."""
-    folder = f"explanation-{report.name}"
-    return {name: run.put_file(f"{folder}/{name}", data) for name, data in report.files().items()}
+    return reports.put(run, report.figures.keys, report.files())

@@ -15,6 +15,7 @@ from clipneuron.segmentation.figures import Cell, Figures, title_of
 from clipneuron.segmentation.paper import SETTING, TABLE_4
 from clipneuron.segmentation.pipeline import SegmentationLine
 from clipneuron.segmentation.sheets import sheets
+from clipneuron.store import reports
 from clipneuron.store.store import Run
 from clipneuron.tables.segmentation import METRICS
 from clipneuron.version import __version__
@@ -40,8 +41,6 @@ class SegmentationReport:
     figures: Figures
     sheets: Mapping[str, bytes]
     """Pictures by file name, as PNG."""
-    name: str
-    """Of the results."""
     caveat: str = ""
     """What is to be kept in mind of the model."""
 
@@ -237,12 +236,10 @@ def segmentation_report(
         setting=setting,
         figures=figures,
         sheets=sheets(line, run, figures),
-        name=keys.name,
         caveat=CAVEAT if recipe.model == "demo" else caveat,
     )
 
 
 def write_report(run: Run, report: SegmentationReport) -> Mapping[str, str]:
     """Put the report's files into the run; where they are, by name."""
-    folder = f"segmentation-{report.name}"
-    return {name: run.put_file(f"{folder}/{name}", data) for name, data in report.files().items()}
+    return reports.put(run, report.figures.keys, report.files())

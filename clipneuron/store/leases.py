@@ -80,10 +80,13 @@ class Held:
         asked, data = time.monotonic(), records.dump(lease)
         written = self.objects.replace(KEY, self.data, data)
         if not written:
-            # A write whose answer never came may have been done all the same.
+            # A write whose answer never came may have been done all the same. Its bytes are not written again: who saw
+            # them expire must find that they have changed.
             there = _dated(self.objects)
             if there is None or there[1].holder != lease.holder:
                 return False
+            lease = lease.model_copy(update={"beats": there[1].beats + 1})
+            data = records.dump(lease)
             written = self.objects.replace(KEY, there[0], data)
         if written:
             self.lease, self.data, self.asked = lease, data, asked

@@ -82,8 +82,15 @@ class Results(_Derived):
 
     line: ClassVar[str]
     """Of work, such as attack."""
+    page: ClassVar[str] = "report.md"
+    """The file of the report that is written last."""
     name: str
     """Tells apart the results of one line in one run, which may be asked for in several ways."""
+
+    @property
+    def folder(self) -> str:
+        """Of the report, among the run's files."""
+        return f"{self.line}-{self.name}"
 
 
 Outline = Cut | StageOrder | Results

@@ -11,7 +11,7 @@ import socket
 import traceback
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 from pydantic_core import to_json
 
 from clipneuron.store.errors import DamagedError
+from clipneuron.store.traffic import Traffic
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -84,6 +85,17 @@ class Usage(_Record):
     """GPUs times the seconds for which processes held them."""
     cpu_seconds: FiniteFloat = 0.0
     """Of these core-seconds, those in which a core worked, as the operating system counted them."""
+    reads: int | None = None
+    """Requests that read, looked at or listed something; None, as the next two, where they were not counted."""
+    writes: int | None = None
+    """Requests that wrote or deleted something, the marker's among them."""
+    bytes_read: int | None = None
+    """Of pictures and of tables."""
+
+    def with_traffic(self, more: Traffic) -> "Usage":
+        """This and what processes have asked for besides."""
+        told = Traffic(self.reads or 0, self.writes or 0, self.bytes_read or 0) + more
+        return self.model_copy(update=asdict(told))
 
 
 class Commit(_Record):

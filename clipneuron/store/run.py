@@ -31,6 +31,7 @@ from clipneuron.store.objects.protocol import Objects
 from clipneuron.store.outlines import AnyResults, Outline, StageOrder
 from clipneuron.store.progress import Progress
 from clipneuron.store.records import Commit, FailedAttempt, Failure, RunRecord, Stored, Usage
+from clipneuron.store.traffic import Lap, Traffic
 from clipneuron.store.upkeep import garbage, verification
 from clipneuron.store.upkeep.garbage import Garbage
 from clipneuron.tables import registry as tables
@@ -71,9 +72,12 @@ class Run:
         failures: Sequence[Failure] = (),
         timings: Mapping[str, float] | None = None,
         usage: Usage | None = None,
+        asked: Lap | None = None,
         attempt: str | None = None,
     ) -> Commit:
         """The shard's commit: this attempt's, or the one of the attempt that was there first.
+
+        `usage` is what the attempt took until now, and `asked` what its process has asked for that is not in it.
 
         A shard that is done already costs one look, and nothing is written. Raises ValueError for a table
         that is not as declared, StoreError when the store can't be written.
@@ -93,7 +97,7 @@ class Run:
             objects=objects,
             failures=tuple(failures),
             timings=dict(timings or {}),
-            usage=usage and usage.model_copy(update={"write": time.monotonic() - started}),
+            usage=usage and _written(usage, time.monotonic() - started, asked),
             versions=dict(records.versions()),
             committed_at=records.now(),
             **records.host_info(),
@@ -305,3 +309,9 @@ class Run:
                 f"stage {stage!r} of run {self.name} has not committed every shard that was asked for "
                 f"({error}): run it again to complete it"
             ) from error
+
+
+def _written(usage: Usage, seconds: float, asked: Lap | None) -> Usage:
+    """An attempt's usage once its objects are in the store, with the request for its marker."""
+    usage = usage.model_copy(update={"write": seconds})
+    return usage.with_traffic(asked.take(ahead=Traffic(writes=1))) if asked else usage

@@ -109,6 +109,8 @@ class Store:
             return Run(begun(objects), record)
         if next(iter(objects.folders(markers.FOLDER)), None) is None:
             return None
+        if record := self._record(name):  # it began between the two looks
+            return Run(begun(objects), record)
         return DamagedRun(name, objects, records.no_run_record(objects.location(records.RUN)))
 
     def _record(self, name: str) -> RunRecord | None:

@@ -1,12 +1,13 @@
 """One object that a commit names: read it, or explain what is wrong with it."""
 
 import hashlib
+import io
 from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
 
-from clipneuron.store import parquet
+from clipneuron.store import parquet, traffic
 from clipneuron.store.errors import DamagedError, ObjectMissingError
 from clipneuron.store.objects.protocol import Objects
 from clipneuron.store.records import Stored
@@ -41,11 +42,10 @@ def read(
         return parquet.decode(_intact(objects, stored))
     try:
         with objects.filesystem().open_input_file(stored.key) as source:
-            if (
-                _sha256(source.read_at(stored.footer, stored.size - stored.footer))
-                == stored.footer_sha256
-            ):
-                return parquet.decode(source, columns, filters)
+            footer = source.read_at(stored.footer, stored.size - stored.footer)
+            if _sha256(footer) == stored.footer_sha256:
+                counted = pa.PythonFile(_Counted(source), mode="r")
+                return parquet.decode(counted, columns, filters)
     except (pa.ArrowException, OSError):
         pass  # below it turns out whether the object, the connection or the request is at fault
     data = _intact(objects, stored)
@@ -85,6 +85,30 @@ def contents(objects: Objects, stored: Stored) -> tuple[bytes, str]:
         if not (problem := _wrong(data, stored)):
             break
     return data, problem
+
+
+class _Counted(io.RawIOBase):
+    """A file of a store whose bytes are counted as they are read."""
+
+    def __init__(self, source: pa.NativeFile) -> None:
+        self._source = source
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return int(self._source.tell())
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return int(self._source.seek(offset, whence))
+
+    def read(self, size: int = -1) -> bytes:
+        data: bytes = self._source.read(None if size < 0 else size)
+        traffic.read(len(data))
+        return data
 
 
 def _wrong(data: bytes, stored: Stored) -> str:

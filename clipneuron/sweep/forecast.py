@@ -17,6 +17,7 @@ from clipneuron.readers.arrow import list_column
 from clipneuron.readers.sweep import NeuronBlock, PreparedTexts
 from clipneuron.reports.consoles import Console
 from clipneuron.store.store import Failure, Run, Store
+from clipneuron.store.traffic import Traffic
 from clipneuron.sweep.inputs import thinned
 from clipneuron.sweep.notes import picture_notes
 from clipneuron.sweep.pipeline import Sweep
@@ -63,6 +64,13 @@ class Sample:
         measured = (self.passes | self.words)[kind]
         return max(measured.load, measured.process) / measured.rows
 
+    def traffic(self, kind: str, rows: int, shards: int) -> Traffic | None:
+        """What a pass over so many pictures asks for: their reading grows with them, the rest with their shards."""
+        if kind not in self.passes:
+            return None
+        measured = self.passes[kind]
+        return measured.loading * (rows / measured.rows) + measured.rest * shards
+
 
 @dataclass(frozen=True)
 class Ahead:
@@ -73,6 +81,8 @@ class Ahead:
     unit: str
     seconds: float
     """In one process here."""
+    traffic: Traffic | None = None
+    """What it asks of the places of pictures and tables, by the sample; None where that was not tried."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +140,13 @@ def ahead(sweep: Sweep, pictures: int, sample: Sample) -> list[Ahead]:
         ("descriptions", neurons, "neurons"),
     ]
     return [
-        Ahead(stage, count, unit, count * sample.seconds(stage))
+        Ahead(
+            stage,
+            count,
+            unit,
+            count * sample.seconds(stage),
+            sample.traffic(stage, count, ceil(count / sweep.recipe.shard_size)),
+        )
         for stage, count, unit in rows
         if count
     ]

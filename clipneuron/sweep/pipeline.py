@@ -19,6 +19,7 @@ from clipneuron.readers.lenses import ClipLoader, Lenses, moved
 from clipneuron.readers.pictures import PictureFeed
 from clipneuron.readers.sweep import Planned
 from clipneuron.reports.quantities import counted, in_words
+from clipneuron.store import reports
 from clipneuron.store.errors import RunMismatchError
 from clipneuron.store.identity import differences, without
 from clipneuron.store.outlines import Results
@@ -174,14 +175,6 @@ class Sweep:
         run = self.open()
         return self.plan().part(run.read("plan", "plan") if run.done("plan") else None)
 
-    def is_complete(self, run: Run, until: str | None = None) -> bool:
-        """Whether nothing of the run is left to do, up to a kind where one is given; raises as `run`."""
-        if not run.done("plan"):
-            return False
-        stages = self.stages(Planned.of(run))
-        reported = until or run.has_file(f"{stages.results.name}/findings.json")
-        return bool(reported) and self.pipeline(stages.all).is_complete(run, until)
-
     def stages(self, planned: Planned) -> "SweepStages":
         """The stages of a planned run."""
         recipe, lenses, neurons = self.recipe, self.lenses, self.clip.neurons
@@ -257,10 +250,12 @@ class Sweep:
         title = f"{self.clip.name}, {counted(len(self.collection), 'pictures')}, texts: {self.pool.name}"
         sheet = findings.sheet(lambda index: self.collection.read(planned.pictures[index]), title)
         data = json.dumps(findings.as_json(), indent=1, allow_nan=False).encode()
-        folder = self.stages(planned).results.name
+        results = self.stages(planned).results
+        files = {"contact-sheet.png": sheet, results.page: data}
+        places = reports.put(run, results, files)
         return {
-            "contact sheet": run.put_file(f"{folder}/contact-sheet.png", sheet),
-            "findings": run.put_file(f"{folder}/findings.json", data),
+            "contact sheet": places["contact-sheet.png"],
+            "findings": places[results.page],
             "tables": run.url,
         }
 

@@ -7,6 +7,12 @@ class SweepResults(Results):
     """The stages that hold the results of a sweep, or of another line that describes neurons."""
 
     line = "sweep"
+    page = "findings.json"
     layers: tuple[int, ...]
     directions: str
     descriptions: str
+
+    @property
+    def folder(self) -> str:
+        """Of the findings: that of the descriptions, as it was before there were other lines."""
+        return self.name

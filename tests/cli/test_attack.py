@@ -46,6 +46,8 @@ def test_an_attack_ends_with_its_table_and_a_second_one_does_nothing(store, caps
         assert word in out
     page = Path(out.split("table3.md: ")[1].splitlines()[0]).read_text()
     assert "ship" in page
+    assert attack(store, "--grow") == 0
+    assert capsys.readouterr().out.startswith("unchanged: demo-")
     (run,) = Store(store).runs()
     (pictures,) = [stage for stage in run.stages() if stage.startswith("pictures")]
     rows = run.read(pictures, "pictures").to_pylist()

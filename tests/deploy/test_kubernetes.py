@@ -8,7 +8,6 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -21,12 +20,10 @@ from clipneuron.engine.cluster.placement import placement
 from clipneuron.engine.stage import Resources
 from tests.deploy import kustomize
 from tests.deploy.places import ROOT
+from tests.deploy.schemas.check import CRD, KUBERAY, KUBERNETES, validate
 
 FOLDER = ROOT / "deploy" / "kubernetes"
 OVERLAYS = sorted(path.name for path in (FOLDER / "overlays").iterdir())
-SCHEMAS = Path(__file__).parent / "schemas"
-KUBERNETES = json.loads((SCHEMAS / "kubernetes.json").read_text())
-KUBERAY = json.loads((SCHEMAS / "kuberay.json").read_text())
 UNITS = {"m": 1e-3, "": 1, "Mi": 2**20, "Gi": 2**30}
 EXPECTED = {
     "ServiceAccount",
@@ -41,22 +38,6 @@ EXPECTED = {
 @pytest.fixture(scope="module", params=OVERLAYS)
 def built(request) -> dict[tuple[str, str], Any]:
     return kustomize.build(FOLDER / "overlays" / request.param)
-
-
-def validate(item: dict[str, Any]) -> None:
-    """Raises ValidationError for what the API server or the operator would refuse."""
-    names, pods = KUBERNETES["kinds"], KUBERNETES["$defs"]
-    if item["kind"] in names:
-        schema = {"$ref": f"#/$defs/{names[item['kind']]}", "$defs": pods}
-    else:
-        core = "io.k8s.api.core.v1"
-        own = KUBERAY["$defs"] | {
-            "$pod": {"$ref": f"#/$defs/{names['PodTemplateSpec']}"},
-            "$resources": {"$ref": f"#/$defs/{core}.ResourceRequirements"},
-            "$security": {"$ref": f"#/$defs/{core}.SecurityContext"},
-        }
-        schema = {"$ref": f"#/$defs/{item['kind']}", "$defs": pods | own}
-    jsonschema.Draft202012Validator(schema).validate(item)
 
 
 def validate_all(built: dict[tuple[str, str], Any]) -> None:
@@ -280,6 +261,34 @@ def test_a_patch_of_what_is_not_there_is_an_error(tmp_path):
 def test_the_schemas_say_where_they_come_from():
     assert "1.33.0" in KUBERNETES["source"]
     assert "KubeRay 1.6.2" in KUBERAY["source"]
+    assert "commit 034971da0525dcf2ef39b108a6e54b85b9dc2b4e" in CRD["source"]
+    assert "Apache License 2.0" in CRD["source"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"concurrencyPolicy": "Forbid"}, "concurrencyPolicy"),
+        ({"timeZone": ""}, "non-empty|too short"),
+        ({"schedule": None}, "None is not of type"),
+        ({"jobTemplate": {"entryPoint": "x"}}, "entryPoint"),
+    ],
+)
+def test_a_ray_cron_job_is_held_against_its_own_definition(wrong, says):
+    spec = {"schedule": "15 2 * * *", "timeZone": "UTC", "jobTemplate": {"entrypoint": "x"}}
+    item = {"apiVersion": "ray.io/v1", "kind": "RayCronJob", "metadata": {"name": "a"}}
+    validate({**item, "spec": spec})
+    with pytest.raises(jsonschema.ValidationError, match=says):
+        validate({**item, "spec": {**spec, **wrong}})
+
+
+def test_the_reference_and_the_definition_name_the_same_fields():
+    """But for fields that came after the reference's version, and one that it leaves out."""
+    later = {"historyServerOptions", "networkPolicy", "upgradeStrategy"}
+    for kind, new in (("RayClusterSpec", later), ("RayJobSpec", {"preRunningDeadlineSeconds"})):
+        fields = [{*schema["$defs"][kind]["properties"]} for schema in (KUBERAY, CRD)]
+        assert fields[1] - fields[0] == new
+        assert not fields[0] - fields[1]
 
 
 def test_the_page_names_what_is_there():

@@ -14,6 +14,7 @@ from clipneuron.operations.schedule.cron import Cron
 from clipneuron.operations.schedule.job import Scheduled
 from clipneuron.operations.schedule.kinds import systemd
 from clipneuron.operations.schedule.rendering import KINDS, render
+from tests.deploy.schemas.check import validate
 
 NASTY = (
     "a b",
@@ -205,6 +206,7 @@ def test_a_ray_cron_job_says_that_it_is_alpha():
     template = made["spec"]["jobTemplate"]
     assert template["entrypoint"] == "clipneuron run --store s3://runs --name 'a b'"
     assert template["clusterSelector"] == {"ray.io/cluster": "clip"}
+    validate(made)
 
 
 @pytest.mark.parametrize("word", ["$HOME", "a'b", 'a"b', "a\\b", "a;b", "a*", "`id`", "a&b"])

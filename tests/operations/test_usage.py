@@ -17,6 +17,7 @@ from clipneuron.operations.usage import prices
 from clipneuron.operations.usage.accounts import usage_of
 from clipneuron.operations.usage.forecasts import Foretold, record
 from clipneuron.operations.usage.prices import Prices
+from clipneuron.store.records import Usage
 from clipneuron.store.store import Store
 from tests.engine.fakes import Fake
 from tests.faults.light import Light
@@ -145,6 +146,43 @@ def test_what_was_foretold_stands_beside_what_it_took(tmp_path, capsys):
     assert "not counted: failed attempts" in out
 
 
+class Reading(Pictures):
+    """A stage that reads what another one has committed."""
+
+    kind = name = "reading"
+
+    def loader(self, run):
+        self.run.append(run)
+        return self
+
+    @property
+    def run(self):
+        return self.__dict__.setdefault("runs", [])
+
+    def load(self, shard):
+        self.run[0].read("light", "text_embeddings", shards=[shard.name])
+        return super().load(shard)
+
+
+def test_bytes_that_a_stage_read_are_shown_beside_what_was_foretold(tmp_path, capsys):
+    run = carried_out(tmp_path)
+    Pipeline((Reading(4),)).run(Runner(console=QUIET), run)
+    record(run, {"reading": Foretold(rows=12, seconds=1, size=1, bytes_read=777, reads=9)})
+    second, first = usage_of(run).stages  # the order last asked for comes first
+    assert first.amounts.uncounted == second.amounts.uncounted == 0
+    written = first.amounts.size
+    assert second.amounts.bytes_read - first.amounts.bytes_read >= written
+    assert second.amounts.reads - first.amounts.reads >= 8, "a marker and an object of each shard"
+    assert main(["usage", run.url, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["bytes_read"] == first.amounts.bytes_read + second.amounts.bytes_read
+    assert main(["usage", run.url]) == 0
+    out = capsys.readouterr().out
+    assert "777 B / " in out
+    assert f"9 / {second.amounts.reads:,}" in out
+    assert f"- / {second.amounts.writes:,}" in out
+
+
 def test_a_damaged_forecast_is_none(tmp_path):
     run = carried_out(tmp_path)
     record(run, {"light": Foretold(rows=13, seconds=75, size=0)})
@@ -156,9 +194,14 @@ def test_a_damaged_forecast_is_none(tmp_path):
 def test_commits_of_older_versions_count_without_their_time(tmp_path, capsys):
     run = run_in(tmp_path)
     run.commit("effects", "00000", {}, timings={"process": 3.0})
-    assert usage_of(run).total.unmeasured == 1
+    run.commit("effects", "00001", {}, usage=Usage(load=1.5))
+    total = usage_of(run).total
+    assert (total.unmeasured, total.uncounted, total.writes) == (1, 2, 4)
+    assert not total.is_counted
     assert main(["usage", run.url]) == 0
-    assert "1 shard was committed by a version that did not measure" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "1 shard was committed by a version that did not measure" in out
+    assert "2 shards were committed by a version that did not count what it read" in out
 
 
 def test_a_damaged_marker_is_named_and_the_rest_is_counted(tmp_path, capsys):

@@ -151,6 +151,27 @@ def test_a_heartbeat_whose_answer_was_lost_is_no_loss(tmp_path: Path) -> None:
     assert leases.holder(objects) == first.lease
 
 
+def test_no_two_heartbeats_have_the_same_bytes(tmp_path: Path) -> None:
+    """Who saw one expire, and a later one arrive in between, must find that the lease is another."""
+    asked, lost = list[bytes](), [False, True]
+
+    class Silent(Clocked):
+        def replace(self, key: str, old: bytes, new: bytes) -> bool:
+            done = super().replace(key, old, new)
+            asked.extend([new] if done else [])
+            if done and lost and lost.pop():
+                raise StoreError("no answer")
+            return done
+
+    objects = Silent(tmp_path)
+    first = held(take(objects, "one"))
+    with pytest.raises(StoreError):
+        first.beat()
+    assert first.beat() is first.beat() is True
+    assert len({*asked}) == len(asked) == 3
+    assert first.lease.beats == 3
+
+
 def test_the_holder_is_certain_for_less_time_than_others_wait(clocked: Clocked) -> None:
     first = held(take(clocked, "one", seconds=0.0))
     assert not first.is_certain

@@ -11,6 +11,7 @@ from clipneuron.store import manifests, parquet
 from clipneuron.store.objects.local import LocalObjects
 from clipneuron.store.objects.protocol import Entry
 from clipneuron.store.run import Run
+from clipneuron.store.store import DamagedRun, Store
 from tests.samples.tables import means, new_run, values
 
 GONE = ("failures/calibrate/00001/0001.json", "commits/calibrate/00001.json")
@@ -63,3 +64,28 @@ def test_a_manifest_that_says_that_nothing_is_committed_is_no_damage(tmp_path: P
     assert values(run) == {1.0}
     run.objects.put("manifest/calibrate.parquet", b"PAR1")
     assert "is no manifest" in run.verify()[0]
+
+
+def test_a_run_that_begins_between_two_looks_is_not_damaged(tmp_path: Path) -> None:
+    """Its record was not there yet, its first commit is."""
+    late: list[str] = []
+
+    class Beginning(LocalObjects):
+        def folders(self, prefix: str) -> Iterator[str]:
+            if prefix == "commits/" and late:
+                Store(tmp_path).objects.put(f"{late.pop()}/run.json", record)
+            yield from super().folders(prefix)
+
+        def under(self, folder: str) -> "Beginning":
+            return Beginning(self.root / folder)
+
+    run = Store(tmp_path).open_run("tiny", {})
+    run.commit("calibrate", "00000", {"means": means(1.0)})
+    record = run.objects.get("run.json")
+    run.objects.delete("run.json")
+    late.append(run.name)
+    (found,) = Store(Beginning(tmp_path)).look()
+    assert isinstance(found, Run)
+    run.objects.delete("run.json")
+    (found,) = Store(Beginning(tmp_path)).look()
+    assert isinstance(found, DamagedRun)

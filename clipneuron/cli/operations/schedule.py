@@ -13,7 +13,7 @@ from clipneuron.reports.printing import print
 if TYPE_CHECKING:
     from clipneuron.operations.schedule.job import Scheduled
 
-VERBS = ("run", "reproduce", "attack", "explain")
+VERBS = ("run", "explain", "reproduce", "attack", "segment", "concepts")
 SCHEDULERS = ("crontab", "kubernetes", "ray-cron", "github", "systemd")
 EXAMPLES = """\
 The command runs with `--overlap forbid` unless it says otherwise: where another one is at work on the same run, it says

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:  # Arrow and rich take half a second to import, which --help i
     from rich.table import Table
 
     from clipneuron.operations.usage.accounts import Amounts, RunUsage, StageUsage
+    from clipneuron.operations.usage.forecasts import Foretold
     from clipneuron.operations.usage.prices import Prices
 
 EXAMPLES = """\
@@ -71,11 +73,14 @@ def usage(chosen: argparse.Namespace) -> int:
 def _table(found: "RunUsage", prices: "Prices") -> "Table":
     from clipneuron.engine.stage import short_names
 
-    right = ("rows", "core time", "used", "GPU time", "reading", "written", "requests", "cost")
+    right = (
+        *("rows", "core time", "used", "GPU time", "reading", "read", "written", "reads", "writes"),
+        "cost",
+    )
     names = short_names(stage.name for stage in found.stages)
     rows = [(names[stage.name], *_cells(stage.amounts, prices, stage)) for stage in found.stages]
     rows.append(("all", *_cells(found.total, prices)))
-    spare = ("requests", "reading", "used", "rows")
+    spare = ("reads", "writes", "reading", "used", "rows")
     return terminal(
         found.name, ("stage", *right), rows, right=right, sections=[len(rows) - 1], spare=spare
     )
@@ -91,28 +96,43 @@ def _cells(
         "-" if used is None else f"{used:.0%}",
         _time(amounts.gpu_seconds),
         _time(amounts.load),
+        size(amounts.bytes_read) if amounts.is_counted else "-",
         size(amounts.size),
+        f"{amounts.reads:,}" if amounts.is_counted else "-",
         f"{amounts.writes:,}",
         _money(prices.work(amounts)) if prices.given else "-",
     )
 
 
 def _beside(found: "RunUsage") -> "Table":
-    """What was foretold, in one process, beside the time that processes worked."""
-    right = ("rows", "foretold", "took", "foretold bytes", "bytes")
-    rows = (
-        (
-            stage.kind,
-            f"{stage.foretold.rows:,} / {stage.amounts.rows:,}",
-            duration(stage.foretold.seconds),
-            duration(max(stage.amounts.load, stage.amounts.process)),
-            size(stage.foretold.size),
-            size(stage.amounts.size),
-        )
+    """What was foretold, in one process, beside what it came to: the time is that for which processes worked."""
+    right = ("rows", "time", "read", "written", "reads", "writes")
+    rows = [
+        (stage.kind, *_pairs(stage.foretold, stage.amounts))
         for stage in found.stages
         if stage.foretold
-    )
-    return terminal("Foretold by `plan`, in one process", ("stage", *right), rows, right=right)
+    ]
+    title = "Foretold by `plan`, in one process / what it came to"
+    return terminal(title, ("stage", *right), rows, right=right, spare=("reads", "writes"))
+
+
+def _pairs(foretold: "Foretold", came: "Amounts") -> Iterator[str]:
+    """What was foretold / what it came to; a dash for what nobody foretold, or nobody counted."""
+    known = came.is_counted
+
+    def number(count: int) -> str:
+        return f"{count:,}"
+
+    pairs: list[tuple[Callable[[Any], str], float | None, float | None]] = [
+        (number, foretold.rows, came.rows),
+        (duration, foretold.seconds, max(came.load, came.process)),
+        (size, foretold.bytes_read, came.bytes_read if known else None),
+        (size, foretold.size, came.size),
+        (number, foretold.reads, came.reads if known else None),
+        (number, foretold.writes, came.writes),
+    ]
+    for show, before, after in pairs:
+        yield " / ".join("-" if value is None else show(value) for value in (before, after))
 
 
 def _summary(found: "RunUsage", prices: "Prices") -> str:
@@ -120,7 +140,12 @@ def _summary(found: "RunUsage", prices: "Prices") -> str:
     if total.unmeasured:
         lines.append(
             f"{counted(total.unmeasured, 'shards', 'were')} committed by a version that did not measure: "
-            "their bytes and requests are counted, their time is not"
+            "the bytes that they wrote are counted, their time is not"
+        )
+    if total.uncounted:
+        lines.append(
+            f"{counted(total.uncounted, 'shards', 'were')} committed by a version that did not count what it read: "
+            "requests that wrote are taken to be one for each object, and two"
         )
     if prices.given:
         line = f"cost {_money(prices.work(total))}, and {_money(prices.month(total))} a month for its tables"

@@ -108,7 +108,7 @@ def runs_of(chosen: argparse.Namespace) -> "Sequence[Run | DamagedRun]":
 
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:
-    """`--recipe`, `--extend` and the fields of a recipe."""
+    """`--recipe`, `--extend`, `--grow` and the fields of a recipe."""
     parser.add_argument(
         "--recipe",
         help=f"{', '.join(RECIPES)}, or a JSON or TOML file with a recipe's fields, or those as JSON",
@@ -118,6 +118,12 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
         default="",
         metavar="RUN",
         help="go on with this run on a collection that has grown since",
+    )
+    parser.add_argument(
+        "--grow",
+        action="store_true",
+        help="go on with the run of this recipe that the store has, if only pictures have been added since; where "
+        "nothing has, compute nothing",
     )
     add_fields(
         parser,

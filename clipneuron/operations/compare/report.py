@@ -16,7 +16,7 @@ from clipneuron.operations.compare.alerts import named
 from clipneuron.operations.compare.comparison import Comparison
 from clipneuron.operations.compare.reasons import Reason
 from clipneuron.operations.compare.summary import NEAR, Summary, overall, summaries
-from clipneuron.operations.compare.words import WordChange
+from clipneuron.operations.compare.words import WordChange, noise_floor
 from clipneuron.reports import markup
 from clipneuron.reports.quantities import counted
 from clipneuron.version import __version__
@@ -48,7 +48,7 @@ LAYER = (
     "PC 1 A",
     "PC 1 B",
 )
-WORD = ("word", "neurons A", "neurons B", "gained", "lost", "net")
+WORD = ("word", "neurons A", "neurons B", "gained", "lost", "net", "z")
 ACCURACY = ("ablation", "accuracy A", "accuracy B", "difference", "pictures A", "pictures B")
 SCORED = ("correlation A", "correlation B")
 _LONGEST = 60
@@ -85,8 +85,8 @@ class CompareReport:
                 caption=f"{self._below}; PC 1: median explained variance",
             ),
             markup.terminal(
-                "Words that most more, or most fewer, neurons have", WORD,
-                map(_word, self.words[:_WORDS]), right=WORD[1:],
+                "Words that moved one way", WORD, map(_word, self.words[:_WORDS]), right=WORD[1:],
+                caption=self._standing_out,
             ),
             markup.terminal(
                 "Most changed neurons", self._neuron_headings, self.neurons,
@@ -160,6 +160,7 @@ class CompareReport:
             layers=(self._layer_headings, [self._layer(one) for one in self.summaries]),
             below=self._below,
             words=(WORD, [_word(one) for one in self.words[: 4 * _WORDS]]),
+            standing_out=self._standing_out,
             neurons=(self._neuron_headings, self.neurons),
             accuracies=(ACCURACY, [_accuracy(one) for one in self.found.accuracies]),
             pictures={name: words for name, (_, words) in drawn.items()},
@@ -177,6 +178,12 @@ class CompareReport:
         total = self.summaries[-1]
         count = round(total.below * total.neurons)
         return f"{counted(count, 'neurons')} of {total.neurons:,} moved: the cosine is below {self.near:g}"
+
+    @property
+    def _standing_out(self) -> str:
+        floor = noise_floor(len(self.words))
+        count = sum(abs(one.z) > floor for one in self.words)
+        return f"{counted(count, 'words')} of {len(self.words):,} moved by more than noise: |z| above {floor:.2f}"
 
     def _has_changed(self, row: int) -> bool:
         return bool(self.found.nearness[row] < self.near or self.found.words_changed[row])
@@ -229,7 +236,9 @@ def _cosine(row: Mapping[str, Any]) -> str:
 
 
 def _word(one: WordChange) -> tuple[str, ...]:
-    return (one.word, *(f"{count:,}" for count in one[1:]), f"{one.net:+,}" if one.net else "0")
+    counts = (one.neurons_a, one.neurons_b, one.gained, one.lost)
+    net = f"{one.net:+,}" if one.net else "0"
+    return (one.word, *(f"{count:,}" for count in counts), net, f"{one.z:+.1f}")
 
 
 def _accuracy(one: AccuracyChange) -> tuple[str, ...]:

@@ -15,7 +15,10 @@ from clipneuron.store.records import Commit, Usage
 from clipneuron.store.store import Run
 
 _PER_COMMIT = 2
-"""Requests that write, besides one for each object: the record that an attempt began, and the marker."""
+"""Requests that write, besides one for each object: the record that an attempt began, and the marker.
+
+So many are assumed of commits of versions that did not count.
+"""
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,23 @@ class Amounts:
     size: int = 0
     writes: int = 0
     """Requests that wrote: objects, markers and records of attempts; failed attempts and manifests come on top."""
+    reads: int = 0
+    """Requests that read, looked at or listed something."""
+    bytes_read: int = 0
+    """Of pictures and of tables."""
     unmeasured: int = 0
-    """Commits of versions that did not measure: their bytes and requests count, their time does not."""
+    """Commits of versions that did not measure: the bytes that they wrote count, their time does not."""
+    uncounted: int = 0
+    """Commits of versions that did not count what they read: it is missing from `reads` and `bytes_read`."""
 
     def __add__(self, other: "Amounts") -> "Amounts":
         names = [field.name for field in fields(Amounts)]
         return Amounts(**{name: getattr(self, name) + getattr(other, name) for name in names})
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether what was read is known of any commit."""
+        return self.uncounted < self.shards
 
     @property
     def utilisation(self) -> float | None:
@@ -118,11 +132,13 @@ def _stage(
 
 def _amounts(commit: Commit, cut: outlines.Cut | None) -> Amounts:
     usage = commit.usage or Usage()
+    uncounted = usage.writes is None
+    assumed = {"writes": len(commit.objects) + _PER_COMMIT, "reads": 0, "bytes_read": 0}
     return Amounts(
         shards=1,
         rows=cut.rows_of([commit.shard]) if cut else 0,
         size=commit.size,
-        writes=len(commit.objects) + _PER_COMMIT,
         unmeasured=int(commit.usage is None),
-        **usage.model_dump(),
+        uncounted=int(uncounted),
+        **usage.model_dump() | (assumed if uncounted else {}),
     )

@@ -21,6 +21,12 @@ class Foretold(BaseModel):
     """In one process of the machine where the sample was tried."""
     size: int
     """Bytes of its tables."""
+    bytes_read: int | None = None
+    """None where it was not tried, as in the next two."""
+    reads: int | None = None
+    """Requests that read."""
+    writes: int | None = None
+    """Requests that write."""
 
 
 class _Forecast(BaseModel):

@@ -18,6 +18,7 @@ from typing import BinaryIO
 
 import pyarrow.fs as pafs
 
+from clipneuron.store import traffic
 from clipneuron.store.errors import ObjectMissingError, PlaceError, StoreError
 from clipneuron.store.objects import disk_errors
 from clipneuron.store.objects.concurrency import in_order
@@ -76,7 +77,9 @@ class LocalObjects:
             return False
         with file, _explained("write", path):
             _lock(file, path)
-            if not _is_at(file, path) or file.read() != old:
+            there = file.read()
+            traffic.read(len(there))
+            if not _is_at(file, path) or there != old:
                 return False
             with self._partial(new) as partial:
                 partial.replace(path)
@@ -86,18 +89,25 @@ class LocalObjects:
     def dated(self, key: str) -> Dated:
         """The object's bytes and its file's time of change; raises ObjectMissingError, StoreError."""
         path = self._path(key)
+        traffic.read()
         with _explained("read", path), path.open("rb") as file:
-            return Dated(file.read(), os.fstat(file.fileno()).st_mtime)
+            data = file.read()
+            traffic.read(len(data), requests=0)
+            return Dated(data, os.fstat(file.fileno()).st_mtime)
 
     def get(self, key: str) -> bytes:
         """The object's bytes; raises ObjectMissingError, StoreError."""
         path = self._path(key)
+        traffic.read()
         with _explained("read", path):
-            return path.read_bytes()
+            data = path.read_bytes()
+        traffic.read(len(data), requests=0)
+        return data
 
     def size(self, key: str) -> int | None:
         """The object's length in bytes, None if there is none; raises StoreError."""
         path = self._path(key)
+        traffic.read()
         try:
             with _explained("look at", path):
                 status = path.stat()
@@ -140,6 +150,7 @@ class LocalObjects:
     def folders(self, prefix: str) -> Iterator[str]:
         """The names of the folders directly under the prefix, sorted; raises StoreError."""
         folder = self.root / prefix
+        traffic.read()
         with _explained("list", folder):
             entries = list(os.scandir(folder)) if folder.is_dir() else []
         yield from sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
@@ -147,6 +158,7 @@ class LocalObjects:
     def delete(self, key: str) -> None:
         """Removes the object if it is there; raises StoreError."""
         path = self._path(key)
+        traffic.wrote()
         with _explained("delete", path):
             path.unlink(missing_ok=True)
 
@@ -168,6 +180,7 @@ class LocalObjects:
     def _files(self, prefix: str) -> Iterator[tuple[str, "os.DirEntry[str]"]]:
         """Every file whose key starts with the prefix, in no order."""
         folder = prefix.rpartition("/")[0]
+        traffic.read()
         with _explained("list", self.root / folder):
             for key, file in _walk(str(self.root / folder), f"{folder}/" if folder else ""):
                 if key.startswith(prefix):
@@ -180,6 +193,7 @@ class LocalObjects:
                 f"{self.begun} is not there any more: check whether its disk is still mounted"
             )
         partial = self.root / PARTIAL / uuid.uuid4().hex
+        traffic.wrote()
         _make_folder(partial.parent)
         try:
             _write_synced(partial, data)

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 import pyarrow.fs as pafs
 from fsspec.asyn import sync
 
+from clipneuron.store import traffic
 from clipneuron.store.errors import ObjectMissingError, StoreError
 from clipneuron.store.objects import s3_errors, s3_uploads
 from clipneuron.store.objects.concurrency import in_order
@@ -35,6 +36,11 @@ _Call = Callable[[Any], Awaitable[_Answer]]
 _WHOLE = 2 * s3_uploads.PART
 """Bytes of the largest object that is sent whole."""
 _LONGEST_PAUSE = 5.0
+_COUNTED = {
+    **dict.fromkeys(("read", "look at", "list"), traffic.read),
+    **dict.fromkeys(("write", "delete"), traffic.wrote),
+}
+"""By what a request does, where it is counted."""
 
 
 @dataclass(frozen=True)
@@ -216,6 +222,7 @@ class S3Objects:
 
     def _ask(self, action: str, key: str, call: _Call[_Answer], *, explain: bool = True) -> _Answer:
         filesystem = s3_filesystem()
+        _COUNTED[action]()
         try:
             answer: _Answer = sync(filesystem.loop, _retried, filesystem, call)
         except s3_errors.TROUBLE as error:
@@ -293,6 +300,7 @@ async def _get(client: Any, place: dict[str, Any]) -> _Got:
     answer = await client.get_object(**place)
     async with answer["Body"] as body:
         data: bytes = await body.read()
+    traffic.read(len(data), requests=0)
     if len(data) != answer["ContentLength"]:
         raise ConnectionError(f"{len(data)} of {answer['ContentLength']} bytes arrived")
     return _Got(data, answer["LastModified"].timestamp(), answer["ETag"])

@@ -1,13 +1,12 @@
-"""What people do with one run, at once: the commands of a schedule, each on the product's own code.
-
-A command that keeps a lease on the run takes its place here, as one more method and one more entry in `schedule.py`.
-"""
+"""What people do with one run, at once: the commands of a schedule, each on the product's own code."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from clipneuron.config.overlap import BusyError
 from clipneuron.engine.runner import RunIncompleteError, Runner, StageReport
-from clipneuron.store import progress
+from clipneuron.operations.schedule.overlap import working_on
+from clipneuron.store import leases, progress
 from clipneuron.store.errors import DamagedError, ObjectMissingError, PlaceError, StoreError
 from clipneuron.store.objects.s3 import S3Objects
 from clipneuron.store.store import Run, Store
@@ -24,6 +23,10 @@ THINK = 300.0
 """and for which its user looks at the list. Both together exceed what an attempt takes, at the slowest clock."""
 
 
+LEASE = 40.0
+"""Seconds for which a lease lasts: not much more than a schedule's work, so that many expire."""
+
+
 @dataclass
 class Commands:
     """The commands of one schedule."""
@@ -35,13 +38,27 @@ class Commands:
     found: Run | None = None
     """The run, once it need not be looked for again."""
 
-    def drive(self) -> StageReport | None:
-        """`clipneuron run`: None where it says that it could not do all."""
+    def drive(self, overlap: str = "wait") -> StageReport | None:
+        """`clipneuron run`, with the run's lease: None where it says that it could not do all."""
+
+        def worked(run: Run) -> StageReport:
+            with working_on(run, overlap, current().name, lambda _: None, LEASE):
+                return self._work(run)
+
+        return self._driven(worked)
+
+    def drive_on(self) -> StageReport | None:
+        """As `drive`, but with no lease: one of a version that had none, or that finds nothing left to do."""
+        return self._driven(self._work)
+
+    def _work(self, run: Run) -> StageReport:
+        return Runner(console=Quiet()).run_stage(self.stage, run)  # type: ignore[arg-type]
+
+    def _driven(self, work: Callable[[Run], StageReport]) -> StageReport | None:
         began = self.scheduler.now
         try:
-            run = Store(_objects()).open_run("light", {})
-            report = Runner(console=Quiet()).run_stage(self.stage, run)  # type: ignore[arg-type]
-        except (PlaceError, RunIncompleteError):
+            report = work(Store(_objects()).open_run("light", {}))
+        except (PlaceError, RunIncompleteError, BusyError):
             return None
         except (DamagedError, ObjectMissingError) as error:
             self._unless_repaired(error, began)
@@ -101,8 +118,13 @@ class Commands:
         return self._look(rows, 0)
 
     def status(self) -> int:
-        """`clipneuron status`."""
-        return self._look(lambda run: len(run.progress(STAGE, 1800.0).done), 0)
+        """`clipneuron status` and `clipneuron runs`: how far the run is, and who works on it."""
+
+        def seen(run: Run) -> int:
+            leases.holder(run.objects)
+            return len(run.progress(STAGE, 1800.0).done)
+
+        return self._look(seen, 0)
 
     def repair(self) -> str:
         """A committed object is damaged or lost; whoever is told so deletes its marker, as `verify` says."""

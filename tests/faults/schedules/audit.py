@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
+from clipneuron.store import leases
 from tests.faults.schedules.scheduler import Scheduler
 from tests.faults.schedules.work import OPERATOR, expected, failed_try
 
@@ -21,6 +22,7 @@ class Auditor:
     * Every committed object exists with its digest, from its commit on.
     * A failed attempt is counted once, and trouble of the store never.
     * No reader sees a row that is torn, of two attempts, or of none.
+    * A lease is written again by its holder, or by another one after it was given back or has expired.
     * A finished run does no work and writes nothing.
     """
 
@@ -37,6 +39,8 @@ class Auditor:
     writes: int = 0
     met: Counter[str] = field(default_factory=Counter)
     """What happened that does not happen every day."""
+    leased: float = 0.0
+    """When the lease was last written."""
 
     def accuse(self, problem: str) -> None:
         """Something that must not be; the schedule ends here."""
@@ -55,6 +59,8 @@ class Auditor:
             self._failure(key, after)
         elif kind == "failures":
             self.met["forgotten"] += 1
+        elif kind == leases.KEY:
+            self._lease(by, before, after)
         if after is None:
             self.objects.pop(key, None)
         else:
@@ -87,6 +93,23 @@ class Auditor:
             if key in names and (after is None or _digest(after) != names[key]):
                 did = "deleted" if after is None else "replaced"
                 self.accuse(f"{by} {did} {key}, which {marker} names")
+
+    def _lease(self, by: str, before: bytes | None, after: bytes | None) -> None:
+        if after is None:
+            self.accuse(f"{by} deleted the lease")
+            return
+        now, age = json.loads(after), self.scheduler.now - self.leased
+        was = json.loads(before) if before else now
+        if was["holder"] == now["holder"]:
+            if now["beats"] != was["beats"] + (before is not None):
+                self.accuse(f"{by} wrote beat {now['beats']} of a lease after beat {was['beats']}")
+        elif not was["returned"] and age < was["seconds"]:
+            self.accuse(
+                f"{by} took a lease of {was['seconds']:.0f} s over {age:.1f} s after its last beat"
+            )
+        elif not was["returned"]:
+            self.met["expired"] += 1
+        self.leased = self.scheduler.now
 
     def _failure(self, key: str, after: bytes) -> None:
         error = json.loads(after)["error"]

@@ -38,10 +38,14 @@ class Bucket:
     objects: dict[str, Held] = field(default_factory=dict)
     changes: list[tuple[float, str, Held | None]] = field(default_factory=list)
 
-    def put(self, now: float, by: str, key: str, data: bytes, create: bool) -> dict[str, Any]:
-        """PUT, with If-None-Match: * where it is to create."""
+    def put(
+        self, now: float, by: str, key: str, data: bytes, create: bool = False, match: str = ""
+    ) -> dict[str, Any]:
+        """PUT, with If-None-Match: * where it is to create, and If-Match where a version is to be replaced."""
         before = self.objects.get(key)
-        if create and before:
+        if match and not before:
+            raise refusal("NoSuchKey", 404, "PutObject")
+        if (create and before) or (match and before and before.etag != match):
             raise refusal("PreconditionFailed", 412, "PutObject")
         self.watch(by, key, before and before.data, data)
         self._set(now, key, Held(data, f'"{hashlib.md5(data).hexdigest()}"', now))

@@ -1,7 +1,6 @@
 """Mistakes that the store does not make, planted: the auditor has to find each of them.
 
-Each takes the place of one function of the product for as long as a block lasts. A lease on the run that is taken over
-too early belongs here once there is one.
+Each takes the place of one function of the product for as long as a block lasts.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -11,7 +10,7 @@ from unittest.mock import patch
 
 import pyarrow as pa
 
-from clipneuron.store import manifests, markers, records
+from clipneuron.store import leases, manifests, markers, records
 from clipneuron.store import stored_tables as stored
 from clipneuron.store.objects import s3_errors
 from clipneuron.store.objects.protocol import Objects
@@ -19,6 +18,7 @@ from clipneuron.store.objects.s3 import S3Objects
 from clipneuron.store.records import Commit, Stored
 from clipneuron.store.run import Run
 from clipneuron.store.upkeep import garbage
+from tests.faults.schedules.scheduler import current
 
 _create, _look, _put = S3Objects.create, manifests._look, Run._put
 
@@ -102,6 +102,32 @@ def one_name_for_all_attempts(
     return _put(self, folder, "only", named)
 
 
+def early_by_an_own_clock(_: Objects, lease: leases.Lease, modified: float) -> bool:
+    """Whether a lease has expired is judged by the clock of who looks, not by the store's."""
+    return not lease.returned and current().time <= modified + lease.seconds
+
+
+def replaced_unseen(self: S3Objects, key: str, old: bytes, new: bytes) -> bool:
+    """A lease is looked at and then put without If-Match, over a heartbeat that came in between."""
+    if self.get(key) != old:
+        return False
+    self.put(key, new)
+    return True
+
+
+def same_beat_again(self: leases.Held, lease: leases.Lease) -> bool:
+    """A heartbeat whose answer was lost is written again as it was: who saw it expire takes it for unchanged."""
+    data = records.dump(lease)
+    if not self.objects.replace(leases.KEY, self.data, data):
+        there = leases._dated(self.objects)
+        if there is None or there[1].holder != lease.holder:
+            return False
+        if not self.objects.replace(leases.KEY, there[0], data):
+            return False
+    self.lease, self.data = lease, data
+    return True
+
+
 MISTAKES: Mapping[str, tuple[Any, str, Callable[..., Any]]] = {
     "commit before data": (Run, "commit", commit_before_data),
     "put without If-None-Match": (S3Objects, "create", put_without_condition),
@@ -109,6 +135,9 @@ MISTAKES: Mapping[str, tuple[Any, str, Callable[..., Any]]] = {
     "manifest believed blindly": (manifests, "_look", manifest_believed),
     "attempt counted twice": (S3Objects, "create", counted_twice),
     "one name for all attempts": (Run, "_put", one_name_for_all_attempts),
+    "lease taken over early": (leases, "_stands", early_by_an_own_clock),
+    "lease replaced without If-Match": (S3Objects, "replace", replaced_unseen),
+    "heartbeat written twice": (leases.Held, "_write", same_beat_again),
 }
 
 

@@ -59,13 +59,13 @@ class Network:
     deserted: bool = False
     """Whether one actor is left alone: its requests are answered at once, and nothing goes wrong."""
 
-    def put(self, key: str, data: bytes, create: bool) -> Any:
+    def put(self, key: str, data: bytes, create: bool, match: str) -> Any:
         """PUT."""
         by = current().name
         return self._write(
-            "CREATE" if create else "PUT",
+            "CREATE" if create else "REPLACE" if match else "PUT",
             key,
-            lambda: self.bucket.put(self.scheduler.now, by, key, data, create),
+            lambda: self.bucket.put(self.scheduler.now, by, key, data, create, match),
         )
 
     def delete(self, key: str) -> Any:
@@ -90,7 +90,7 @@ class Network:
         )
 
     def _write(self, method: str, key: str, apply: Callable[[], Any]) -> Any:
-        kinds = FAULTS if method == "CREATE" else FAULTS[:-1]
+        kinds = FAULTS if method in ("CREATE", "REPLACE") else FAULTS[:-1]
         return self._ask(method, key, apply, kinds)
 
     def _ask(self, method: str, key: str, apply: Callable[[], Any], kinds: tuple[str, ...]) -> Any:
@@ -175,9 +175,17 @@ class Client:
     def __init__(self, network: Network) -> None:
         self.network = network
 
-    async def put_object(self, *, Bucket: str, Key: str, Body: bytes, IfNoneMatch: str = "") -> Any:  # noqa: N803
-        """Put, or create."""
-        return self.network.put(Key, bytes(Body), create=IfNoneMatch == "*")
+    async def put_object(
+        self,
+        *,
+        Bucket: str,  # noqa: N803
+        Key: str,  # noqa: N803
+        Body: bytes,  # noqa: N803
+        IfNoneMatch: str = "",  # noqa: N803
+        IfMatch: str = "",  # noqa: N803
+    ) -> Any:
+        """Put, create, or replace one version."""
+        return self.network.put(Key, bytes(Body), create=IfNoneMatch == "*", match=IfMatch)
 
     async def delete_object(self, *, Bucket: str, Key: str) -> Any:  # noqa: N803
         """Delete."""

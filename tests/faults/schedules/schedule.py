@@ -6,9 +6,10 @@ python benchmarks/schedules.py --seed 1234      # tells it, request by request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from tests.faults.schedules.actors import Commands
+from tests.faults.schedules.actors import LEASE, Commands
 from tests.faults.schedules.audit import Auditor
 from tests.faults.schedules.bucket import Bucket
 from tests.faults.schedules.network import LATEST, STALE, Network, Weather
@@ -25,6 +26,8 @@ WEATHERS = (
 )
 STALL = 200.0
 """Seconds for which an actor may stop, once."""
+OVERLAPS = ("allow", "allow", "wait", "forbid", "")
+"""What drivers do where another one has the lease; "" for one without leases."""
 REPEATS = 8
 """Times that the command is given again, once all is calm, at most."""
 
@@ -112,7 +115,7 @@ class World:
 
     def _nothing_to_do(self) -> None:
         before = (self.auditor.writes, self.auditor.processed.total())
-        report = self.alone("idle driver", self.commands.drive)
+        report = self.alone("idle driver", self.commands.drive_on)
         if (self.auditor.writes, self.auditor.processed.total()) != before or not report:
             self.auditor.accuse("a finished run did some work, or wrote something")
 
@@ -124,7 +127,7 @@ class Outcome:
     seed: int
     problems: tuple[str, ...]
     met: Counter[str]
-    """How often which fault was met, and "killed", "repaired", "forgotten", "left over"."""
+    """How often which fault was met, and "killed", "repaired", "forgotten", "left over", "expired"."""
     log: tuple[tuple[float, str, str, str, str], ...]
     """Of all requests; two plays of one seed have the same."""
 
@@ -180,15 +183,19 @@ def _drawn(seed: int) -> World:
 
 def _add_driver(world: World, name: str, delay: float) -> None:
     """A driver that may stop for a while, or be killed; then somebody gives the same command again."""
-    dice = world.scheduler.dice
-    driver = world.start(name, world.commands.drive, delay)
+    dice, commands = world.scheduler.dice, world.commands
+    overlap = dice.choice(OVERLAPS)
+    drive = partial(commands.drive, overlap) if overlap else commands.drive_on
+    driver = world.start(name, drive, delay)
     _slow_down(driver)
+    if dice.random() < 0.35:
+        driver.faint = (dice.randint(1, 3), dice.uniform(LEASE / 2, 4 * LEASE))
     if dice.random() < 0.35:
         driver.stall = (dice.randint(8, 45), dice.uniform(STALL / 2, STALL))
     if dice.random() < 0.3:
         driver.death = Death(dice.randint(1, 50), after=dice.random() < 0.5)
         if dice.random() < 0.5:
-            again = world.start(f"{name} again", world.commands.drive, delay + dice.uniform(5, 100))
+            again = world.start(f"{name} again", drive, delay + dice.uniform(5, 100))
             _slow_down(again)
 
 
@@ -199,12 +206,17 @@ def _slow_down(actor: Actor) -> None:
 
 
 def _add_repair(world: World, delay: float) -> None:
-    """An object is damaged that has been committed for long enough for its commit's last requests to have arrived."""
+    """An object is damaged that has been committed for long enough for its commit's last requests to have arrived.
+
+    A driver that stopped in the middle of a commit repeats its last request when it goes on: until it has ended, nobody
+    takes a marker away.
+    """
 
     def repair() -> None:
         changed = {key: time for time, key, _ in world.bucket.changes}
         fresh = world.scheduler.now - LATEST - STALE
-        if not any(changed[marker] > fresh for marker in world.auditor.named):
+        stopped = any(actor.has_stopped and not actor.ended for actor in world.scheduler.actors)
+        if not stopped and not any(changed[marker] > fresh for marker in world.auditor.named):
             world.commands.repair()
 
     world.scheduler.after(delay, repair)

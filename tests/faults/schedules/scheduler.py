@@ -45,6 +45,10 @@ class Actor(greenlet):
         """Seconds that its clock counts per second."""
         self.offset = 0.0
         """Seconds by which its clock is wrong."""
+        self.faint: tuple[int, float] | None = None
+        """The stall of its threads."""
+        self.threads: list[Actor] = []
+        """What else its process does; ends with it."""
         self.ended = self.killed = self.died = False
         self.result: Any = None
         self.error: BaseException | None = None
@@ -54,6 +58,8 @@ class Actor(greenlet):
             self.result = self.work()
         except Killed:
             self.killed = self.died = True
+            for thread in self.threads:
+                thread.killed = True
         except Exception as error:
             self.error = error
         self.ended = True
@@ -69,6 +75,11 @@ class Actor(greenlet):
         if self and not self.ended:
             self.throw(Killed)
         self.ended = True
+
+    @property
+    def has_stopped(self) -> bool:
+        """Whether it has come to the request before which it stops."""
+        return self.stall is not None and self.requests >= self.stall[0]
 
     @property
     def time(self) -> float:

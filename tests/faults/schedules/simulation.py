@@ -9,7 +9,7 @@ import logging
 import uuid
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from random import Random
 from types import SimpleNamespace
 from typing import Any
@@ -18,11 +18,13 @@ import pyarrow as pa
 from pydantic import BaseModel
 
 from clipneuron.engine import attempts, in_process, runner
-from clipneuron.store import manifests, parquet, records
+from clipneuron.operations.schedule import overlap
+from clipneuron.store import leases, manifests, parquet, records
 from clipneuron.store.errors import DamagedError
 from clipneuron.store.objects import concurrency, s3
 from tests.faults.schedules.network import ENDPOINT, RETRIES, Client, Network
 from tests.faults.schedules.scheduler import current
+from tests.faults.schedules.threads import Event, Thread
 
 
 @contextmanager
@@ -35,6 +37,8 @@ def simulated(network: Network) -> Iterator[None]:
         (in_process, {"ThreadPoolExecutor": Inline, "time": _clock(network)}),
         (attempts, {"time": _clock(network)}),
         (runner, {"time": _clock(network)}),
+        (leases, {"time": _clock(network)}),
+        (overlap, {"time": _clock(network), "threading": _threads(network)}),
         (records, {"now": lambda: f"{current().time:.3f}", "host_info": _host}),
         # What the same bytes say is worked out once: most of the time of a schedule would go into that.
         (records, {"load": _load}),
@@ -108,12 +112,30 @@ def _storage(network: Network, chance: Random) -> dict[str, Any]:
     loop = SimpleNamespace(time=lambda: current().time)
     return {
         "asyncio": SimpleNamespace(get_running_loop=lambda: loop, sleep=sleep),
+        "check_replacing": _Once(s3.check_replacing.__wrapped__),
         "_retry_seconds": lambda: RETRIES,
         "endpoint": lambda: ENDPOINT,
         "random": chance,
         "s3_filesystem": lambda: filesystem,
         "sync": _sync,
     }
+
+
+class _Once:
+    """What a process asks once, as each actor does."""
+
+    def __init__(self, ask: Callable[[s3.S3Objects], None]) -> None:
+        self.ask, self.asked = ask, set[int]()
+
+    def __call__(self, objects: s3.S3Objects) -> None:
+        if current().pid not in self.asked:
+            self.ask(objects)
+            self.asked.add(current().pid)
+
+
+def _threads(network: Network) -> Any:
+    scheduler = network.scheduler
+    return SimpleNamespace(Event=partial(Event, scheduler), Thread=partial(Thread, scheduler))
 
 
 def _sync(_: Any, function: Callable[..., Coroutine[Any, Any, Any]], *arguments: Any) -> Any:

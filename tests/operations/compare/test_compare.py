@@ -11,6 +11,7 @@ from clipneuron.operations.compare.comparison import Comparison
 from clipneuron.operations.compare.report import CompareReport
 from clipneuron.operations.compare.sides import Side
 from clipneuron.operations.compare.summary import overall
+from clipneuron.operations.compare.words import noise_floor
 from tests.samples.compared import World, exchanged, renamed, world, written
 
 PLANTED = [((0, 1), (1, 4)), ((1, 7), (1, 11))]
@@ -70,6 +71,35 @@ def test_a_word_that_many_neurons_took_up_comes_first(tmp_path):
     first = found.words.by_word()[0]
     assert (first.word, first.gained, first.lost, first.neurons_a) == ("+violin", 6, 0, 0)
     assert named(found) == {(0, neuron) for neuron in range(6)}
+
+
+def test_a_word_that_moved_one_way_comes_before_those_that_many_neurons_moved_to_and_fro(tmp_path):
+    """A few of 600 neurons take up a word; each of the common ones is exchanged by a hundred or more."""
+    dice, one = np.random.default_rng(5), world(layers=(0,), neurons=600)
+
+    def spoken() -> list[str]:
+        common = dice.choice([f"common {n}" for n in range(6)], 2, False).tolist()
+        return [*common, f"rare {dice.integers(40)}"]
+
+    def said(words: dict[int, list[str]]) -> dict[tuple[int, int], list[tuple[str, float]]]:
+        return {
+            (0, neuron): [(text, float(dice.uniform(0.2, 0.6))) for text in texts]
+            for neuron, texts in words.items()
+        }
+
+    before, after = ({neuron: spoken() for neuron in range(600)} for _ in "ab")
+    for neuron in range(0, 600, 24):
+        after[neuron][2] = "violin"
+    a, b = (replace(one, words=said(words)) for words in (before, after))
+    ranked = compared(tmp_path, a, b).words.by_word()
+    assert ranked[0].word == "+violin"
+    assert abs(ranked[0].z) > noise_floor(len(ranked)) > abs(ranked[1].z)
+    moved = {change.word: change.gained + change.lost for change in ranked}
+    assert min(moved[f"+common {n}"] for n in range(6)) > 5 * moved["+violin"]
+    assert ranked[0].shift == pytest.approx(
+        sum(weight for words in b.words.values() for text, weight in words if text == "violin"),
+        abs=1e-4,
+    )
 
 
 def test_a_word_that_changed_its_sign_is_lost_and_gained(tmp_path):
