@@ -24,14 +24,14 @@ SCRIPT = "static/atlas.js"
 def slug(text: str) -> str:
     """A name for any text that is safe in paths and URLs; different texts have different ones, in either case.
 
-    Small ASCII letters, digits and spaces (as hyphens) stay; any other text gets its readable part, an underscore and 16
-    hexadecimal digits of its sha256.
+    Small ASCII letters, digits and spaces (as hyphens) stay; any other text gets its readable part, an underscore and
+    16 hexadecimal digits of its sha256.
     """
     if _PLAIN.fullmatch(text) and text == text.strip() and text not in _RESERVED:
         return text.replace(" ", "-")
     digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
     readable = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40].strip("-")
-    return f"{readable}_{digest}"
+    return f"{readable or 'text'}_{digest}"
 
 
 def neuron(layer: int, number: int) -> str:
