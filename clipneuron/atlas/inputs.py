@@ -1,14 +1,18 @@
 """What a run has for its atlas: the stages that hold its results, found by what the lines of work recorded."""
 
 import re
+from collections.abc import Sequence
 
 from clipneuron.atlas.sources import Sources, WordPool
 from clipneuron.attack.results import AttackResults
 from clipneuron.concepts.results import ConceptResults
-from clipneuron.engine.stage import name_of
+from clipneuron.engine.stage import Stage, name_of
 from clipneuron.evidence.results import EvidenceResults
 from clipneuron.explanation.pipeline import CONTROL, PURSUIT
 from clipneuron.explanation.results import ExplanationResults
+from clipneuron.readers.sweep import Planned
+from clipneuron.reports.quantities import counted
+from clipneuron.store.identity import fingerprint
 from clipneuron.store.store import Run
 from clipneuron.sweep.neurons import without_words
 from clipneuron.sweep.results import SweepResults
@@ -18,13 +22,14 @@ POOLS = 2
 _DIGEST = "(-[0-9a-f]{8})?"
 
 
-def sources_of(run: Run, swept: SweepResults) -> Sources:
-    """What a run has beside its sweep; raises StoreError."""
+def sources_of(run: Run, swept: SweepResults, texts: str) -> Sources:
+    """What a run has beside its sweep, whose texts a stage has encoded; raises StoreError."""
     known = run.stages()
     evidence = next(iter(run.results(EvidenceResults)), None)
     concepts = _of_swept(run)
     return Sources(
         directions=swept.directions,
+        texts=texts,
         pools=_pools(run, swept),
         classifier=_last(known, "classifier"),
         indirect=_last(known, "indirect"),
@@ -86,3 +91,42 @@ def _of_swept(run: Run) -> ConceptResults | None:
 def _attack(run: Run) -> AttackResults | None:
     """The last attack with verdicts."""
     return next((item for item in run.results(AttackResults) if run.done(item.verdicts)), None)
+
+
+def state_of(run: Run, sources: Sources) -> str:
+    """A digest of which shards the other lines of work have committed; raises StoreError."""
+    attack = sources.attack
+    stages = [
+        *sources.predictions,
+        *(pool.scores for pool in sources.pools),
+        *(stage for pool in sources.pools for stage in pool.others.values()),
+        *(sources.classifier, sources.indirect, sources.concepts, sources.concept_scores),
+        *((attack.words, attack.captions, attack.pictures, attack.verdicts) if attack else ()),
+    ]
+    done = {stage: sorted(run.done(stage)) for stage in sorted({*stages} - {""})}
+    return fingerprint(done)
+
+
+def planned_of(run: Run) -> Planned:
+    """What a run has planned; raises ValueError for one that has not."""
+    if not run.done("plan"):
+        raise ValueError(_unfinished(run, "it has no plan yet"))
+    return Planned.of(run)
+
+
+def check_finished(run: Run, stages: Sequence[Stage]) -> None:
+    """Raises ValueError where one of these stages of a sweep, all but the plan, has work left, and StoreError."""
+    for stage in stages[1:]:
+        wanted, done = {shard.name for shard in stage.shards(run)}, run.done(stage.name)
+        if left := wanted - done:
+            why = (
+                f"{stage.name} has {len(wanted) - len(left):,} of {counted(len(wanted), 'shards')}"
+            )
+            raise ValueError(_unfinished(run, why))
+
+
+def _unfinished(run: Run, why: str) -> str:
+    return (
+        f"run {run.name} is not finished ({why}), and an atlas is of a finished run: give its own command again, which "
+        "goes on from there (`clipneuron status` shows how far it is)"
+    )

@@ -28,6 +28,8 @@ class Sources:
     """Names of stages."""
 
     directions: str
+    texts: str
+    """The embeddings of the first pool."""
     pools: tuple[WordPool, ...]
     classifier: str = ""
     indirect: str = ""

@@ -41,15 +41,20 @@ def map_card(run: Run, directions: str, overview: Overview) -> MapCard | None:
     return MapCard(overview.layers, found.explained, tuple(sorted(points, key=lambda p: p.neuron)))
 
 
-def meanings_of(overview: Overview, embeddings: NDArray[Any] | None) -> NDArray[np.float64]:
-    """How many meanings the words of each neuron have; `embeddings` are those of the texts of the first pool."""
+def meanings_of(run: Run, texts: str, overview: Overview) -> NDArray[np.float64]:
+    """How many meanings the words of each neuron have, by the embeddings that a stage has of the first pool's texts."""
     if not overview.words:
         return np.full(len(overview), np.nan)
     spoken = overview.words[0]
-    texts, weights = spoken.text.tolist(), spoken.weight.tolist()
-    pairs = [*zip(texts, weights, strict=True)]
+    rows = run.read(texts, "text_embeddings", columns=["text_index", "text", "embedding"])
+    rows = rows.sort_by("text_index")
+    numbers = {text: number for number, text in enumerate(rows["text"].to_pylist())}
+    embeddings = tensor(rows["embedding"]).numpy()
+    units = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    pool = np.array([numbers[text] for text in spoken.texts], np.int64)
+    pairs = [*zip(pool[spoken.text].tolist(), spoken.weight.tolist(), strict=True)]
     bounds = zip(spoken.starts[:-1].tolist(), spoken.starts[1:].tolist(), strict=True)
-    return meanings([pairs[first:last] for first, last in bounds], embeddings)
+    return meanings([pairs[first:last] for first, last in bounds], units)
 
 
 def front_card(
