@@ -5,8 +5,11 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from markupsafe import Markup, escape
+
 from clipneuron.atlas import addresses
 from clipneuron.atlas.cards import Neuron, Tile
+from clipneuron.reports.printing import visible
 
 
 def everything(address: str) -> bool:
@@ -33,32 +36,54 @@ class Site:
 
 
 class Links(Protocol):
-    """What a template asks for; "" where there is no such page or picture."""
+    """What a template asks for."""
+
+    root: str
+    """The way from the page to the root of the site, with its slash."""
 
     def to(self, address: str) -> str:
-        """The link to an address of the site."""
+        """The link to an address of the site, "" where there is no such page."""
 
     def source(self, tile: Tile) -> str:
-        """Where a picture's bytes are."""
+        """Where a picture's bytes are, "" where they are not to be had."""
+
+    def word(self, text: str) -> Markup:
+        """A word, with a link to its page."""
+
+    def neuron(self, which: Neuron) -> Markup:
+        """A neuron's name, with a link to its page."""
 
 
-class Outward:
+class _Linked:
+    """Names as links: a page has hundreds, so they are no business of a template."""
+
+    def to(self, address: str) -> str:
+        raise NotImplementedError
+
+    def word(self, text: str) -> Markup:
+        return _link(self.to(addresses.word(text)), text)
+
+    def neuron(self, which: Neuron) -> Markup:
+        return _link(self.to(addresses.neuron(*which)), f"{which[0]}:{which[1]}", "neuron")
+
+
+class Outward(_Linked):
     """Links from one page of a site."""
 
     def __init__(self, page: str, site: Site) -> None:
-        self.page, self._site = page, site
+        self._site = site
         self.root = addresses.root(page)
 
     def to(self, address: str) -> str:
         """The relative link to an address that the site has."""
-        return addresses.link(self.page, address) if self._site.holds(address) else ""
+        return self.root + address if self._site.holds(address) else ""
 
     def source(self, tile: Tile) -> str:
         """The relative link to a picture."""
-        return addresses.link(self.page, tile.path)
+        return self.root + tile.path
 
 
-class Inward:
+class Inward(_Linked):
     """Links of a page that stands alone: only to the neurons on it, and pictures as data."""
 
     root = ""
@@ -75,6 +100,14 @@ class Inward:
         """A picture as an address that carries it; "" where its bytes are not there."""
         data = self._tiles.get(tile.path)
         return "" if data is None else f"data:image/webp;base64,{base64.b64encode(data).decode()}"
+
+
+def _link(href: str, text: str, kind: str = "") -> Markup:
+    shown = escape(visible(text))
+    named = f' class="{kind}"' if kind else ""
+    if not href:
+        return Markup(f"<span{named}>{shown}</span>") if kind else shown
+    return Markup(f'<a href="{escape(href)}"{named}>{shown}</a>')
 
 
 def anchor(neuron: Neuron) -> str:

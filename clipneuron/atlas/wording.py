@@ -104,7 +104,7 @@ def lead(card: NeuronCard) -> str:
     if card.note:
         return f"This neuron has no direction of its own: {card.note}."
     sentences = filter(None, [_writes(card), _weighs(card)])
-    return " ".join(sentences)
+    return " ".join(sentences) or "This run says nothing of this neuron yet."
 
 
 def _writes(card: NeuronCard) -> str:

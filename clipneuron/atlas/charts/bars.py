@@ -14,13 +14,10 @@ def bar(value: float, largest: float, signed: bool = True) -> Markup:
     signed: the bar grows to both sides of the middle; else rightwards from the left.
     """
     length = 0.0 if not largest > 0 else min(1.0, abs(value) / largest) * (50 if signed else 100)
-    left = 50 - length if value < 0 else 50
-    start = f'x="{left:.3g}%" ' if signed else ""
-    side, way = "bar signed" if signed else "bar", "towards" if value >= 0 else "against"
-    return Markup(
-        f'<svg class="{side}" aria-hidden="true">'
-        f'<rect class="{way}" {start}width="{length:.3g}%" height="100%"/></svg>'
-    )
+    start = f' x="{50 - length if value < 0 else 50:.3g}%"' if signed else ""
+    way = ' class="against"' if value < 0 else ""
+    kind = "bar signed" if signed else "bar"
+    return Markup(f'<svg class="{kind}"><rect{way}{start} width="{length:.3g}%"/></svg>')
 
 
 def ruler(score: Score) -> Markup:
