@@ -367,7 +367,7 @@ class MapCard:
 
     layers: tuple[int, ...]
     explained: tuple[float, float]
-    """Share of the directions' squared length along the two axes."""
+    """Share of the directions' variance along the two axes."""
     points: tuple[Point, ...] = ()
 
 

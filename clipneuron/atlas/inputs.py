@@ -3,9 +3,12 @@
 import re
 from collections.abc import Sequence
 
-from clipneuron.atlas.sources import Sources, WordPool
+import pyarrow as pa
+
+from clipneuron.atlas.sources import Compared, Sources, WordPool
 from clipneuron.attack.results import AttackResults
 from clipneuron.concepts.results import ConceptResults
+from clipneuron.config.recipe import Recipe
 from clipneuron.engine.stage import Stage, name_of
 from clipneuron.evidence.results import EvidenceResults
 from clipneuron.explanation.pipeline import CONTROL, PURSUIT
@@ -91,6 +94,23 @@ def _of_swept(run: Run) -> ConceptResults | None:
 def _attack(run: Run) -> AttackResults | None:
     """The last attack with verdicts."""
     return next((item for item in run.results(AttackResults) if run.done(item.verdicts)), None)
+
+
+def compared_with(run: Run, changes: pa.Table) -> Compared:
+    """Another run with how neurons differ from its; raises ValueError where it has no words, StoreError."""
+    swept = run.results(SweepResults)
+    if not swept:
+        raise ValueError(_unfinished(run, "it has no directions and words yet"))
+    return Compared(run, sources_of(run, swept[0], texts=""), changes)
+
+
+def recipe_of(run: Run) -> Recipe:
+    """The recipe of the run's last command; raises ValueError where it has none, StoreError."""
+    order = run.announced()
+    fields = (order.details if order else run.record.details).get("recipe")
+    if fields is None:
+        raise ValueError(f"run {run.name} does not say by which recipe it was begun: it has none")
+    return Recipe(**fields)
 
 
 def state_of(run: Run, sources: Sources) -> str:

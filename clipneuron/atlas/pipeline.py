@@ -4,13 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
-import pyarrow as pa
-
 from clipneuron.atlas.edition import edition
 from clipneuron.atlas.inputs import check_finished, planned_of, sources_of, state_of
 from clipneuron.atlas.results import AtlasResults
 from clipneuron.atlas.shared import About
-from clipneuron.atlas.sources import Sources
+from clipneuron.atlas.sources import Compared, Sources
 from clipneuron.atlas.stages.heats import HeatsStage
 from clipneuron.atlas.stages.neighbours import NeighboursStage
 from clipneuron.atlas.stages.pages import (
@@ -41,15 +39,6 @@ from clipneuron.version import __version__
 
 Neurons = Sequence[tuple[int, int]]
 """Layers and numbers."""
-
-
-@dataclass(frozen=True)
-class Compared:
-    """The run that another one is compared with."""
-
-    run: Run
-    changes: pa.Table
-    """The columns layer, neuron, cosine and words_shared of the neurons that both have."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +139,7 @@ class AtlasLine:
         """The stages of the atlas on those of the sweep; raises StoreError."""
         sweep, recipe, asked = self.sweep, self.sweep.recipe, self.asked
         swept = sweep.stages(Planned.of(self.run))
-        whole, blocks = not self.chosen, self._blocks
+        whole, blocks = not self.chosen, self.blocks
         shown = ShownStage(
             chosen=self._by_layer,
             top=asked.top,
@@ -201,12 +190,12 @@ class AtlasLine:
             "edition": edition(),
             "state": state,
             "makers": (*makers, *painted),
-            "changes": self.against.changes if self.against else None,
+            "against": self.against,
         }
         pages: tuple[PagesStage, ...] = ()
         if not self.chosen:
             pages = (
-                NeuronPagesStage(blocks=self._blocks, **common),
+                NeuronPagesStage(blocks=self.blocks, **common),
                 WordPagesStage(**common),
                 PicturePagesStage(**common),
                 FrontPagesStage(**common),
@@ -266,7 +255,8 @@ class AtlasLine:
         }
 
     @cached_property
-    def _blocks(self) -> tuple[NeuronBlock, ...]:
+    def blocks(self) -> tuple[NeuronBlock, ...]:
+        """The neurons that get a card, as shards of the per-neuron stages; a block each of those that are chosen."""
         if not self.chosen:
             recipe = self.sweep.recipe
             return tuple(neuron_blocks(self.sweep.layers, self.sweep.clip.neurons, recipe.block))

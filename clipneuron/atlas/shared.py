@@ -1,7 +1,7 @@
 """What all pages are made with: read once per run, as arrays, of which a cluster keeps one copy per node."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -9,12 +9,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from clipneuron.atlas import addresses
-from clipneuron.atlas.cards import Card
-from clipneuron.atlas.gather.neurons import NeuronCards
-from clipneuron.atlas.gather.overview import Overview, overview_of
+from clipneuron.atlas.cards import Card, NeuronCard
+from clipneuron.atlas.gather.neurons import NeuronCards, NeuronRows
+from clipneuron.atlas.gather.overview import Overview, overview_of, pictures_also_in
 from clipneuron.atlas.gather.pairs import PairCards
 from clipneuron.atlas.pages import Site, address, page
-from clipneuron.atlas.sources import Sources
+from clipneuron.atlas.sources import Compared, Sources
 from clipneuron.atlas.words import Uses
 from clipneuron.readers.evidence import classifier_of
 from clipneuron.store.run import Run
@@ -53,10 +53,12 @@ class Shared:
     pairs: PairCards
     classes: tuple[str, ...]
     classifier: NDArray[np.float32]
+    other: NeuronCards | None = None
+    """Makes the cards of the run that this one is compared with."""
 
     @classmethod
     def of(
-        cls, run: Run, sources: Sources, about: About, changes: pa.Table | None = None
+        cls, run: Run, sources: Sources, about: About, against: Compared | None = None
     ) -> "Shared":
         """Read from a run; raises StoreError."""
         tables = [
@@ -67,15 +69,17 @@ class Shared:
         if sources.classifier:
             found = classifier_of(run, sources.classifier)
             classes, matrix = found.names, found.matrix
+        overview = overview_of(run, sources, against.changes if against else None)
         return cls(
             about=about,
             sources=sources,
-            overview=overview_of(run, sources, changes),
+            overview=overview,
             uses=Uses.of(pa.concat_tables([_NOTHING, *tables])),
             pools=_pools(sources, tables),
             pairs=PairCards.of(run, sources.attack, sources.painted),
             classes=classes,
             classifier=matrix,
+            other=_beside(run, against, overview) if against else None,
         )
 
     @cached_property
@@ -102,6 +106,13 @@ class Shared:
             self.about.heads,
             self.pairs.attacks,
         )
+
+    def card(self, rows: NeuronRows, beside: NeuronRows | None = None) -> NeuronCard:
+        """The card of a neuron, with that of the same neuron of another run where there is one."""
+        card = self.neurons.card(rows)
+        if beside is None or self.other is None:
+            return card
+        return replace(card, against=self.other.card(beside))
 
     def rendered(self, card: Card) -> tuple[str, bytes]:
         """Address and content of a card's page."""
@@ -133,3 +144,11 @@ def _pools(sources: Sources, tables: list[pa.Table]) -> dict[str, tuple[str, ...
         text: tuple(name for name, texts in zip(names, own, strict=True) if text in texts)
         for text in set().union(*own)
     }
+
+
+def _beside(run: Run, against: Compared, overview: Overview) -> NeuronCards:
+    """Makes cards of the other run's neurons, with those of its pictures that this site has."""
+    own = overview_of(against.run, against.sources)
+    pictures = pictures_also_in(run, overview.pictures, against.run)
+    nothing = np.zeros((0, 0), np.float32)
+    return NeuronCards(against.sources, replace(own, pictures=pictures), (), nothing, 1)

@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+import pyarrow as pa
+
 from clipneuron.attack.results import AttackResults
+from clipneuron.store.run import Run
 
 
 @dataclass(frozen=True)
@@ -53,3 +56,14 @@ class Sources:
         """As plain values."""
         attack = self.attack.model_dump(mode="json") if self.attack else None
         return {**asdict(replace(self, attack=None)), "attack": attack}
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The run that another one is compared with."""
+
+    run: Run
+    sources: Sources
+    """Of its directions and words alone."""
+    changes: pa.Table
+    """The columns layer, neuron, cosine and words_shared of the neurons that both have."""

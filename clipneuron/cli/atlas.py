@@ -21,7 +21,8 @@ from clipneuron.reports.printing import print
 from clipneuron.reports.quantities import counted
 
 if TYPE_CHECKING:  # torch takes seconds to import, which --help and the other commands are spared
-    from clipneuron.atlas.pipeline import AtlasLine, AtlasStages, Compared
+    from clipneuron.atlas.pipeline import AtlasLine, AtlasStages
+    from clipneuron.atlas.sources import Compared
     from clipneuron.config.recipe import Recipe
     from clipneuron.reports.consoles import Console
     from clipneuron.store.objects.protocol import Objects
@@ -36,7 +37,7 @@ examples:
   clipneuron atlas demo-1f0c --store runs --out atlas --against demo-77ab
       beside the same neurons of another run, those that changed most first
   clipneuron atlas demo --store demo-run --neurons 8:4 8:39 --single cards.html
-      a few neurons in one file that opens by double click; cards.png is a picture of them
+      a few neurons in one file that opens by double click; a .png is a picture of one
 """
 SINGLE = (".html", ".png")
 
@@ -135,6 +136,8 @@ def _check(chosen: argparse.Namespace) -> None:
             raise ValueError(
                 f"--single {chosen.single}: expected a name that ends in .html or .png"
             )
+        if Path(chosen.single).suffix == ".png" and len(chosen.cards) > 1:
+            raise ValueError("a .png is of one neuron: name one, or write a .html of several")
         if not Path(chosen.single).resolve().parent.is_dir():
             raise ValueError(f"--single {chosen.single}: there is no such folder, make it first")
     if chosen.against_store and not chosen.against:
@@ -182,14 +185,14 @@ def _line(
 
 def _compared(chosen: argparse.Namespace, store: "Store", run: "Run") -> "Compared":
     """The other run, and how neurons differ from its; raises ValueError where they cannot be compared."""
-    from clipneuron.atlas.pipeline import Compared
+    from clipneuron.atlas.inputs import compared_with
     from clipneuron.operations.compare.comparison import Comparison
     from clipneuron.operations.compare.sides import Side, two_runs
     from clipneuron.store.store import Store
 
     other = Store(chosen.against_store) if chosen.against_store else None
     one, another = two_runs(store, (run.name, chosen.against), other=other)
-    return Compared(another, Comparison.of(Side.of(another), Side.of(one)).short)
+    return compared_with(another, Comparison.of(Side.of(another), Side.of(one)).short)
 
 
 def _publish(
@@ -211,7 +214,16 @@ def _publish(
 
 def _write_cards(chosen: argparse.Namespace, line: "AtlasLine", stages: "AtlasStages") -> None:
     """The cards of some neurons, in one file."""
-    from clipneuron.atlas.few import written
+    from clipneuron.atlas.alone import gathered
 
-    Path(chosen.single).write_bytes(written(line, stages, Path(chosen.single).suffix))
+    cards, site, tiles = gathered(line, stages)
+    if Path(chosen.single).suffix == ".png":
+        from clipneuron.atlas.drawing import card_png
+
+        data = card_png(cards[0], site, tiles)
+    else:
+        from clipneuron.atlas.single import single
+
+        data = single(cards, site, tiles).encode(errors="xmlcharrefreplace")
+    Path(chosen.single).write_bytes(data)
     print(f"{counted(len(chosen.cards), 'neurons')}: {chosen.single}")

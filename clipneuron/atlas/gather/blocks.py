@@ -13,6 +13,10 @@ from clipneuron.atlas.sources import Sources
 from clipneuron.readers.sweep import NeuronBlock
 from clipneuron.store.records import Commit
 from clipneuron.store.run import Run
+from clipneuron.tables import registry
+
+TOP = 12
+"""Top pictures of a neuron in a run without an atlas of its own."""
 
 _LONG = ("mean",)
 """Columns of the table `directions` that no page shows."""
@@ -43,7 +47,7 @@ class BlockReader:
             for pool in self.sources.pools
             if pool.scores
         }
-        shown = _by_neuron(self._read(self.sources.shown, "shown_pictures", block), "place")
+        shown = self._shown(block, directions)
         heats = _by_neuron(self._heats_of(block)) if self.sources.heats else {}
         profiles = _by_neuron(self._read(self.sources.profiles, "neuron_profiles", block))
         near = _by_neuron(self._read(self.sources.neighbours, "near_neurons", block), "place")
@@ -80,7 +84,12 @@ class BlockReader:
         return [*dict.fromkeys(stages)]
 
     def _read(self, stage: str, table: str, block: NeuronBlock) -> pa.Table:
-        """The block's rows; of a stage whose shards are named after blocks, only from those that may have them."""
+        """The block's rows; of a stage whose shards are named after blocks, only from those that may have them.
+
+        Of a stage that there is not (of a run that has no atlas itself), none.
+        """
+        if not stage:
+            return registry.schema(table).empty_table()
         return self.run.read(stage, table, shards=self._shards(stage, block), filters=block.filters)
 
     def _shards(self, stage: str, block: NeuronBlock) -> list[str] | None:
@@ -99,6 +108,21 @@ class BlockReader:
         kept = [name for name in rows.column_names if name not in _LONG]
         found: Rows = rows.select(kept).sort_by("neuron").to_pylist()
         return found
+
+    def _shown(
+        self, block: NeuronBlock, directions: Mapping[int, Mapping[str, Any]]
+    ) -> Mapping[int, Rows]:
+        """The pictures of each neuron's page; of a run that has no atlas itself, some of its top pictures."""
+        if self.sources.shown:
+            return _by_neuron(self._read(self.sources.shown, "shown_pictures", block), "place")
+        return {
+            neuron: [
+                {"index": index, "norm": norm, "quantile": None}
+                for index, norm in zip(own["top_images"][:TOP], own["top_norms"], strict=False)
+                if index >= 0
+            ]
+            for neuron, own in directions.items()
+        }
 
     def _heats_of(self, block: NeuronBlock) -> pa.Table:
         if self._heats is None or self._heats[0] != block.layer:
@@ -122,13 +146,16 @@ class BlockReader:
 
     def _sources_of(self, layer: int, neuron: int) -> Iterator[Source]:
         """The objects that the neuron's rows are in, of the tables that are stored by neurons."""
-        tables = {self.sources.directions: ("directions",)}
+        tables: dict[str, tuple[str, ...]] = {self.sources.directions: ("directions",)}
         for pool in self.sources.pools:
             tables[pool.descriptions] = ("neuron_words", "pursuits", "descriptions")
             if pool.scores:
                 tables[pool.scores] = ("scores",)
-        tables[self.sources.profiles] = ("neuron_profiles",)
-        tables[self.sources.neighbours] = ("near_neurons",)
+        for stage, name in (
+            (self.sources.profiles, "neuron_profiles"),
+            (self.sources.neighbours, "near_neurons"),
+        ):
+            tables |= {stage: (name,)} if stage else {}
         for stage, names in tables.items():
             if shard := _shard_of(self._committed(stage), layer, neuron):
                 for item in self._committed(stage)[shard].objects:

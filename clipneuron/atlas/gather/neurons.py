@@ -74,8 +74,9 @@ class NeuronCards:
         own = rows.direction
         layer, neuron = own["layer"], own["neuron"]
         at = self.overview.row((layer, neuron))
-        top = [row for row in rows.shown if row["quantile"] is None]
-        others = [row for row in rows.shown if row["quantile"] is not None]
+        there = [row for row in rows.shown if self.overview.pictures.of(row["index"])]
+        top = [row for row in there if row["quantile"] is None]
+        others = [row for row in there if row["quantile"] is not None]
         toward, away = self._pushes(own)
         profile = rows.profile or {}
         return NeuronCard(
@@ -126,7 +127,7 @@ class NeuronCards:
 
     def _shown(self, row: Mapping[str, Any], rows: NeuronRows) -> Shown:
         picture = self.overview.pictures.of(row["index"])
-        assert picture is not None, "thumbnails are made of every picture that is shown"
+        assert picture is not None, "only pictures of the site are asked for"
         heat = rows.heats.get(row["index"])
         effect = heat["effect"] if heat else _projection(rows.direction, row["index"])
         return Shown(

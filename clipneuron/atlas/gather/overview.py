@@ -44,6 +44,7 @@ class Pictures:
     """The pictures of the site, by rising number; sides of the two files, 0 where a picture could not be read."""
 
     index: Ints
+    keys: tuple[str, ...]
     names: tuple[str, ...]
     labels: tuple[str, ...]
     sides: Ints
@@ -54,7 +55,7 @@ class Pictures:
         place = int(np.searchsorted(self.index, index))
         if place == len(self.index) or self.index[place] != index:
             return None
-        key, label = str(index), self.labels[place]
+        key, label = self.keys[place], self.labels[place]
         width, height, wide, high = self.sides[place].tolist()
         return Picture(
             key=key,
@@ -214,7 +215,7 @@ def _scores(run: Run, sources: Sources, keys: Ints) -> Floats:
 
 def _pictures(run: Run, stage: str) -> Pictures:
     if not stage:
-        return Pictures(np.zeros(0, np.int64), (), (), np.zeros((0, 4), np.int64))
+        return Pictures(np.zeros(0, np.int64), (), (), (), np.zeros((0, 4), np.int64))
     sides = ("tile_width", "tile_height", "large_width", "large_height")
     rows = run.read(stage, "thumbnails", columns=["key", "image", *sides])
     index = np.array([int(key) for key in rows["key"].to_pylist()], np.int64)
@@ -225,10 +226,37 @@ def _pictures(run: Run, stage: str) -> Pictures:
     widths = [rows[name].fill_null(0).to_numpy()[order].astype(np.int64) for name in sides]
     return Pictures(
         index[order],
+        tuple(map(str, index[order].tolist())),
         tuple(images[place] for place in order.tolist()),
         tuple(names.get(number) or "" for number in index[order].tolist()),
         np.stack(widths, axis=1),
     )
+
+
+def pictures_also_in(run: Run, pictures: Pictures, other: Run) -> Pictures:
+    """Those of a site's pictures that another run has swept as well, under its numbers.
+
+    Pictures are the same where their names and sizes are. Raises StoreError.
+    """
+    columns = ["index", "part", "image", "size"]
+    plans = [latest(each.read("plan", "plan", columns=columns)) for each in (run, other)]
+    known = [
+        [*zip(plan["image"].to_pylist(), plan["size"].to_pylist(), strict=True)] for plan in plans
+    ]
+    numbers = dict(zip(known[1], plans[1]["index"].to_pylist(), strict=True))
+    there = dict(zip(plans[0]["index"].to_pylist(), known[0], strict=True))
+    found = sorted(
+        (numbers[there[index]], place)
+        for place, index in enumerate(pictures.index.tolist())
+        if there[index] in numbers
+    )
+    places = [place for _, place in found]
+    keys, names, labels = (
+        tuple(own[place] for place in places)
+        for own in (pictures.keys, pictures.names, pictures.labels)
+    )
+    index = np.array([number for number, _ in found], np.int64)
+    return Pictures(index, keys, names, labels, pictures.sides[places])
 
 
 def _changes(changes: pa.Table | None, keys: Ints) -> Mapping[str, Floats]:

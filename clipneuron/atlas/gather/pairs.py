@@ -12,7 +12,6 @@ import pyarrow.compute as pc
 
 from clipneuron.atlas import addresses
 from clipneuron.atlas.cards import Cue, Heat, Neuron, Outcome, Painted, PairCard, Picture, Tile
-from clipneuron.attack.counts import OURS
 from clipneuron.attack.results import AttackResults
 from clipneuron.store.run import Run
 from clipneuron.tables.experiments import METHODS, Pair, pair_key, pair_name
@@ -21,6 +20,8 @@ CUES = 24
 """Words of a pair that are shown."""
 NEURONS = 6
 """Neurons of a word."""
+OURS = METHODS[0]
+"""The words of a pair are those of this method."""
 
 Rows = Sequence[Mapping[str, Any]]
 

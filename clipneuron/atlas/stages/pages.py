@@ -18,7 +18,7 @@ from clipneuron.atlas.gather.neurons import NeuronRows
 from clipneuron.atlas.gather.pictures import PictureReader, picture_card
 from clipneuron.atlas.gather.words import word_card
 from clipneuron.atlas.shared import About, Shared
-from clipneuron.atlas.sources import Sources
+from clipneuron.atlas.sources import Compared, Sources
 from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
 from clipneuron.readers.sweep import NeuronBlock
 from clipneuron.store.store import Run
@@ -40,8 +40,8 @@ class PagesStage(Stage):
     """Digest of which shards the other lines of work have committed: they may go on later."""
     makers: tuple[Upstream, ...]
     """The atlas's own stages, of what the pages show."""
-    changes: pa.Table | None = None
-    """How neurons differ from those of another run; None where none is given."""
+    against: Compared | None = None
+    """The run that neurons are shown beside, and how they differ."""
     resources: Resources = Resources()
 
     writes = ("pages",)
@@ -60,12 +60,12 @@ class PagesStage(Stage):
             "about": {**about, "facts": [[*pair] for pair in self.about.facts]},
             "edition": self.edition,
             "state": self.state,
-            "changes": "" if self.changes is None else digest_of(self.changes),
+            "against": _identity(self.against) if self.against else None,
         }
 
     def share(self, run: Run) -> Shared:
         """What is short of everything."""
-        return Shared.of(run, self.sources, self.about, self.changes)
+        return Shared.of(run, self.sources, self.about, self.against)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,8 @@ class NeuronPagesStage(PagesStage):
 
     def loader(self, run: Run) -> "NeuronLoader":
         """Reads the rows of a block from all tables."""
-        return NeuronLoader(BlockReader(run, self.sources))
+        other = self.against and BlockReader(self.against.run, self.against.sources)
+        return NeuronLoader(BlockReader(run, self.sources), other)
 
     def build(self, shared: Shared) -> "NeuronPages":
         """A worker that writes pages."""
@@ -95,10 +96,15 @@ class NeuronLoader:
     """Reads block after block."""
 
     reader: BlockReader
+    other: BlockReader | None = None
+    """Of the run that neurons are shown beside."""
 
-    def load(self, shard: Shard) -> list[NeuronRows]:
-        """What the tables say of each neuron of the block."""
-        return self.reader.rows(shard.payload)
+    def load(self, shard: Shard) -> "list[tuple[NeuronRows, NeuronRows | None]]":
+        """What the tables say of each neuron of the block, here and there."""
+        own = self.reader.rows(shard.payload)
+        others = self.other.rows(shard.payload) if self.other else []
+        beside = {rows.direction["neuron"]: rows for rows in others}
+        return [(rows, beside.get(rows.direction["neuron"])) for rows in own]
 
 
 @dataclass(frozen=True)
@@ -107,11 +113,13 @@ class NeuronPages:
 
     shared: Shared
 
-    def process(self, loaded: list[NeuronRows], advance: Advance) -> Output:
+    def process(
+        self, loaded: "list[tuple[NeuronRows, NeuronRows | None]]", advance: Advance
+    ) -> Output:
         """The table `pages`."""
         files = []
-        for rows in loaded:
-            files.append(self.shared.rendered(self.shared.neurons.card(rows)))
+        for rows, beside in loaded:
+            files.append(self.shared.rendered(self.shared.card(rows, beside)))
             advance(1)
         return _output(files)
 
@@ -289,7 +297,12 @@ def _output(files: Sequence[File]) -> Output:
     return Output({"pages": pa.table(columns, schema=tables.schema("pages"))})
 
 
-def digest_of(table: pa.Table) -> str:
+def _identity(against: Compared) -> dict[str, object]:
+    digest = _digest(against.changes)
+    return {"run": against.run.name, "sources": against.sources.identity, "changes": digest}
+
+
+def _digest(table: pa.Table) -> str:
     """The sha256 of a table's content as an Arrow stream."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:

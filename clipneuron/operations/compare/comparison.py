@@ -102,6 +102,21 @@ class Comparison:
         return np.lexsort((shared, -self.words_changed, self.nearness.round(2)))
 
     @property
+    def short(self) -> pa.Table:
+        """Layer, number and cosine of every neuron, and the share of its words, of both runs, that both have.
+
+        NaN for the words of a neuron that has none in either.
+        """
+        counts = [
+            np.diff(self.neurons[f"words_{how}"].combine_chunks().offsets.to_numpy())
+            for how in ("kept", "gained", "lost")
+        ]
+        total = np.sum(counts, axis=0)
+        shared = np.where(total > 0, counts[0] / np.maximum(total, 1), np.nan)
+        columns = {name: self.neurons[name] for name in ("layer", "neuron")}
+        return pa.table({**columns, "cosine": self.nearness, "words_shared": shared})
+
+    @property
     def has_scores(self) -> bool:
         """Whether both runs were explained."""
         return f"{METRICS[0]}_a" in self.neurons.column_names
