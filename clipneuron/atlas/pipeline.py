@@ -33,7 +33,7 @@ from clipneuron.models.clip.model import Clip
 from clipneuron.readers.lenses import moved
 from clipneuron.readers.sweep import NeuronBlock, Planned, neuron_blocks
 from clipneuron.reports.quantities import counted
-from clipneuron.store.store import Run, Store
+from clipneuron.store.store import Run, Store, fingerprint
 from clipneuron.sweep.pipeline import Sweep, SweepStages
 from clipneuron.version import __version__
 
@@ -69,7 +69,7 @@ class AtlasLine:
         model and pictures does not exist any more.
         """
         sweep = Sweep.of(recipe, store, clip, extends=run.name if run else "")
-        run = run or sweep.open()
+        run = run or store.find_run(f"{recipe.name}-{fingerprint(sweep.identity)}")
         swept = sweep.stages(planned_of(run))
         check_finished(run, swept.all)
         missing = [f"{layer}:{n}" for layer, n in chosen if not _has(sweep, layer, n)]

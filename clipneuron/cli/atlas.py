@@ -57,7 +57,7 @@ def add_commands(commands: Any) -> None:
     parser.add_argument(
         "--out",
         "--to",
-        dest="to",
+        dest="site",
         default="",
         metavar="FOLDER",
         help="where the site goes: a folder, or s3://bucket/prefix; one that is there is brought up to date",
@@ -103,7 +103,7 @@ def atlas(chosen: argparse.Namespace) -> int:
 
     _check(chosen)
     check_cluster(chosen)
-    place = _place(chosen) if chosen.to else None
+    place = _place(chosen) if chosen.site else None
     store = Store(chosen.store)
     run, recipe = _asked(chosen, store)
     if chosen.engine == "in-process":
@@ -121,11 +121,26 @@ def atlas(chosen: argparse.Namespace) -> int:
     return 0
 
 
+def check_elsewhere(chosen: argparse.Namespace) -> None:
+    """Raises ValueError for what means nothing to a job on another machine."""
+    if chosen.run:
+        raise ValueError(
+            "a job knows its run by the recipe: give --recipe and the run's own options instead of RUN"
+        )
+    if chosen.single:
+        raise ValueError("--single would write a file on the cluster: make single cards here")
+    if "://" not in chosen.site and not Path(chosen.site).is_absolute():
+        raise ValueError(
+            f"--to {chosen.site!r} depends on where this command is typed: give an absolute path that all nodes of "
+            "the cluster have, or s3://bucket/prefix"
+        )
+
+
 def _check(chosen: argparse.Namespace) -> None:
     """Raises ValueError for words that mean nothing together."""
     if chosen.extend:
         raise ValueError("--extend belongs to `clipneuron run`: extend the run first, then this")
-    if bool(chosen.to) == bool(chosen.single):
+    if bool(chosen.site) == bool(chosen.single):
         raise ValueError(
             "where to? Give --out FOLDER for a site, or --neurons LAYER:NEURON and --single FILE for a few cards"
         )
@@ -149,7 +164,7 @@ def _place(chosen: argparse.Namespace) -> "Objects":
     from clipneuron.atlas.site import check
     from clipneuron.store.objects.opening import open_objects
 
-    place = open_objects(chosen.to)
+    place = open_objects(chosen.site)
     check(place)
     return place
 

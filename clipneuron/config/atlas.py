@@ -1,19 +1,15 @@
 """What the pages of an atlas show."""
 
-from typing import Annotated
-
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from clipneuron.config.base import Config
-
-Quantile = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Atlas(Config):
     """What the pages of an atlas show of each neuron, word and picture."""
 
     top: int = Field(default=12, ge=1, le=100, description="top pictures of each neuron")
-    quantiles: tuple[Quantile, ...] = Field(
+    quantiles: tuple[float, ...] = Field(
         default=(0.9, 0.75, 0.5, 0.25),
         description="shares of the pictures with a smaller |phi - b|, at which a picture is shown beside the top ones",
     )
@@ -38,3 +34,10 @@ class Atlas(Config):
     gallery: int = Field(
         default=24, ge=1, description="adversarial pictures of each pair of classes that are shown"
     )
+
+    @field_validator("quantiles")
+    @classmethod
+    def _shares(cls, quantiles: tuple[float, ...]) -> tuple[float, ...]:
+        if wrong := [share for share in quantiles if not 0 <= share < 1]:
+            raise ValueError(f"{wrong[0]} is no share of pictures: expected 0 to below 1, such as 0.9")
+        return tuple(sorted(set(quantiles), reverse=True))

@@ -136,7 +136,7 @@ class ShownWorker:
     def _shown(self, loaded: LayerRows) -> pa.Table:
         """Top pictures first, then those at falling quantiles; by neuron and place."""
         top = loaded.top_images[:, : self.top]
-        quantiles = sorted(self.quantiles, reverse=True) if len(loaded.images) else []
+        quantiles = self.quantiles if len(loaded.images) else ()
         at = self._at(loaded, quantiles)
         images = np.concatenate([top, loaded.images[at] if len(quantiles) else at], axis=1)
         norms = [loaded.top_norms[:, : self.top], np.take_along_axis(loaded.norms, at.T, axis=0).T]
