@@ -97,9 +97,7 @@ def add_commands(commands: Any) -> None:
 
 def atlas(chosen: argparse.Namespace) -> int:
     """`clipneuron atlas`."""
-    from clipneuron.engine.runner import stages_table
     from clipneuron.store.store import Store
-    from clipneuron.sweep.inputs import check_device
 
     _check(chosen)
     check_cluster(chosen)
@@ -107,7 +105,11 @@ def atlas(chosen: argparse.Namespace) -> int:
     store = Store(chosen.store)
     run, recipe = _asked(chosen, store)
     if chosen.engine == "in-process":
+        from clipneuron.sweep.inputs import check_device
+
         check_device(recipe.device)
+    from clipneuron.engine.runner import stages_table
+
     progress = progress_of(chosen)
     line = _line(chosen, recipe, store, run)
     progress.print(line.describe(), highlight=False)
@@ -131,8 +133,8 @@ def check_elsewhere(chosen: argparse.Namespace) -> None:
         raise ValueError("--single would write a file on the cluster: make single cards here")
     if "://" not in chosen.site and not Path(chosen.site).is_absolute():
         raise ValueError(
-            f"--to {chosen.site!r} depends on where this command is typed: give an absolute path that all nodes of "
-            "the cluster have, or s3://bucket/prefix"
+            f"--to is {chosen.site!r}, a path that depends on where this command is typed: give the absolute path that "
+            "all nodes of the cluster have, or s3://bucket/prefix"
         )
 
 

@@ -17,7 +17,7 @@ class Atlas(Config):
     active: int = Field(
         default=6, ge=1, description="neurons of each layer that are kept of a picture they act on"
     )
-    tile: int = Field(default=96, ge=16, le=512, description="pixels of the side of small pictures")
+    tile: int = Field(default=96, ge=4, le=512, description="pixels of the side of small pictures")
     large: int = Field(
         default=224,
         ge=16,
@@ -39,5 +39,7 @@ class Atlas(Config):
     @classmethod
     def _shares(cls, quantiles: tuple[float, ...]) -> tuple[float, ...]:
         if wrong := [share for share in quantiles if not 0 <= share < 1]:
-            raise ValueError(f"{wrong[0]} is no share of pictures: expected 0 to below 1, such as 0.9")
-        return tuple(sorted(set(quantiles), reverse=True))
+            raise ValueError(
+                f"{wrong[0]} is no share of pictures: expected 0 to below 1, such as 0.9"
+            )
+        return tuple(sorted(quantiles, reverse=True))
