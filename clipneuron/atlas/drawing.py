@@ -4,6 +4,7 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from math import ceil
 from textwrap import fill
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -48,8 +49,8 @@ def card_png(card: NeuronCard, site: Site, tiles: Mapping[str, bytes]) -> bytes:
 
     def draw(figure: Figure) -> None:
         heights = [height for height, _ in parts]
-        strips = np.atleast_1d(figure.subfigures(len(parts), 1, height_ratios=heights))
-        for strip, (_, drawn) in zip(strips, parts, strict=True):
+        strips = figure.subfigures(len(parts), 1, squeeze=False, height_ratios=heights)
+        for strip, (_, drawn) in zip(strips[:, 0], parts, strict=True):
             drawn(strip)
 
     note = " · ".join(map(one_line, filter(None, [site.title, site.footer])))
@@ -156,7 +157,7 @@ def _title(axes: Axes, words: str) -> None:
     axes.set_title(_short(words, 60), fontsize=10, loc="left", parse_math=False)
 
 
-def _text(place: SubFigure, x: float, y: float, words: str, **how: object) -> None:
+def _text(place: SubFigure, x: float, y: float, words: str, **how: Any) -> None:
     place.text(x, y, words, va="top", parse_math=False, **how)
 
 

@@ -20,6 +20,7 @@ from clipneuron.atlas.cards import (
 from clipneuron.atlas.charts import bars, curves, heads, heat, histograms, points
 from clipneuron.atlas.links import Links, Outward, Site
 from clipneuron.reports import markup
+from clipneuron.reports.quantities import counted
 
 TEMPLATES = "atlas/templates/"
 SHOWN_ROWS = 100
@@ -86,6 +87,7 @@ def filled(template: str, at: Links, site: Site, **values: Any) -> str:
         say=wording,
         chart=_CHARTS,
         addresses=addresses,
+        counted=counted,
         **values,
     )
 

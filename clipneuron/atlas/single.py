@@ -10,6 +10,7 @@ from clipneuron.atlas import wording
 from clipneuron.atlas.cards import NeuronCard
 from clipneuron.atlas.links import Inward, Site, anchor
 from clipneuron.atlas.pages import filled, style
+from clipneuron.reports.quantities import counted
 
 
 def single(cards: Sequence[NeuronCard], site: Site, tiles: Mapping[str, bytes]) -> str:
@@ -24,7 +25,7 @@ def single(cards: Sequence[NeuronCard], site: Site, tiles: Mapping[str, bytes]) 
     css = style()
     digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
     alone = wording.title(cards[0])
-    heading = alone if len(cards) == 1 else wording.counted(len(cards), "neurons")
+    heading = alone if len(cards) == 1 else counted(len(cards), "neurons")
     return filled(
         "single.html.jinja",
         at,

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from math import floor, log10
 
 from clipneuron.atlas.cards import Neuron, NeuronCard, Picture, Row, Word
-from clipneuron.reports.quantities import counted
 
 _SPACE = "\u00a0"
 _NAMED = 3
@@ -160,7 +159,9 @@ def facts(card: NeuronCard) -> list[tuple[str, str, str]]:
     known = [(title, show(value), why) for title, value, show, why in found if value is not None]
     score = next((one.score for one in card.pools if one.score), None)
     if score:
-        known.append(("words’ score", decimals(score.value), f"{score.metric} on held-out pictures"))
+        known.append(
+            ("words’ score", decimals(score.value), f"{score.metric} on held-out pictures")
+        )
     if card.heads:
         best = max(card.heads, key=lambda head: head.share)
         known.append(

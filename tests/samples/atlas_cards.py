@@ -2,6 +2,8 @@
 
 import io
 from dataclasses import replace
+from functools import cache
+from itertools import pairwise
 from math import exp, log
 from random import Random
 
@@ -144,7 +146,7 @@ def row(layer: int, neuron: int, pictured: bool = True) -> Row:
 def histogram() -> Histogram:
     """Logarithmic bins, most of them empty, as a sweep has them."""
     edges = tuple(10 ** (-6 + n / 32) for n in range(257))
-    middle = [(a * b) ** 0.5 for a, b in zip(edges, edges[1:], strict=False)]
+    middle = [(a * b) ** 0.5 for a, b in pairwise(edges)]
     counts = tuple(int(700 * exp(-((log(x) - log(0.12)) ** 2) / 0.5)) for x in middle)
     return Histogram(edges, counts, 0.47)
 
@@ -171,7 +173,11 @@ def painted(number: int, fooled: bool | None = True) -> Painted:
 def neuron_card(layer: int = 9, neuron: int = 391) -> NeuronCard:
     """A neuron that has everything."""
     heads = tuple(
-        Head(later, head, 0.34 if (later, head) == (11, 3) else 0.03 * ((head * 5 + later) % 7) - 0.02)
+        Head(
+            later,
+            head,
+            0.34 if (later, head) == (11, 3) else 0.03 * ((head * 5 + later) % 7) - 0.02,
+        )
         for later in (10, 11)
         for head in range(12)
     )
@@ -180,7 +186,10 @@ def neuron_card(layer: int = 9, neuron: int = 391) -> NeuronCard:
         neuron,
         previous=(layer, neuron - 1),
         next=(layer, neuron + 1),
-        pools=(described("common words", 0), described("descriptions of ImageNet classes", 5, 0.31)),
+        pools=(
+            described("common words", 0),
+            described("descriptions of ImageNet classes", 5, 0.31),
+        ),
         others=(described("common words", 3, 0.2), described("common words", 6, -0.05)),
         top=tuple(shown(n, 3.1 - 0.17 * n if n != 5 else -2.2) for n in range(12)),
         quantiles=tuple(
@@ -230,7 +239,9 @@ def layer_card(rows: int = 150) -> LayerCard:
     )
     fall = {"all": 0.25, "large": 0.22, "small": 0.01}
     ablations = tuple(
-        Ablation(layer, name, accuracy := 0.62 - drop * (layer - 5) / 6, accuracy - 0.01, accuracy + 0.01)
+        Ablation(
+            layer, name, accuracy := 0.62 - drop * (layer - 5) / 6, accuracy - 0.01, accuracy + 0.01
+        )
         for layer in LAYERS
         for name, drop in fall.items()
     )
@@ -294,16 +305,24 @@ def map_card(points: int = 2400) -> MapCard:
 def front_card() -> FrontCard:
     """A front page."""
     claims = (
-        Claim("Sec. 4.1", "The late layers have the largest second-order effects", "80.0 %", "78.1 % (75.0 to 81.2)", "holds"),
-        Claim("Sec. 4.2", "Each neuron's effect is significant on a small share of pictures", "2.0 %", "5.3 %", "holds in part"),
-        Claim("Fig. 3", "One direction explains most of a neuron's effect", "0.65", "0.31", "does not hold"),
-        Claim("Table 3", "Words of neurons make better attacks than random words", "no number", "not computed", "not computed"),
-    )  # fmt: skip
+        Claim(
+            "Sec. 4.1", "Late layers have the largest effects", "80 %", "78 % (75 to 81)", "holds"
+        ),
+        Claim("Sec. 4.2", "Effects are significant on few pictures", "2 %", "5 %", "holds in part"),
+        Claim("Fig. 3", "One direction explains most of it", "0.65", "0.31", "does not hold"),
+        Claim("Table 3", "Its words fool more", "no number", "not computed", "not computed"),
+    )
+    facts = (
+        ("model", "ViT-B-32"),
+        ("weights", "laion2b_s34b_b79k"),
+        ("pictures", "5,000 of imagenet-val"),
+        ("digest", "ab" * 32),
+    )
     listed = tuple(row(9, n) for n in range(6))
     changed = tuple(replace(one, change=Change(0.1 * n, 0.2)) for n, one in enumerate(listed))
     return FrontCard(
         "laion-b32 (3f8a91c2)",
-        (("model", "ViT-B-32"), ("weights", "laion2b_s34b_b79k"), ("pictures", "5,000 of imagenet-val"), ("digest", "ab" * 32)),
+        facts,
         LAYERS,
         18432,
         5120,
@@ -316,9 +335,10 @@ def front_card() -> FrontCard:
         changed,
         "openai-b32 (77aa01)",
         "The demo’s model is small and its world made up: what holds here need not hold for CLIP.",
-    )  # fmt: skip
+    )
 
 
+@cache
 def all_cards() -> dict[str, Card]:
     """A card of every kind, by the name of what it shows."""
     return {

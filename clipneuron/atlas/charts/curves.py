@@ -39,9 +39,9 @@ def ablations(found: Sequence[Ablation], baseline: float | None, own: int) -> Ma
     axes = _Axes(layers, max(0.0, low - room), min(1.0, high + room))
     parts = []
     if own in layers:
-        left = axes.x(own) - 13
+        height = _HEIGHT - _TOP - _FOOT + 20
         parts.append(
-            f'<rect class="here" x="{short(left)}" y="{_TOP:g}" width="26" height="{_HEIGHT - _TOP - _FOOT + 20:g}" rx="3"/>'
+            f'<rect class="here" x="{short(axes.x(own) - 13)}" y="{_TOP:g}" width="26" height="{height:g}"/>'
         )
     for level in ticks(axes.lowest, min(1.0, high + room), 5):
         parts.append(line(_LEFT, axes.y(level), _WIDTH - _RIGHT, axes.y(level), "grid"))

@@ -34,9 +34,7 @@ def heads(found: Sequence[Head]) -> Markup:
         down += [box for box in boxes if box[2] < 0]
         right = left + len(group) * step
         parts.append(line(left, _HEIGHT - _FOOT + 8, right, _HEIGHT - _FOOT + 8))
-        parts.append(
-            label((left + right) / 2, _HEIGHT - 8, f"layer {group[0].layer}", "middle")
-        )
+        parts.append(label((left + right) / 2, _HEIGHT - 8, f"layer {group[0].layer}", "middle"))
         left = right + _GAP * step
     parts += [columns(up, base, "towards"), columns(down, base, "against")]
     parts.append(line(_LEFT, base, _WIDTH - _RIGHT, base))
@@ -67,7 +65,5 @@ def _strongest(
 
 def _words(ordered: Sequence[Head]) -> str:
     strongest = sorted(ordered, key=lambda head: -abs(head.share))[:3]
-    named = ", ".join(
-        f"layer {head.layer} head {head.head} {head.share:.0%}" for head in strongest
-    )
+    named = ", ".join(f"layer {head.layer} head {head.head} {head.share:.0%}" for head in strongest)
     return f"Share of the effect that each later head carries; the largest are {named}"

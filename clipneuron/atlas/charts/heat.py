@@ -11,7 +11,7 @@ from clipneuron.reports.drawing import AGAINST, TOWARDS
 
 _ZERO, _FULL = 128, 127
 _STEPS = 7
-"""Shades of each colour: with the transparent one between them, a pixel takes half a byte."""
+"""Shades of each colour, beside the transparent one between them: what the eye tells apart, in few bytes."""
 _OPACITY = 0.85
 
 
@@ -25,8 +25,9 @@ _ALPHA = _chunk(
     b"tRNS",
     bytes(round(255 * _OPACITY * abs(step) / _STEPS) for step in range(-_STEPS, _STEPS + 1)),
 )
-_SHADE = [_STEPS + round(_STEPS * max(-1.0, (value - _ZERO) / _FULL)) for value in range(256)]
+_SHADE = bytes(_STEPS + round(_STEPS * max(-1.0, (v - _ZERO) / _FULL)) for v in range(256))
 """The palette's colour of each value of a heat."""
+_END = _chunk(b"IEND", b"")
 
 
 def heat_png(heat: Heat) -> bytes:
@@ -38,20 +39,14 @@ def heat_png(heat: Heat) -> bytes:
         raise ValueError(
             f"a heat of {heat.rows} x {heat.columns} patches has {len(heat.values)} values"
         )
-    header = struct.pack(">IIBBBBB", heat.columns, heat.rows, 4, 3, 0, 0, 0)
-    lines = (heat.values[n : n + heat.columns] for n in range(0, len(heat.values), heat.columns))
-    pixels = zlib.compress(b"".join(b"\0" + _halves(line) for line in lines), 9)
-    parts = _chunk(b"IHDR", header), _PALETTE, _ALPHA, _chunk(b"IDAT", pixels), _chunk(b"IEND", b"")
+    header = struct.pack(">IIBBBBB", heat.columns, heat.rows, 8, 3, 0, 0, 0)
+    shades = heat.values.translate(_SHADE)
+    lines = (shades[n : n + heat.columns] for n in range(0, len(shades), heat.columns))
+    pixels = zlib.compress(b"".join(b"\0" + line for line in lines), 9)
+    parts = _chunk(b"IHDR", header), _PALETTE, _ALPHA, _chunk(b"IDAT", pixels), _END
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
 def heat_data(heat: Heat) -> Markup:
     """The same as the address of a picture that carries its own data, a few hundred bytes."""
     return Markup("data:image/png;base64," + b64encode(heat_png(heat)).decode())
-
-
-def _halves(line: bytes) -> bytes:
-    """Two pixels to a byte, the first one in its upper half."""
-    shades = [_SHADE[value] for value in line]
-    shades += [0] * (len(shades) % 2)
-    return bytes(a << 4 | b for a, b in zip(shades[::2], shades[1::2], strict=True))

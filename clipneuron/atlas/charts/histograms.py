@@ -38,8 +38,10 @@ def histogram(found: Histogram) -> Markup:
 def distribution(found: Distribution) -> Markup:
     """Neurons of a layer by a figure, with their median."""
     edges, counts = _trimmed(found.edges, found.counts)
-    words = f"{found.name}: {sum(counts):,} neurons from {number(edges[0])} to {number(edges[-1])}, median {number(found.median)}"
-    mark = (found.median, f"median {number(found.median)}")
+    median = f"median {number(found.median)}"
+    ends = f"from {number(edges[0])} to {number(edges[-1])}"
+    words = f"{found.name}: {sum(counts):,} neurons {ends}, {median}"
+    mark = (found.median, median)
     return _chart(edges, counts, edges[-1], (mark,), words)
 
 
@@ -68,7 +70,11 @@ def scree(shares: Sequence[float]) -> Markup:
         )
     first = ", ".join(f"{share:.0%}" for share in shares[:5])
     return image(
-        _WIDTH, _HEIGHT, f"Shares of variance along the principal directions: {first}", parts, "chart"
+        _WIDTH,
+        _HEIGHT,
+        f"Shares of variance along the principal directions: {first}",
+        parts,
+        "chart",
     )
 
 
@@ -95,7 +101,10 @@ def _chart(
     parts = []
     for level in _levels(max(counts)):
         y = _BASE - tall * sqrt(level) / high
-        parts += [line(_LEFT, y, _WIDTH - _RIGHT, y, "grid"), label(_LEFT - 5, y + 4, number(level), "end")]
+        parts += [
+            line(_LEFT, y, _WIDTH - _RIGHT, y, "grid"),
+            label(_LEFT - 5, y + 4, number(level), "end"),
+        ]
     parts += [columns(map(box, below), _BASE, "plain"), columns(map(box, beyond), _BASE, "towards")]
     parts.append(line(_LEFT, _BASE, _WIDTH - _RIGHT, _BASE))
     parts += [label(across(x), _HEIGHT - 6, number(x), "middle") for x in _ticks(edges)]

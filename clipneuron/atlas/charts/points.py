@@ -62,6 +62,4 @@ def _groups(
     for point in points:
         x, y = round(SIDE * point.x), round(SIDE * (1 - point.y))
         places.setdefault(key(point), set()).add((x // grid * grid, y // grid * grid))
-    return [
-        (k, "".join(f"M{x} {y}h0" for x, y in sorted(places[k]))) for k in keys if k in places
-    ]
+    return [(k, "".join(f"M{x} {y}h0" for x, y in sorted(places[k]))) for k in keys if k in places]

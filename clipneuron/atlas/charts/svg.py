@@ -86,8 +86,8 @@ def decades(low: float, high: float) -> list[float]:
 def number(value: float) -> str:
     """A tick's number.
 
-    >>> number(0.30000000000000004), number(2000), number(0.00012), number(-0.5)
-    ('0.3', '2,000', '1.2e-4', '−0.5')
+    >>> number(0.30000000000000004), number(2000), number(0.000012), number(-0.5)
+    ('0.3', '2,000', '1.2e-5', '−0.5')
     """
     if value == 0:
         return "0"
