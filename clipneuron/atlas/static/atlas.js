@@ -6,6 +6,7 @@ const ROOT = new URL("../", document.currentScript.src);
 const html = document.documentElement;
 const at = (id) => document.getElementById(id);
 const MOST = 12, STEP = 200, BLOCK = 256, GRID = 4095, DEEP = 12;
+const UNITS = { word: "neuron", pair: "picture" };
 
 /* Chunks: each is loaded once, when it is first wanted. */
 const waiting = new Map(), loading = new Map();
@@ -128,7 +129,7 @@ function placeItem([layer, neuron]) {
 }
 function rowItem([kind, text, address, count, neurons]) {
   const also = neurons.map(([layer, neuron]) => make("a", { href: neuronPage(layer, neuron) }, `${layer}:${neuron}`));
-  return item(page(address), text, count ? `${kind} · ${counted(count, "neuron")}` : kind, also);
+  return item(page(address), text, count ? `${kind} · ${counted(count, UNITS[kind] ?? "page")}` : kind, also);
 }
 function item(href, name, kind, also = []) {
   const link = make("a", { href }, make("span", { className: "js-name" }, name), " ", make("span", { className: "js-kind" }, kind));
