@@ -124,6 +124,8 @@ class Near:
     neuron: Neuron
     cosine: float
     words: tuple[Word, ...] = ()
+    picture: Picture | None = None
+    """Its top picture."""
 
 
 @dataclass(frozen=True)
@@ -237,6 +239,8 @@ class Row:
     change: Change | None = None
     value: float | None = None
     """What a list is sorted by, where that is none of the above."""
+    picture: Picture | None = None
+    """Its top picture; None in the tables of whole layers."""
 
 
 @dataclass(frozen=True)
@@ -363,7 +367,7 @@ class MapCard:
 
     layers: tuple[int, ...]
     explained: tuple[float, float]
-    """Share of the directions' squared length along the two axes."""
+    """Share of the directions' variance along the two axes."""
     points: tuple[Point, ...] = ()
 
 

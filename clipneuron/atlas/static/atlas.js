@@ -210,7 +210,8 @@ function formatted(value, header) {
   if (missing(value)) return "";
   if (typeof value !== "number") return value;
   if ("percent" in header.dataset) return `${(100 * value).toFixed(Number(header.dataset.digits ?? 1))} %`;
-  return value.toFixed(Number(header.dataset.digits ?? 3)).replace("-", "−");
+  const shown = header.dataset.digits ? value.toFixed(Number(header.dataset.digits)) : Math.abs(value) < 1000 ? value.toPrecision(3) : value.toFixed(0);
+  return shown.replace("-", "−");
 }
 
 function sortable(table) {
@@ -265,7 +266,7 @@ function sortable(table) {
 function map(figure) {
   const picture = figure.querySelector("img, svg"), plane = figure.querySelector(".js-plane"), said = at("map-said");
   if (!picture || !plane) return;
-  const mark = make("a", { className: "js-point", hidden: true });
+  const mark = make("a", { className: "js-point", hidden: true });  // named by its title
   plane.append(mark);
   let points = null, turn = 0;
   async function load() {
@@ -292,9 +293,9 @@ function map(figure) {
     mark.href = neuronPage(best.layer, best.neuron);
     mark.style.left = `${100 * best.x}%`;
     mark.style.top = `${100 * (1 - best.y)}%`;
-    mark.setAttribute("aria-label", words ? `${name}, ${words}` : name);
+    mark.title = words ? `${name} ${words}` : name;
     mark.hidden = false;
-    if (said) { said.textContent = words ? `${name} ${words}` : name; said.hidden = false; }
+    if (said) { said.textContent = mark.title; said.hidden = false; }
   }
   plane.addEventListener("pointermove", (event) => { look(event).catch(() => {}); });
   plane.addEventListener("click", async (event) => {
