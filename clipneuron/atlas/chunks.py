@@ -1,5 +1,6 @@
-"""Pieces of the site's data that its script loads when it needs them: scripts of one call each, so that a folder that is
-opened by double click works like a web server.
+"""Pieces of the site's data that its script loads when it needs them.
+
+Each is a script of one call, so that a folder that is opened by double click works like a web server.
 """
 
 import base64

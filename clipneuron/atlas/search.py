@@ -35,7 +35,7 @@ class Entry:
     text: str
     address: str
     count: int = 0
-    """How many neurons it is about: those with most come first."""
+    """Of the neurons that use a word, of the pictures of a pair: what has most comes first."""
     neurons: tuple[Neuron, ...] = ()
     """The first few of them, to go there at once."""
 
@@ -45,7 +45,7 @@ class Entry:
         return cls("word", text, addresses.word(text), count, tuple(neurons))
 
     @classmethod
-    def pair(cls, name: str, count: int = 0) -> "Entry":
+    def pair(cls, name: str, count: int) -> "Entry":
         """The page of a pair of classes."""
         return cls("pair", name, addresses.pair(name), count)
 

@@ -65,7 +65,9 @@ class Uses:
         mine = self._rows_of_neuron[self._of_word(word)]
         starts = self._starts_by_neuron
         spans = [self._words_by_neuron[starts[n] : starts[n + 1]] for n in mine.tolist()]
-        others, shared = np.unique(np.concatenate([*spans, np.empty(0, np.int64)]), return_counts=True)
+        others, shared = np.unique(
+            np.concatenate([*spans, np.empty(0, np.int64)]), return_counts=True
+        )
         chance = self.counts[word] * self.counts[others] / max(1, len(starts) - 1)
         excess = shared - chance
         order = np.lexsort((others, -excess))
@@ -113,7 +115,9 @@ def meanings(
     return np.concatenate([*found, np.empty(0)])
 
 
-def _meanings(number: Ints, weight: NDArray[np.float64], texts: NDArray[Any] | None) -> NDArray[np.float64]:
+def _meanings(
+    number: Ints, weight: NDArray[np.float64], texts: NDArray[Any] | None
+) -> NDArray[np.float64]:
     size = np.abs(weight)
     total = size.sum(1, keepdims=True)
     share = np.divide(size, total, out=np.zeros_like(size), where=total > 0)
@@ -125,7 +129,10 @@ def _meanings(number: Ints, weight: NDArray[np.float64], texts: NDArray[Any] | N
         each = np.arange(number.shape[1])
         alike[:, each, each] = 1
     inner = np.einsum("ni,nij,nj->n", share, alike, share)
-    return np.divide(1, inner, out=np.full(len(inner), np.nan), where=inner > 0)
+    found: NDArray[np.float64] = np.divide(
+        1, inner, out=np.full(len(inner), np.nan), where=inner > 0
+    )
+    return found
 
 
 def _padded(words: Sequence[Sequence[tuple[int, float]]]) -> tuple[Ints, NDArray[np.float64]]:
@@ -141,4 +148,5 @@ def _padded(words: Sequence[Sequence[tuple[int, float]]]) -> tuple[Ints, NDArray
 
 def _unit(rows: NDArray[Any]) -> NDArray[Any]:
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
+    found: NDArray[Any] = np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
+    return found

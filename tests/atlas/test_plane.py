@@ -43,7 +43,9 @@ def test_places_are_the_same_bytes_twice_and_lie_in_the_square() -> None:
 
 
 def test_dead_neurons_have_no_part_in_the_axes() -> None:
-    dead = np.concatenate([np.zeros((50, 12), np.float32), ROWS, np.full((1, 12), np.nan, np.float32)])
+    dead = np.concatenate(
+        [np.zeros((50, 12), np.float32), ROWS, np.full((1, 12), np.nan, np.float32)]
+    )
     assert fitted(blocks(dead, 100)).axes == pytest.approx(fitted(blocks(ROWS, 100)).axes)
     assert np.isfinite(places(blocks(dead, 100)).x).all()
 
@@ -51,7 +53,9 @@ def test_dead_neurons_have_no_part_in_the_axes() -> None:
 def test_distances_in_the_plane_are_of_one_scale() -> None:
     flat = DICE.standard_normal((40, 2)) * [3, 1]
     found = places(blocks(flat, 40))
-    ratio = np.hypot(np.diff(found.x), np.diff(found.y)) / np.linalg.norm(np.diff(flat, axis=0), axis=1)
+    ratio = np.hypot(np.diff(found.x), np.diff(found.y)) / np.linalg.norm(
+        np.diff(flat, axis=0), axis=1
+    )
     assert ratio == pytest.approx(ratio[0], rel=1e-2)
 
 

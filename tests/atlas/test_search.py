@@ -26,7 +26,8 @@ def indexed(*entries: Entry) -> dict[str, Any]:
 def many(count: int, start: str = "") -> list[Entry]:
     letters = "abcdefghij"
     return [
-        Entry.word(start + "".join(letters[int(d)] for d in f"{n:05d}"), n, [(9, 1)]) for n in range(count)
+        Entry.word(start + "".join(letters[int(d)] for d in f"{n:05d}"), n, [(9, 1)])
+        for n in range(count)
     ]
 
 
@@ -41,9 +42,12 @@ def found(chunks: dict[str, Any], key: str) -> list[str]:
 
 
 def test_a_small_index_is_one_chunk() -> None:
-    chunks = indexed(Entry.word("ship", 3, [(9, 1), (9, 2)]), Entry.pair("horse:automobile"))
+    chunks = indexed(Entry.word("ship", 3, [(9, 1), (9, 2)]), Entry.pair("horse:automobile", 2))
     assert set(chunks) == {"search", "search/all"}
-    assert chunks["search"] == {"nodes": [["", 1]], "layers": [[9, [[0, 2], [5, 5]]], [10, [[3, 3]]]]}
+    assert chunks["search"] == {
+        "nodes": [["", 1]],
+        "layers": [[9, [[0, 2], [5, 5]]], [10, [[3, 3]]]],
+    }
     assert chunks["search/all"][0] == ["word", "ship", "word/ship/index.html", 3, [[9, 1], [9, 2]]]
     assert found(chunks, "auto") == ["horse:automobile"]
 

@@ -20,7 +20,9 @@ def number(found: Uses, text: str) -> int:
 
 
 def test_the_neurons_of_a_word_come_by_their_weight() -> None:
-    found = uses((9, 4, "ship", 0.2), (10, 70_000, "ship", -0.5), (9, 4, "car", 0.9), (9, 1, "ship", 0.2))
+    found = uses(
+        (9, 4, "ship", 0.2), (10, 70_000, "ship", -0.5), (9, 4, "car", 0.9), (9, 1, "ship", 0.2)
+    )
     neurons = found.neurons(number(found, "ship"))
     assert [neuron for neuron, _ in neurons] == [(10, 70_000), (9, 1), (9, 4)]
     assert [weight for _, weight in neurons] == pytest.approx([-0.5, 0.2, 0.2])
@@ -46,7 +48,10 @@ def test_companions_are_the_words_that_share_more_neurons_than_chance() -> None:
 
 def test_companions_agree_with_counting_by_hand() -> None:
     dice = np.random.default_rng(1)
-    rows = {(0, int(n), f"w{w}") for n, w in zip(dice.integers(0, 60, 400), dice.integers(0, 20, 400), strict=True)}
+    rows = {
+        (0, int(n), f"w{w}")
+        for n, w in zip(dice.integers(0, 60, 400), dice.integers(0, 20, 400), strict=True)
+    }
     found = uses(*((*row, 0.1) for row in sorted(rows)))
     users = {text: {n for _, n, other in rows if other == text} for text in found.texts}
     everyone = len(set.union(*users.values()))
@@ -56,9 +61,11 @@ def test_companions_agree_with_counting_by_hand() -> None:
             for other, theirs in users.items()
             if other != text
         }
-        best = sorted((o for o in excess if excess[o] > 1e-9), key=lambda o: (-round(excess[o], 9), o))
+        best = sorted(
+            (o for o in excess if excess[o] > 1e-9), key=lambda o: (-round(excess[o], 9), o)
+        )
         said = found.companions(number(found, text), 3)
-        assert {word: shared for word, shared in said} == {o: len(mine & users[o]) for o in best[:3]}
+        assert dict(said) == {o: len(mine & users[o]) for o in best[:3]}
 
 
 def test_no_words_at_all() -> None:
@@ -67,7 +74,9 @@ def test_no_words_at_all() -> None:
 
 
 def test_meanings_count_unlike_words() -> None:
-    found = meanings([[(0, 1.0)], [(0, 0.5), (1, 0.5)], [(0, 0.5), (1, -0.5), (2, 0.5), (3, 0.5)], []])
+    found = meanings(
+        [[(0, 1.0)], [(0, 0.5), (1, 0.5)], [(0, 0.5), (1, -0.5), (2, 0.5), (3, 0.5)], []]
+    )
     assert found[:3].tolist() == pytest.approx([1, 2, 4])
     assert np.isnan(found[3])
     assert meanings([[(0, 0.9), (1, 0.1)]])[0] == pytest.approx(1 / (0.81 + 0.01))
@@ -76,7 +85,12 @@ def test_meanings_count_unlike_words() -> None:
 def test_synonyms_are_one_meaning_and_opposites_are_two() -> None:
     ship, boat, car = np.eye(4)[[0, 0, 1]] + 10.0  # what all texts have in common is taken off
     pool = np.stack([ship, boat, car, *(np.eye(4)[[2, 3]] + 10.0)])
-    words = [[(0, 0.5), (1, 0.5)], [(0, 0.5), (2, 0.5)], [(0, 0.5), (1, -0.5)], [(0, -0.5), (1, -0.5)]]
+    words = [
+        [(0, 0.5), (1, 0.5)],
+        [(0, 0.5), (2, 0.5)],
+        [(0, 0.5), (1, -0.5)],
+        [(0, -0.5), (1, -0.5)],
+    ]
     assert meanings(words, pool).tolist() == pytest.approx([1, 2, 2, 1])
 
 
@@ -84,7 +98,10 @@ def test_many_neurons_are_as_one_at_a_time() -> None:
     dice = np.random.default_rng(2)
     pool = dice.standard_normal((30, 8))
     words = [
-        [(int(w), float(v)) for w, v in zip(dice.integers(0, 30, n), dice.standard_normal(n), strict=True)]
+        [
+            (int(w), float(v))
+            for w, v in zip(dice.integers(0, 30, n), dice.standard_normal(n), strict=True)
+        ]
         for n in dice.integers(1, 6, 1100)
     ]
     found = meanings(words, pool)

@@ -146,7 +146,9 @@ class Page:
 
     def click(self, selector: str) -> None:
         """Clicks into the middle of an element with the mouse, where it can be seen."""
-        self.value(f"document.querySelector({json.dumps(selector)}).scrollIntoView({{block: 'nearest'}})")
+        self.value(
+            f"document.querySelector({json.dumps(selector)}).scrollIntoView({{block: 'nearest'}})"
+        )
         box = f"document.querySelector({json.dumps(selector)}).getBoundingClientRect()"
         x, y = self.value(f"(r => [r.x + r.width / 2, r.y + r.height / 2])({box})")
         for kind in ("mousePressed", "mouseReleased"):

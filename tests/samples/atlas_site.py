@@ -45,7 +45,7 @@ from clipneuron.atlas.cards import (
 from clipneuron.atlas.links import Site
 
 SCRIPT = "<script>document.title = 'obeyed'</script>"
-QUOTED = "it's a \"b\" & <img src=x onerror=\"document.title = 'obeyed'\">.png"
+QUOTED = 'it\'s a "b" & <img src=x onerror="document.title = \'obeyed\'">.png'
 PAIR = "horse:automobile"
 LAYERS = {3: 3, 9: 130}
 """Layers and how many neurons each has."""
@@ -62,7 +62,11 @@ def said_of(neuron: Neuron) -> tuple[Word, ...]:
     first = WORDS[n % 3] if layer == 3 else "ship" if n % 10 == 4 else f"thing {n}"
     things = [Word(f"thing {(n * 7 + k) % 200}", w) for k, w in ((0, -0.25), (100, 0.2))]
     odd = [Word(ODD[n], 0.05)] if layer == 9 and n < len(ODD) else []
-    return tuple({w.text: w for w in (Word(first, 0.5), *things, Word(SCRIPT, 0.1 + n / 1000), *odd)}.values())
+    return tuple(
+        {
+            w.text: w for w in (Word(first, 0.5), *things, Word(SCRIPT, 0.1 + n / 1000), *odd)
+        }.values()
+    )
 
 
 @cache
@@ -89,7 +93,10 @@ def neuron_card(place: int) -> NeuronCard:
         layer,
         n,
         *around,
-        pools=(Described("words", "pursuit", words, score), Described("scenes", "pursuit", words[:2])),
+        pools=(
+            Described("words", "pursuit", words, score),
+            Described("scenes", "pursuit", words[:2]),
+        ),
         top=tuple(Shown(one, 2.0 - k, _HEAT, 2.5) for k, one in enumerate(PICTURES)),
         quantiles=((0.9, Shown(picture(1), 0.5)),),
         histogram=Histogram((0.0, 1.0, 2.0), (7, 3), 1.5),
@@ -109,13 +116,29 @@ def neuron_card(place: int) -> NeuronCard:
 def row(neuron: Neuron, value: float | None = None) -> Row:
     n = neuron[1]
     score = None if n % 5 == 0 else 0.5 - n / 300
-    return Row(neuron, said_of(neuron), 0.4 + n / 1000, 0.1, 1.5 + n / 10, score, value=value, picture=picture(n % 4))
+    return Row(
+        neuron,
+        said_of(neuron),
+        0.4 + n / 1000,
+        0.1,
+        1.5 + n / 10,
+        score,
+        value=value,
+        picture=picture(n % 4),
+    )
 
 
 def word_card(word: str) -> WordCard:
     users = [(row(one), w.weight) for one in NEURONS for w in said_of(one) if w.text == word]
     users.sort(key=lambda item: -abs(item[1]))
-    return WordCard(word, ("words",), tuple(users), len(users), (("ship", 2), (SCRIPT, 1)), (Shown(picture(0), 0.5),))
+    return WordCard(
+        word,
+        ("words",),
+        tuple(users),
+        len(users),
+        (("ship", 2), (SCRIPT, 1)),
+        (Shown(picture(0), 0.5),),
+    )
 
 
 def cards() -> Iterator[Card]:
@@ -125,7 +148,9 @@ def cards() -> Iterator[Card]:
         yield LayerCard(layer, tuple(LAYERS), rows=tuple(row((layer, n)) for n in range(count)))
     yield from map(word_card, WORDS)
     cue = Cue("ship", 0.5, (((9, 4), 0.3), ((3, 0), 0.2)))
-    yield PairCard(PAIR, "horse", "automobile", (cue,), (Outcome("second-order", 4, 2),), (PAINTED,))
+    yield PairCard(
+        PAIR, "horse", "automobile", (cue,), (Outcome("second-order", 4, 2),), (PAINTED,)
+    )
     for one in PICTURES:
         shows = (Concepts("ours", (Word("ship", 0.3), Word(SCRIPT, 0.1)), 0.5),)
         active = tuple((row(n), 1.5) for n in ((3, 1), (9, 4)))
@@ -141,17 +166,25 @@ def cards() -> Iterator[Card]:
 
 
 def map_card() -> MapCard:
-    points = (Point(n, 0.02 + 0.96 * (k % 12) / 11, 0.02 + 0.96 * (k // 12) / 11, 0.1) for k, n in enumerate(NEURONS))
+    points = (
+        Point(n, 0.02 + 0.96 * (k % 12) / 11, 0.02 + 0.96 * (k // 12) / 11, 0.1)
+        for k, n in enumerate(NEURONS)
+    )
     return MapCard(tuple(LAYERS), (0.3, 0.2), tuple(points))
 
 
 def data() -> Iterator[chunks.File]:
     """The chunks that the script loads."""
-    entries = [search.Entry.word(w.word, w.count, [r.neuron for r, _ in w.neurons[:3]]) for w in map(word_card, WORDS)]
-    yield from search.index([*entries, search.Entry.pair(PAIR)], NEURONS)
+    entries = [
+        search.Entry.word(w.word, w.count, [r.neuron for r, _ in w.neurons[:3]])
+        for w in map(word_card, WORDS)
+    ]
+    yield from search.index([*entries, search.Entry.pair(PAIR, 1)], NEURONS)
     for layer, count in LAYERS.items():
         yield from chunks.neuron_words(layer, [(n, said_of((layer, n))) for n in range(count)])
-        yield chunks.layer_rows(LayerCard(layer, tuple(LAYERS), rows=tuple(row((layer, n)) for n in range(count))))
+        yield chunks.layer_rows(
+            LayerCard(layer, tuple(LAYERS), rows=tuple(row((layer, n)) for n in range(count)))
+        )
     yield chunks.map_points(map_card())
 
 
@@ -197,7 +230,9 @@ class Links(HTMLParser):
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         found = dict(attributes)
-        self.refers |= {v for name in ("href", "src", "xlink:href") if (v := found.get(name)) is not None}
+        self.refers |= {
+            v for name in ("href", "src", "xlink:href") if (v := found.get(name)) is not None
+        }
         self.ids += [v for v in (found.get("id"),) if v]
 
 
@@ -209,7 +244,11 @@ def links(path: Path) -> Links:
 def broken(folder: Path) -> list[str]:
     """Every reference of a site's pages that leads nowhere, out of the site, or to a folder; and ids given twice."""
     root = folder.resolve()
-    return [f"{page.relative_to(root)}: {what}" for page in sorted(root.rglob("*.html")) for what in _broken(root, page)]
+    return [
+        f"{page.relative_to(root)}: {what}"
+        for page in sorted(root.rglob("*.html"))
+        for what in _broken(root, page)
+    ]
 
 
 def _broken(root: Path, page: Path) -> Iterator[str]:
@@ -233,11 +272,17 @@ def unreached(folder: Path, start: str = addresses.FRONT) -> list[str]:
         page = queue.pop()
         if page.suffix == ".html" and page not in seen and page.is_file():
             seen.add(page)
-            queue += [_target(page, one)[0] for one in links(page).refers if not one.startswith("data:")]
-    return [str(page.relative_to(root)) for page in sorted(root.rglob("*.html")) if page not in seen]
+            queue += [
+                _target(page, one)[0] for one in links(page).refers if not one.startswith("data:")
+            ]
+    return [
+        str(page.relative_to(root)) for page in sorted(root.rglob("*.html")) if page not in seen
+    ]
 
 
 def _target(page: Path, reference: str) -> tuple[Path, str]:
     """The file that a page refers to, and the place in it."""
     address, fragment = urldefrag(reference)
-    return Path(os.path.normpath(page.parent / unquote(address))) if address else page, unquote(fragment)
+    return Path(os.path.normpath(page.parent / unquote(address))) if address else page, unquote(
+        fragment
+    )

@@ -6,6 +6,7 @@ const ROOT = new URL("../", document.currentScript.src);
 const html = document.documentElement;
 const at = (id) => document.getElementById(id);
 const MOST = 12, STEP = 200, BLOCK = 256, GRID = 4095, DEEP = 12;
+const UNITS = { word: "neuron", pair: "picture" };
 
 /* Chunks: each is loaded once, when it is first wanted. */
 const waiting = new Map(), loading = new Map();
@@ -128,7 +129,7 @@ function placeItem([layer, neuron]) {
 }
 function rowItem([kind, text, address, count, neurons]) {
   const also = neurons.map(([layer, neuron]) => make("a", { href: neuronPage(layer, neuron) }, `${layer}:${neuron}`));
-  return item(page(address), text, count ? `${kind} · ${counted(count, "neuron")}` : kind, also);
+  return item(page(address), text, count ? `${kind} · ${counted(count, UNITS[kind] ?? "page")}` : kind, also);
 }
 function item(href, name, kind, also = []) {
   const link = make("a", { href }, make("span", { className: "js-name" }, name), " ", make("span", { className: "js-kind" }, kind));
@@ -209,7 +210,8 @@ function formatted(value, header) {
   if (missing(value)) return "";
   if (typeof value !== "number") return value;
   if ("percent" in header.dataset) return `${(100 * value).toFixed(Number(header.dataset.digits ?? 1))} %`;
-  return value.toFixed(Number(header.dataset.digits ?? 3)).replace("-", "−");
+  const shown = header.dataset.digits ? value.toFixed(Number(header.dataset.digits)) : Math.abs(value) < 1000 ? value.toPrecision(3) : value.toFixed(0);
+  return shown.replace("-", "−");
 }
 
 function sortable(table) {
@@ -264,7 +266,7 @@ function sortable(table) {
 function map(figure) {
   const picture = figure.querySelector("img, svg"), plane = figure.querySelector(".js-plane"), said = at("map-said");
   if (!picture || !plane) return;
-  const mark = make("a", { className: "js-point", hidden: true });
+  const mark = make("a", { className: "js-point", hidden: true });  // named by its title
   plane.append(mark);
   let points = null, turn = 0;
   async function load() {
@@ -291,9 +293,9 @@ function map(figure) {
     mark.href = neuronPage(best.layer, best.neuron);
     mark.style.left = `${100 * best.x}%`;
     mark.style.top = `${100 * (1 - best.y)}%`;
-    mark.setAttribute("aria-label", words ? `${name}, ${words}` : name);
+    mark.title = words ? `${name} ${words}` : name;
     mark.hidden = false;
-    if (said) { said.textContent = words ? `${name} ${words}` : name; said.hidden = false; }
+    if (said) { said.textContent = mark.title; said.hidden = false; }
   }
   plane.addEventListener("pointermove", (event) => { look(event).catch(() => {}); });
   plane.addEventListener("click", async (event) => {
