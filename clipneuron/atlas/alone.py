@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from clipneuron.atlas import addresses
 from clipneuron.atlas.cards import Neuron, NeuronCard
 from clipneuron.atlas.gather.blocks import BlockReader
+from clipneuron.atlas.gather.shared import Shared
 from clipneuron.atlas.inputs import recipe_of
 from clipneuron.atlas.links import Site
 from clipneuron.atlas.pipeline import AtlasLine, AtlasStages
-from clipneuron.atlas.shared import Shared
 from clipneuron.engine.runner import Runner
 from clipneuron.reports.consoles import Console
 from clipneuron.store.store import Run, Store

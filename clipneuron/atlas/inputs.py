@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from clipneuron.atlas.sources import Compared, Sources, WordPool
+from clipneuron.atlas.gather.sources import Compared, Sources, WordPool
 from clipneuron.attack.results import AttackResults
 from clipneuron.concepts.results import ConceptResults
 from clipneuron.config.recipe import Recipe

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
-from clipneuron.atlas.edition import edition
+from clipneuron.atlas.gather.edition import edition
+from clipneuron.atlas.gather.shared import About
+from clipneuron.atlas.gather.sources import Compared, Sources
+from clipneuron.atlas.gather.tiles import Sizes
 from clipneuron.atlas.inputs import check_finished, planned_of, sources_of, state_of
 from clipneuron.atlas.results import AtlasResults
-from clipneuron.atlas.shared import About
-from clipneuron.atlas.sources import Compared, Sources
 from clipneuron.atlas.stages.heats import HeatsStage
 from clipneuron.atlas.stages.neighbours import NeighboursStage
 from clipneuron.atlas.stages.pages import (
@@ -22,7 +23,6 @@ from clipneuron.atlas.stages.painted import PaintedThumbnailsStage
 from clipneuron.atlas.stages.profiles import ProfilesStage
 from clipneuron.atlas.stages.shown import ShownStage
 from clipneuron.atlas.stages.thumbnails import ThumbnailsStage
-from clipneuron.atlas.tiles import Sizes
 from clipneuron.config.atlas import Atlas
 from clipneuron.config.recipe import Recipe
 from clipneuron.demo import CAVEAT

@@ -21,8 +21,8 @@ from clipneuron.reports.printing import print
 from clipneuron.reports.quantities import counted
 
 if TYPE_CHECKING:  # torch takes seconds to import, which --help and the other commands are spared
+    from clipneuron.atlas.gather.sources import Compared
     from clipneuron.atlas.pipeline import AtlasLine, AtlasStages
-    from clipneuron.atlas.sources import Compared
     from clipneuron.config.recipe import Recipe
     from clipneuron.reports.consoles import Console
     from clipneuron.store.objects.protocol import Objects

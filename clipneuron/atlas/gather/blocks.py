@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from clipneuron.atlas.cards import Source
 from clipneuron.atlas.gather.neurons import NeuronRows, Rows
-from clipneuron.atlas.sources import Sources
+from clipneuron.atlas.gather.sources import Sources
 from clipneuron.readers.sweep import NeuronBlock
 from clipneuron.store.records import Commit
 from clipneuron.store.run import Run

@@ -24,7 +24,7 @@ from clipneuron.atlas.cards import (
     Word,
 )
 from clipneuron.atlas.gather.overview import Overview, known
-from clipneuron.atlas.sources import Sources, WordPool
+from clipneuron.atlas.gather.sources import Sources, WordPool
 
 Rows = Sequence[Mapping[str, Any]]
 HEADS = 12

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from clipneuron.atlas import addresses
 from clipneuron.atlas.cards import Change, Neuron, Picture, Row, Tile, Word
-from clipneuron.atlas.sources import Sources
+from clipneuron.atlas.gather.sources import Sources
 from clipneuron.data.plans import latest
 from clipneuron.store.store import Run
 

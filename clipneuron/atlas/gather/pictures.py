@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from clipneuron.atlas.cards import Concepts, PictureCard, Word
 from clipneuron.atlas.gather.overview import Overview
-from clipneuron.atlas.sources import Sources
+from clipneuron.atlas.gather.sources import Sources
 from clipneuron.store.run import Run
 
 ACTIVE = 24

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from clipneuron.atlas.pictured import shown_shards
+from clipneuron.atlas.gather.pictured import shown_shards
 from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
 from clipneuron.readers.arrow import table_of
 from clipneuron.readers.lenses import ClipLoader, Lenses, trace_of

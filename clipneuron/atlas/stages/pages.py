@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from clipneuron.atlas.fronts import FrontPages
 from clipneuron.atlas.gather.blocks import BlockReader
+from clipneuron.atlas.gather.fronts import FrontPages
 from clipneuron.atlas.gather.neurons import NeuronRows
 from clipneuron.atlas.gather.pictures import PictureReader, picture_card
+from clipneuron.atlas.gather.shared import About, Shared
+from clipneuron.atlas.gather.sources import Compared, Sources
 from clipneuron.atlas.gather.words import word_card
-from clipneuron.atlas.shared import About, Shared
-from clipneuron.atlas.sources import Compared, Sources
 from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
 from clipneuron.readers.sweep import NeuronBlock
 from clipneuron.store.store import Run

@@ -11,7 +11,7 @@ from PIL import Image, UnidentifiedImageError
 
 from clipneuron.atlas import addresses
 from clipneuron.atlas.gather.pairs import gallery
-from clipneuron.atlas.tiles import Sizes, shrunk
+from clipneuron.atlas.gather.tiles import Sizes, shrunk
 from clipneuron.attack.results import AttackResults
 from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
 from clipneuron.store.store import Failure, Run

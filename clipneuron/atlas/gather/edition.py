@@ -10,7 +10,7 @@ _KINDS = (".py", ".jinja", ".css", ".js")
 @cache
 def edition() -> str:
     """The digest of this package's own files, 16 hexadecimal digits."""
-    folder, digest = Path(__file__).parent, hashlib.sha256()
+    folder, digest = Path(__file__).parents[1], hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         if path.suffix in _KINDS:
             digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
