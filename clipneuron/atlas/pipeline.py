@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 from clipneuron.atlas.gather.edition import edition
+from clipneuron.atlas.gather.paged import PagesStage
 from clipneuron.atlas.gather.shared import About
 from clipneuron.atlas.gather.sources import Compared, Sources
 from clipneuron.atlas.gather.tiles import Sizes
@@ -15,7 +16,6 @@ from clipneuron.atlas.stages.neighbours import NeighboursStage
 from clipneuron.atlas.stages.pages import (
     FrontPagesStage,
     NeuronPagesStage,
-    PagesStage,
     PicturePagesStage,
     WordPagesStage,
 )

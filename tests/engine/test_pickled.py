@@ -10,11 +10,13 @@ from importlib import import_module
 from inspect import isclass
 from pathlib import Path
 from pkgutil import iter_modules
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 from rich.console import Console
 
+import clipneuron.atlas.stages
 import clipneuron.attack.stages
 import clipneuron.concepts.stages
 import clipneuron.evidence.stages
@@ -24,14 +26,17 @@ import clipneuron.sweep.stages
 from clipneuron.attack.pipeline import AttackLine
 from clipneuron.config.named import named_recipe
 from clipneuron.engine.runner import RunIncompleteError, Runner
-from clipneuron.engine.stage import Stage
+from clipneuron.engine.stage import Named, Stage
 from clipneuron.explanation.inputs import ClipWitness
 from clipneuron.models.clip.model import load_clip
 from clipneuron.readers.sweep import Planned
+from clipneuron.store import records
 from clipneuron.store.store import Run, Store
+from clipneuron.sweep.results import SweepResults
 from clipneuron.sweep.stages.merge import MergeTree
 from tests.engine.fakes import Fake, tables_of
 from tests.engine.pickled import Packed, Pickled
+from tests.samples.atlas_world import atlas_of, attacked, swept
 from tests.samples.conceived import concepts_of
 from tests.samples.explained import PAINTED, Tints, line_of
 from tests.samples.segmented import line_of as segmentation_of
@@ -45,6 +50,7 @@ PACKAGES = (
     clipneuron.explanation.stages,
     clipneuron.segmentation.stages,
     clipneuron.concepts.stages,
+    clipneuron.atlas.stages,
 )
 CLASSES = {
     cls
@@ -107,11 +113,25 @@ def concepts(folder: Path, store: str, by: Runner) -> tuple[Run, list[Stage]]:
     return run, line.stages(Planned.of(run)).all
 
 
+def atlas(folder: Path, store: str, by: Runner) -> tuple[Run, list[Stage | Named]]:
+    """The pages of the tiny world's neurons, and of an attack that is stated; all attempts have one name.
+
+    Pages say which objects their numbers come from, and these are named after attempts.
+    """
+    with patch.object(records, "new_attempt", lambda: "a" * 16):
+        run, recipe = swept(folder, store)
+        attacked(run, run.results(SweepResults)[0])
+        line = atlas_of(run, recipe, folder, store)
+        line.bring(by)
+    stated = [Named(name) for name in run.stages() if name.startswith("attack-")]
+    return run, [*line.stages().swept.all, *line.stages().all, *stated]
+
+
 @pytest.fixture(scope="module")
 def lines(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Run, Run, list[Stage]]]:
     """Of each line: its run without and with pickles, and the stages."""
     found = []
-    for line in (evidence, attack, explanation, segmentation, concepts):
+    for line in (evidence, attack, explanation, segmentation, concepts, atlas):
         folder = tmp_path_factory.mktemp(line.__name__)
         here, stages = line(folder, "here", quiet_runner())
         found.append((here, line(folder, "there", runner())[0], stages))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+import clipneuron.atlas.stages
 import clipneuron.concepts.stages
 import clipneuron.evidence.stages
 import clipneuron.explanation.stages
@@ -23,6 +24,7 @@ from clipneuron.readers.sweep import Planned
 from clipneuron.store.store import Run
 from clipneuron.sweep.stages.merge import MergeStage, MergeTree
 from clipneuron.tables import registry as tables
+from tests.samples.atlas_world import atlas_of, attacked
 from tests.samples.conceived import concepts_of
 from tests.samples.explained import PAINTED, Tints, line_of
 from tests.samples.segmented import line_of as segmentation_of
@@ -46,6 +48,7 @@ STAGES = [
         clipneuron.explanation.stages,
         clipneuron.segmentation.stages,
         clipneuron.concepts.stages,
+        clipneuron.atlas.stages,
     )
     for module in iter_modules(package.__path__, f"{package.__name__}.")
 ]
@@ -84,6 +87,10 @@ def run_and_stages(tmp_path_factory) -> tuple[Run, dict[str, Stage]]:
     found = concepts_of(folder)
     found.run(quiet_runner())
     scored += found.stages(planned).all
+    attacked(run, stages.swept.results)
+    atlas = atlas_of(run, reproduction.sweep.recipe, folder)
+    atlas.bring(quiet_runner())
+    scored += atlas.stages().all
     return run, {stage.kind: stage for stage in reversed([*stages.all, *tree.levels, *scored])}
 
 
