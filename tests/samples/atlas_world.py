@@ -9,7 +9,7 @@ import pyarrow as pa
 from clipneuron.atlas.pipeline import AtlasLine
 from clipneuron.attack.results import AttackResults
 from clipneuron.readers.sweep import Planned
-from clipneuron.store.store import Run, Store
+from clipneuron.store.store import Failure, Run, Store
 from clipneuron.sweep.results import SweepResults
 from clipneuron.tables import registry as tables
 from clipneuron.tables.experiments import Experiment, pair_key
@@ -73,8 +73,10 @@ def attacked(run: Run, results: SweepResults, words: Sequence[str] = ("milk", HO
     }
     for stage, named in parts.items():
         run.commit(stage, key, {name: _table(name, rows) for name, rows in named.items()})
-    run.commit("attack-pictures", one.key, {"pictures": painted(shard, MARGINS, 2)})
-    run.commit("attack-verdicts", one.key, {"verdicts": judged(shard, MARGINS, 2)})
+    lost = [Failure(shard.picture(3, 2), "failed", "not painted")]
+    pictures, verdicts = painted(shard, MARGINS, 2), judged(shard, MARGINS, 2)
+    run.commit("attack-pictures", one.key, {"pictures": pictures}, failures=lost)
+    run.commit("attack-verdicts", one.key, {"verdicts": verdicts}, failures=lost)
     run.announce(
         AttackResults(
             name="attack-verdicts",
