@@ -88,7 +88,7 @@ def test_heads_stand_by_layer_and_below_the_line_where_they_work_against() -> No
     (up,), (down,) = paths(drawing, "towards"), paths(drawing, "against")
     assert np.array(heights(up)) / heights(up)[0] == pytest.approx([1, 0.2, 1.2], rel=0.01)
     assert heights(down)[0] < 0
-    assert {"layer 10", "layer 11", "head 0", "60%", "−20%"} <= set(texts(drawing))
+    assert {"layer 10", "layer 11", "layer 11, head 0", "60%", "−20%"} <= set(texts(drawing))
     assert "the largest are layer 11 head 0 60%" in drawing
     assert Tree.fromstring(heads.heads([Head(10, 0, -1.0)]))
     assert Tree.fromstring(heads.heads([Head(10, 0, 0.0)]))
