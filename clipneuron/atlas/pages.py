@@ -48,7 +48,7 @@ _CHARTS = SimpleNamespace(
     ablations=curves.ablations,
     neurons=points.neurons,
     hue=points.hue,
-    LEVELS=points.LEVELS,
+    steps=len(points.STEPS),
     largest=largest,
     signed=signed,
 )

@@ -4,6 +4,8 @@ import doctest
 import io
 import re
 import xml.etree.ElementTree as Tree
+from base64 import b64decode
+from random import Random
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from PIL import Image
 from clipneuron.atlas import wording
 from clipneuron.atlas.cards import Ablation, Distribution, Head, Heat, Histogram, Point, Score
 from clipneuron.atlas.charts import bars, curves, heads, heat, histograms, points, svg
+from clipneuron.atlas.pages import style
 from clipneuron.reports.drawing import AGAINST, TOWARDS
 from tests.samples import atlas_cards as made
 
@@ -85,7 +88,7 @@ def test_heads_stand_by_layer_and_below_the_line_where_they_work_against() -> No
     (up,), (down,) = paths(drawing, "towards"), paths(drawing, "against")
     assert np.array(heights(up)) / heights(up)[0] == pytest.approx([1, 0.2, 1.2], rel=0.01)
     assert heights(down)[0] < 0
-    assert {"layer 10", "layer 11", "head 0", "60%", "−20%"} <= set(texts(drawing))
+    assert {"layer 10", "layer 11", "layer 11, head 0", "60%", "−20%"} <= set(texts(drawing))
     assert "the largest are layer 11 head 0 60%" in drawing
     assert Tree.fromstring(heads.heads([Head(10, 0, -1.0)]))
     assert Tree.fromstring(heads.heads([Head(10, 0, 0.0)]))
@@ -128,14 +131,29 @@ def test_points_stand_where_they_are_with_y_upwards() -> None:
     assert paths(drawing, "hue9") == ["M1000 250h0"]
     assert paths(drawing, "step0") == ["M0 1000h0"]
     assert paths(drawing, "step4") == ["M1000 250h0"]
-    assert paths(drawing, "unscored") == ["M500 500h0"]
+    assert paths(drawing, "step5") == ["M500 500h0"]
     unscored = points.neurons([Point((9, 0), 0.2, 0.2)], (9,))
     assert "by-score" not in unscored
 
 
-def test_a_map_of_very_many_neurons_stays_small() -> None:
-    many = [Point((9, n), n % 200 / 199, n // 200 / 149) for n in range(30_000)]
-    assert len(points.neurons(many, (9,))) < 300_000
+def test_a_map_of_very_many_neurons_is_a_picture_and_stays_small() -> None:
+    draw_from = Random(1)
+    many = [Point((6 + n % 6, n), draw_from.random(), draw_from.random()) for n in range(30_000)]
+    drawing = points.neurons([*many, Point((6, 0), 0.0, 0.0)], made.LAYERS)
+    assert len(drawing) < 100_000
+    found = next(Tree.fromstring(drawing).iter("image")).get("href", "").partition(",")[2]
+    pixels = np.asarray(Image.open(io.BytesIO(b64decode(found))).convert("RGBA"))
+    assert tuple(pixels[-1, 0]) == (*points.HUES[0], 255)
+    assert {tuple(p) for p in pixels.reshape(-1, 4)} == {(0, 0, 0, 0)} | {
+        (*points.HUES[points.hue(layer, made.LAYERS)], 255) for layer in made.LAYERS
+    }
+
+
+def test_the_style_has_the_same_colours() -> None:
+    for name, colours in (("hue", points.HUES), ("step", (*points.STEPS, points.UNSCORED))):
+        for number, (red, green, blue) in enumerate(colours):
+            rule = f".{name}{number} {{ color: #{red:02x}{green:02x}{blue:02x}; }}"
+            assert rule in style(), rule
 
 
 def test_heat_is_a_picture_of_one_pixel_per_patch_in_two_colours() -> None:
