@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from clipneuron.atlas import addresses
+from clipneuron.atlas import addresses, search
 from tests.browser import axe, chromium
 from tests.browser.chromium import Page
 from tests.browser.web import serving
@@ -87,10 +87,6 @@ def look_for(page: Page, query: str) -> list[str]:
         "[...document.querySelectorAll('#found-list li > a')].map(a => a.textContent)"
     )
     return found
-
-
-def heading(page: Page) -> str:
-    return page.text("h1")
 
 
 def here(page: Page, root: str) -> str:
@@ -181,6 +177,20 @@ def test_a_search_says_how_many_and_goes_on_with_numbers(page: Page, home: str) 
     page.until(
         "document.getElementById('found').hidden && document.activeElement === document.body"
     )
+
+
+@pytest.mark.parametrize("content", [None, b"clipneuronAtlas('search', {\"no", b""])
+def test_an_index_that_cannot_be_read_is_said(
+    page: Page, site: Path, tmp_path: Path, content: bytes | None
+) -> None:
+    for address in (addresses.FRONT, addresses.SCRIPT, addresses.STYLE):
+        atlas_site.put(tmp_path, address, (site / address).read_bytes())
+    if content is not None:
+        atlas_site.put(tmp_path, addresses.chunk(search.HEAD), content)
+    page.open(f"{tmp_path.as_uri()}/{addresses.FRONT}")
+    assert look_for(page, "ship") == []
+    assert page.text("#found-said") == "The search does not work: data/search.js cannot be read"
+    page.problems.clear()  # pictures that are not there, and what is broken
 
 
 @pytest.mark.parametrize("layer", [3, 9])

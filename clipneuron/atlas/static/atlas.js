@@ -10,7 +10,7 @@ const UNITS = { word: "neuron", pair: "picture" };
 
 /* Chunks: each is loaded once, when it is first wanted. */
 const waiting = new Map(), loading = new Map();
-window.clipneuronAtlas = (name, data) => waiting.get(name)?.(data);
+window.clipneuronAtlas = (name, data) => { waiting.get(name)?.(data); waiting.set(name, null); };  // null: it has come
 
 function chunk(name) {
   if (!loading.has(name)) {
@@ -18,8 +18,9 @@ function chunk(name) {
       const script = document.createElement("script");
       waiting.set(name, found);
       script.src = new URL(`data/${name}.js`, ROOT).href;
-      script.onerror = () => { loading.delete(name); failed(new Error(`data/${name}.js cannot be loaded`)); };
-      script.onload = () => script.remove();
+      const lost = () => { loading.delete(name); failed(new Error(`data/${name}.js cannot be read`)); };
+      script.onerror = lost;
+      script.onload = () => { script.remove(); if (waiting.get(name) !== null) lost(); };
       document.head.append(script);
     }));
   }
