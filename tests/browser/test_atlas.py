@@ -225,7 +225,7 @@ def test_tables_are_sorted_by_any_column_and_what_is_missing_comes_last(
 
 def test_the_map_names_the_nearest_neuron_and_leads_to_it(page: Page, home: str) -> None:
     page.open(home + addresses.MAP)
-    picture = "document.querySelector('.js-plane > *')"
+    picture = "document.querySelector('.js-plane')"
     page.value(f"{picture}.scrollIntoView({{block: 'center'}})")
     box = page.value(
         f"(r => [r.left, r.top, r.width, r.height])({picture}.getBoundingClientRect())"

@@ -265,8 +265,8 @@ function sortable(table) {
 
 /* The map: the nearest neuron to the pointer. */
 function map(figure) {
-  const picture = figure.querySelector("img, svg"), plane = figure.querySelector(".js-plane"), said = at("map-said");
-  if (!picture || !plane) return;
+  const plane = figure.querySelector(".js-plane"), said = at("map-said");
+  if (!plane) return;
   const mark = make("a", { className: "js-point", hidden: true });  // named by its title
   plane.append(mark);
   let points = null, turn = 0;
@@ -281,7 +281,7 @@ function map(figure) {
     return points;
   }
   async function look(event) {
-    const mine = ++turn, box = picture.getBoundingClientRect();
+    const mine = ++turn, box = plane.getBoundingClientRect();
     const x = (event.clientX - box.left) / box.width, y = 1 - (event.clientY - box.top) / box.height;
     let best = null, least = Infinity;
     for (const point of await load()) {
