@@ -33,6 +33,8 @@ KINDS = {
 FIRST_VIEW = 300_000
 """Bytes that a page may need before anybody has done anything."""
 REQUESTS = 40
+SEEN = "[...document.images].every(i => i.getBoundingClientRect().top > innerHeight || i.complete)"
+"""Whether the pictures that are in sight have come."""
 
 
 @pytest.fixture(scope="module")
@@ -304,6 +306,7 @@ def test_a_page_needs_few_bytes_and_requests_before_anything_is_done(
     with serving(site) as url:
         for address in KINDS.values():
             page.open(f"{url}/{address}?{address}")
+            page.until(SEEN)
             requests, size = page.value(sums)
             assert size > 1000
             assert (requests <= REQUESTS, size <= FIRST_VIEW) == (True, True), (
