@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from clipneuron.atlas import addresses
+from clipneuron.atlas import addresses, search
 from tests.browser import axe, chromium
 from tests.browser.chromium import Page
 from tests.browser.web import serving
@@ -33,6 +33,8 @@ KINDS = {
 FIRST_VIEW = 300_000
 """Bytes that a page may need before anybody has done anything."""
 REQUESTS = 40
+SEEN = "[...document.images].every(i => i.getBoundingClientRect().top > innerHeight || i.complete)"
+"""Whether the pictures that are in sight have come."""
 
 
 @pytest.fixture(scope="module")
@@ -87,10 +89,6 @@ def look_for(page: Page, query: str) -> list[str]:
         "[...document.querySelectorAll('#found-list li > a')].map(a => a.textContent)"
     )
     return found
-
-
-def heading(page: Page) -> str:
-    return page.text("h1")
 
 
 def here(page: Page, root: str) -> str:
@@ -183,6 +181,20 @@ def test_a_search_says_how_many_and_goes_on_with_numbers(page: Page, home: str) 
     )
 
 
+@pytest.mark.parametrize("content", [None, b"clipneuronAtlas('search', {\"no", b""])
+def test_an_index_that_cannot_be_read_is_said(
+    page: Page, site: Path, tmp_path: Path, content: bytes | None
+) -> None:
+    for address in (addresses.FRONT, addresses.SCRIPT, addresses.STYLE):
+        atlas_site.put(tmp_path, address, (site / address).read_bytes())
+    if content is not None:
+        atlas_site.put(tmp_path, addresses.chunk(search.HEAD), content)
+    page.open(f"{tmp_path.as_uri()}/{addresses.FRONT}")
+    assert look_for(page, "ship") == []
+    assert page.text("#found-said") == "The search does not work: data/search.js cannot be read"
+    page.problems.clear()  # pictures that are not there, and what is broken
+
+
 @pytest.mark.parametrize("layer", [3, 9])
 def test_tables_are_sorted_by_any_column_and_what_is_missing_comes_last(
     page: Page, home: str, layer: int
@@ -215,7 +227,7 @@ def test_tables_are_sorted_by_any_column_and_what_is_missing_comes_last(
 
 def test_the_map_names_the_nearest_neuron_and_leads_to_it(page: Page, home: str) -> None:
     page.open(home + addresses.MAP)
-    picture = "document.querySelector('.js-plane > *')"
+    picture = "document.querySelector('.js-plane')"
     page.value(f"{picture}.scrollIntoView({{block: 'center'}})")
     box = page.value(
         f"(r => [r.left, r.top, r.width, r.height])({picture}.getBoundingClientRect())"
@@ -294,6 +306,7 @@ def test_a_page_needs_few_bytes_and_requests_before_anything_is_done(
     with serving(site) as url:
         for address in KINDS.values():
             page.open(f"{url}/{address}?{address}")
+            page.until(SEEN)
             requests, size = page.value(sums)
             assert size > 1000
             assert (requests <= REQUESTS, size <= FIRST_VIEW) == (True, True), (

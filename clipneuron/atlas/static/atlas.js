@@ -10,7 +10,7 @@ const UNITS = { word: "neuron", pair: "picture" };
 
 /* Chunks: each is loaded once, when it is first wanted. */
 const waiting = new Map(), loading = new Map();
-window.clipneuronAtlas = (name, data) => waiting.get(name)?.(data);
+window.clipneuronAtlas = (name, data) => { waiting.get(name)?.(data); waiting.set(name, null); };  // null: it has come
 
 function chunk(name) {
   if (!loading.has(name)) {
@@ -18,8 +18,9 @@ function chunk(name) {
       const script = document.createElement("script");
       waiting.set(name, found);
       script.src = new URL(`data/${name}.js`, ROOT).href;
-      script.onerror = () => { loading.delete(name); failed(new Error(`data/${name}.js cannot be loaded`)); };
-      script.onload = () => script.remove();
+      const lost = () => { loading.delete(name); failed(new Error(`data/${name}.js cannot be read`)); };
+      script.onerror = lost;
+      script.onload = () => { script.remove(); if (waiting.get(name) !== null) lost(); };
       document.head.append(script);
     }));
   }
@@ -264,8 +265,8 @@ function sortable(table) {
 
 /* The map: the nearest neuron to the pointer. */
 function map(figure) {
-  const picture = figure.querySelector("img, svg"), plane = figure.querySelector(".js-plane"), said = at("map-said");
-  if (!picture || !plane) return;
+  const plane = figure.querySelector(".js-plane"), said = at("map-said");
+  if (!plane) return;
   const mark = make("a", { className: "js-point", hidden: true });  // named by its title
   plane.append(mark);
   let points = null, turn = 0;
@@ -280,7 +281,7 @@ function map(figure) {
     return points;
   }
   async function look(event) {
-    const mine = ++turn, box = picture.getBoundingClientRect();
+    const mine = ++turn, box = plane.getBoundingClientRect();
     const x = (event.clientX - box.left) / box.width, y = 1 - (event.clientY - box.top) / box.height;
     let best = null, least = Infinity;
     for (const point of await load()) {
