@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from typing import Any
 
 from clipneuron.atlas.gather.edition import edition
 from clipneuron.atlas.gather.paged import PagesStage
@@ -180,11 +181,11 @@ class AtlasLine:
 
     def _paged(self, swept: SweepStages, makers: tuple[Stage, ...]) -> "AtlasStages":
         """The pages on top of the stages that make what they show."""
-        names = {stage.kind: stage.name for stage in makers}
+        names: dict[str, Any] = {stage.kind: stage.name for stage in makers}
         state = state_of(self.run, self.sources)
         painted = self._painted(state)
         sources = replace(self.sources, painted=painted[0].name if painted else "", **names)
-        common = {
+        common: dict[str, Any] = {
             "sources": sources,
             "about": self.about,
             "edition": edition(),

@@ -58,7 +58,7 @@ def thumbnails() -> pa.Schema:
             "tile": (pa.binary(), "WebP, null if the picture cannot be read"),
             "tile_width": (pa.int16(), "pixels"),
             "tile_height": (pa.int16(), "pixels"),
-            "large": (pa.binary(), "WebP of the picture's own page"),
+            "large": (pa.binary(), "WebP of the picture's own page, null where it would be no larger"),
             "large_width": (pa.int16(), "pixels"),
             "large_height": (pa.int16(), "pixels"),
         },

@@ -72,7 +72,9 @@ def front_card(
     """What was run, and the neurons to look at first."""
     speaks = ~overview.silent
     scores = np.where(speaks, overview.score, np.nan)
-    many = np.where(speaks, meanings, np.nan)
+    # The words of a badly explained direction are unlike each other by chance.
+    clear = speaks & (overview.explained >= np.median(overview.explained))
+    many = np.where(clear, meanings, np.nan)
     changes = 1 - overview.cosine if len(overview.cosine) else np.zeros(0)
     return FrontCard(
         run=run,

@@ -32,6 +32,12 @@ HEADS = 12
 PUSHES = 6
 """Classes that are shown on either side."""
 
+_OF_DIRECTIONS = (
+    *("explained_variance", "threshold", "quantile_98", "share", "participation", "count"),
+)
+_OF_PURSUITS = ("atoms", "residual", "condition", "words_residual", "words_condition")
+_OF_SCORES = ("correlation", "auprc", "base_rate", "f1", "iou", "known")
+
 
 @dataclass(frozen=True)
 class NeuronRows:
@@ -100,7 +106,7 @@ class NeuronCards:
             away=away,
             ablated=_ablated(rows.indirect),
             attacks=self.attacks.get((layer, neuron), ()),
-            numbers=tuple(_numbers(own, rows)),
+            numbers=tuple(self._numbers(rows)),
             sources=rows.sources,
             change=self.overview.change(at),
         )
@@ -136,6 +142,16 @@ class NeuronCards:
             heat=_heat(heat) if heat else None,
             norm=row["norm"],
         )
+
+    def _numbers(self, rows: NeuronRows) -> "list[tuple[str, float | int | str]]":
+        """Raw numbers under the names of their columns, with the pool that they are of."""
+        found = _finite("", rows.direction, _OF_DIRECTIONS)
+        for pool in self.sources.pools:
+            pursuit = rows.pursuits.get(pool.descriptions, {})
+            score = rows.scores.get(pool.scores, {}).get(pool.describer, {})
+            found += _finite(f"{pool.name}: ", pursuit, _OF_PURSUITS)
+            found += _finite(f"{pool.name}: ", score, _OF_SCORES)
+        return found
 
     def _heads(self, layer: int, shares: Sequence[float]) -> tuple[Head, ...]:
         """The later heads that carry most, by falling absolute share."""
@@ -203,25 +219,17 @@ def _histogram(profile: Mapping[str, Any], threshold: float | None) -> Histogram
 def _ablated(rows: Rows) -> Ablated | None:
     if not rows:
         return None
-    means = (float(np.mean([row[name] for row in rows])) for name in ("indirect", "second_order"))
-    return Ablated(*means, len(rows))
-
-
-def _numbers(own: Mapping[str, Any], rows: NeuronRows) -> "list[tuple[str, float | int | str]]":
-    """Raw numbers under the names of their columns."""
-    names = (
-        *("explained_variance", "threshold", "quantile_98", "share", "participation", "count"),
+    indirect, second_order = (
+        float(np.mean([row[name] for row in rows])) for name in ("indirect", "second_order")
     )
-    found: list[tuple[str, float | int | str]] = [
-        (f"directions.{name}", own[name]) for name in names if known(own[name]) is not None
+    return Ablated(indirect, second_order, len(rows))
+
+
+def _finite(
+    of: str, row: Mapping[str, Any], names: tuple[str, ...]
+) -> "list[tuple[str, float | int | str]]":
+    """What is a number of some columns."""
+    present = ((name, row.get(name)) for name in names)
+    return [
+        (of + name, value) for name, value in present if value is not None and np.isfinite(value)
     ]
-    for stage, row in rows.pursuits.items():
-        for name in ("atoms", "residual", "condition", "words_residual", "words_condition"):
-            if (value := row.get(name)) is not None:
-                found.append((f"pursuits.{name} ({stage})", value))
-    for describers in rows.scores.values():
-        for describer, row in describers.items():
-            for name in ("correlation", "auprc", "base_rate", "f1", "iou", "known"):
-                if known(row[name]) is not None:
-                    found.append((f"scores.{name} ({describer})", row[name]))
-    return found

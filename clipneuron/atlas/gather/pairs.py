@@ -158,13 +158,13 @@ def _painted(
 def picture_of(tile: Mapping[str, Any], says: tuple[str, ...]) -> Picture:
     """A painted picture, from its row of the table `thumbnails`."""
     key = tile["key"]
-    has = tile["tile_width"] is not None
+    has, more = tile["tile_width"] is not None, tile["large_width"] is not None
     return Picture(
         key=key,
         name=tile["image"],
         tile=Tile(addresses.tile(key), tile["tile_width"], tile["tile_height"]) if has else None,
         large=Tile(addresses.large(key), tile["large_width"], tile["large_height"])
-        if has
+        if more
         else None,
         says=says,
     )

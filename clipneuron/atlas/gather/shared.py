@@ -14,7 +14,8 @@ from clipneuron.atlas.gather.neurons import NeuronCards, NeuronRows
 from clipneuron.atlas.gather.overview import Overview, overview_of, pictures_also_in
 from clipneuron.atlas.gather.pairs import PairCards
 from clipneuron.atlas.gather.sources import Compared, Sources
-from clipneuron.atlas.pages import Site, address, page
+from clipneuron.atlas.links import Site
+from clipneuron.atlas.pages import address, page
 from clipneuron.atlas.words import Uses
 from clipneuron.readers.evidence import classifier_of
 from clipneuron.store.run import Run

@@ -26,9 +26,10 @@ class Sizes:
 
 
 def shrunk(pixels: UInt8[np.ndarray, "height width 3"], sizes: Sizes) -> dict[str, int | bytes]:
-    """The columns of the table `thumbnails` that hold the two pictures."""
+    """The columns of the table `thumbnails` that hold the two pictures; the small one alone where it is the whole."""
     found: dict[str, int | bytes] = {}
-    for name, side in (("tile", sizes.tile), ("large", sizes.large)):
+    small = max(pixels.shape[:2]) <= sizes.tile
+    for name, side in (("tile", sizes.tile), *(() if small else (("large", sizes.large),))):
         picture = Image.fromarray(np.ascontiguousarray(pixels))
         picture.thumbnail((side, side), Image.Resampling.LANCZOS)
         file = BytesIO()

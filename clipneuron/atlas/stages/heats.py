@@ -129,7 +129,7 @@ class HeatsWorker:
 def _rows_of(patches: int, size: tuple[int, int]) -> int:
     """Rows of a grid of square patches over pixels of this height and width."""
     height, width = size
-    return round((patches * height / width) ** 0.5)
+    return round(float(patches * height / width) ** 0.5)
 
 
 def _columns(

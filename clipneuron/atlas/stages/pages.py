@@ -37,7 +37,8 @@ class NeuronPagesStage(PagesStage):
 
     def loader(self, run: Run) -> "NeuronLoader":
         """Reads the rows of a block from all tables."""
-        other = self.against and BlockReader(self.against.run, self.against.sources)
+        against = self.against
+        other = BlockReader(against.run, against.sources) if against else None
         return NeuronLoader(BlockReader(run, self.sources), other)
 
     def build(self, shared: Shared) -> "NeuronPages":

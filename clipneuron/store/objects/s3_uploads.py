@@ -12,9 +12,7 @@ PART = 32 * 2**20
 _PARTS_AT_ONCE = 4
 
 
-async def put_parts(
-    client: Any, place: dict[str, Any], data: bytes, kind: dict[str, str]
-) -> None:
+async def put_parts(client: Any, place: dict[str, Any], data: bytes, kind: dict[str, str]) -> None:
     """Write the object in parts, several at a time; `kind` says what it is."""
     async with _upload(client, place, kind) as upload:
         limit = asyncio.Semaphore(_PARTS_AT_ONCE)

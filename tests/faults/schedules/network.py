@@ -175,7 +175,15 @@ class Client:
     def __init__(self, network: Network) -> None:
         self.network = network
 
-    async def put_object(self, *, Bucket: str, Key: str, Body: bytes, IfNoneMatch: str = "") -> Any:  # noqa: N803
+    async def put_object(
+        self,
+        *,
+        Bucket: str,  # noqa: N803
+        Key: str,  # noqa: N803
+        Body: bytes,  # noqa: N803
+        IfNoneMatch: str = "",  # noqa: N803
+        ContentType: str = "",  # noqa: N803
+    ) -> Any:
         """Put, or create."""
         return self.network.put(Key, bytes(Body), create=IfNoneMatch == "*")
 
