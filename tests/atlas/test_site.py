@@ -10,7 +10,11 @@ import torch
 
 from clipneuron.atlas import addresses, site
 from clipneuron.atlas.alone import gathered
+from clipneuron.atlas.inputs import compared_with
 from clipneuron.atlas.pipeline import AtlasLine
+from clipneuron.atlas.single import single
+from clipneuron.operations.compare.comparison import Comparison
+from clipneuron.operations.compare.sides import Side
 from clipneuron.readers.arrow import tensor
 from clipneuron.store.objects.local import LocalObjects
 from clipneuron.store.store import Run, Store
@@ -63,13 +67,24 @@ def test_there_is_a_page_for_everything(world, written):
         addresses.layer(1),
     } <= written.keys()
     assert {addresses.pair("cat:dog"), addresses.STYLE, addresses.SCRIPT} <= written.keys()
-    assert sum(path.startswith("picture/cat-dog-second-order") for path in written) == 3 * 3
+    assert sum(path.startswith("picture/cat-dog-second-order") for path in written) == 3 * 2
 
 
 def test_every_link_leads_somewhere_and_to_every_page(world, written):
     place = world[2] / "site"
     assert broken(place) == []
     assert unreached(place) == []
+
+
+def test_a_page_has_the_scores_of_its_words_and_classes(world, written):
+    run, line, _ = world
+    words = run.read(line.sources.pools[0].descriptions, "neuron_words").to_pylist()
+    page = written[addresses.neuron(words[0]["layer"], words[0]["neuron"])].decode()
+    assert addresses.slug(words[0]["text"]) in page
+    assert "0.50" in page
+    assert "0.13" in page or "0.12" in page
+    assert "tree" in page
+    assert "nearest" in page
 
 
 def test_foreign_text_is_shown_and_never_obeyed(written):
@@ -213,6 +228,30 @@ def test_a_run_with_a_sweep_alone_has_a_good_atlas(tmp_path):
     assert addresses.FRONT in found
 
 
+def test_two_runs_stand_side_by_side(tmp_path):
+    run, recipe = swept(tmp_path, layers=(1,))
+    other, _ = swept(tmp_path, layers=(1,), limit=11)
+    changes = Comparison.of(Side.of(other), Side.of(run)).short
+    line = atlas_of(run, recipe, tmp_path).beside(compared_with(other, changes))
+    line.bring(quiet_runner())
+    published(run, line, tmp_path / "site")
+    found = files(tmp_path / "site")
+    front = found[addresses.FRONT].decode()
+    assert other.name in front
+    furthest = changes.sort_by("cosine")["neuron"][0].as_py()
+    assert f"1/{furthest}/index.html" in front
+    assert other.name in found[addresses.neuron(1, furthest)].decode()
+    assert "cosine" in found[addresses.layer(1)].decode()
+    assert broken(tmp_path / "site") == []
+    few = atlas_of(run, recipe, tmp_path, chosen=((1, 5),)).beside(line.against)
+    (card,), _, _ = gathered(few, few.bring(quiet_runner())[1])
+    row = changes.filter(pc.equal(changes["neuron"], 5)).to_pylist()[0]
+    assert card.change.cosine == pytest.approx(row["cosine"], abs=1e-6)
+    assert card.against.pools[0].words or card.against.pools[0].note
+    assert card.against.top
+    assert card.against.against is None
+
+
 def test_cards_of_a_few_neurons_are_those_of_the_site(world):
     run, line, folder = world
     recipe = line.sweep.recipe
@@ -220,12 +259,13 @@ def test_cards_of_a_few_neurons_are_those_of_the_site(world):
         recipe, Store(folder / "store"), run, clip=line.sweep.clip, chosen=((1, 5), (0, 2))
     )
     _, stages = few.bring(quiet_runner())
-    cards, _, tiles = gathered(few, stages)
+    cards, site_of, tiles = gathered(few, stages)
     assert [(card.layer, card.neuron) for card in cards] == [(1, 5), (0, 2)]
     assert {shown.picture.tile.path for card in cards for shown in card.top} <= tiles.keys()
     assert cards[0].heads
     assert cards[0].nearest
     assert cards[0].attacks == ()
+    assert "Neuron 1:5" in single(cards, site_of, tiles)
     with pytest.raises(ValueError, match="has no neuron 7:0, 1:4000"):
         AtlasLine.of(
             recipe, Store(folder / "store"), run, clip=line.sweep.clip, chosen=((7, 0), (1, 4000))

@@ -4,22 +4,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from clipneuron.atlas.pipeline import AtlasLine
 from clipneuron.attack.results import AttackResults
-from clipneuron.readers.sweep import Planned
+from clipneuron.explanation.results import ExplanationResults
 from clipneuron.store.store import Failure, Run, Store
 from clipneuron.sweep.results import SweepResults
 from clipneuron.tables import registry as tables
 from clipneuron.tables.experiments import Experiment, pair_key
 from tests.samples.attack_tables import Shard, judged, painted
-from tests.samples.explained import line_of
 from tests.samples.world import clip, quiet_runner, sweep_of
 
 PAIR = ("cat", "dog")
 MARGINS = (0.2, -0.1, 0.1, None)
 """Of adversarial pictures: two fool the model, one does not, one could not be painted."""
+SCORES = [
+    field.name
+    for field in tables.schema("scores")
+    if field.name not in ("layer", "neuron", "describer", "by")
+]
 HOSTILE = "<script>alert('words')</script>"
 
 
@@ -31,11 +36,39 @@ def swept(folder: Path, store: str = "store", **options: object) -> tuple[Run, A
 
 
 def explained(folder: Path, store: str = "store") -> tuple[Run, Any]:
-    """A run with scores and classes as well, and an attack."""
-    line = line_of(folder, store, asked={})
-    run, _ = line.run(quiet_runner())
-    attacked(run, line.stages(Planned.of(run)).swept.results)
-    return run, line.sweep.recipe
+    """A run with scores and classes as well, and an attack; all of these are stated, none is computed."""
+    run, recipe = swept(folder, store)
+    results = run.results(SweepResults)[0]
+    scored(run, results)
+    attacked(run, results)
+    return run, recipe
+
+
+def scored(run: Run, results: SweepResults) -> None:
+    """Commit scores of all words, 0.5 for a neuron's own and 0.125 for another one's, and three classes."""
+    for layer in results.layers:
+        rows = [
+            {"layer": layer, "neuron": neuron, "describer": describer, "by": "nobody"}
+            | dict.fromkeys(SCORES, value)
+            for describer, value in (("pursuit", 0.5), ("other-neuron", 0.125), ("nearest", 0.25))
+            for neuron in range(clip().neurons)
+        ]
+        run.commit("scores", f"layer-{layer:02d}", {"scores": _table("scores", rows)})
+    axes = np.eye(3, clip().embed, dtype=np.float32).tolist()
+    classes = [
+        {"label": label, "name": name, "embedding": axis}
+        for label, (name, axis) in enumerate(zip(("cat", "dog", "tree"), axes, strict=True))
+    ]
+    run.commit("classifier", "000000", {"classifier": _table("classifier", classes)})
+    words = dict.fromkeys(("pursuit", "other-neuron", "nearest"), results.descriptions)
+    found = ExplanationResults(
+        name="scores",
+        layers=results.layers,
+        directions=results.directions,
+        describers=words,
+        scores="scores",
+    )
+    run.announce(found)
 
 
 def atlas_of(run: Run, recipe: Any, folder: Path, store: str = "store", **more: Any) -> AtlasLine:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -129,7 +130,7 @@ class HeatsWorker:
 def _rows_of(patches: int, size: tuple[int, int]) -> int:
     """Rows of a grid of square patches over pixels of this height and width."""
     height, width = size
-    return round(float(patches * height / width) ** 0.5)
+    return isqrt(round(patches * height / width))
 
 
 def _columns(

@@ -107,12 +107,9 @@ class Comparison:
 
         NaN for the words of a neuron that has none in either.
         """
-        counts = [
-            np.diff(self.neurons[f"words_{how}"].combine_chunks().offsets.to_numpy())
-            for how in ("kept", "gained", "lost")
-        ]
-        total = np.sum(counts, axis=0)
-        shared = np.where(total > 0, counts[0] / np.maximum(total, 1), np.nan)
+        kept = self.neurons["words_kept"].to_numpy()
+        total = kept + self.words_changed
+        shared = np.where(total > 0, kept / np.maximum(total, 1), np.nan)
         columns = {name: self.neurons[name] for name in ("layer", "neuron")}
         return pa.table({**columns, "cosine": self.nearness, "words_shared": shared})
 
