@@ -82,7 +82,9 @@ def _pictures(place: SubFigure, shown: Sequence[Shown], tiles: Mapping[str, byte
     for axes, one in zip(_axes(place, _PICTURES), shown, strict=False):
         tile = one.picture.tile
         if tile and tile.path in tiles:
-            axes.imshow(_opened(tiles[tile.path], "RGB"), extent=(0, 1, 0, 1))
+            # Grey under heat, whose colours are else taken for the picture's own.
+            seen = _opened(tiles[tile.path], "L" if one.heat else "RGB").convert("RGB")
+            axes.imshow(seen, extent=(0, 1, 0, 1))
         if one.heat:
             heat = _opened(heat_png(one.heat), "RGBA")
             axes.imshow(heat, extent=(0, 1, 0, 1), interpolation="bilinear")
