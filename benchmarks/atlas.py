@@ -28,10 +28,12 @@ import numpy as np
 from atlas_cards import PICTURES, World
 from PIL import Image
 
-from clipneuron.atlas import addresses, chunks, pages, search
+from clipneuron.atlas import addresses
 from clipneuron.atlas.cards import Card, FrontCard, LayerCard, MapCard, Point, WordCard
-from clipneuron.atlas.plane import places
-from clipneuron.atlas.words import Uses
+from clipneuron.atlas.finding import chunks, search
+from clipneuron.atlas.finding.plane import places
+from clipneuron.atlas.finding.words import Uses
+from clipneuron.atlas.html import pages
 from clipneuron.reports.quantities import duration, size
 
 EMBED = 768

@@ -21,8 +21,8 @@ from clipneuron.atlas.cards import (
     Tile,
     Word,
 )
-from clipneuron.atlas.links import Site
-from clipneuron.atlas.words import Uses
+from clipneuron.atlas.finding.words import Uses
+from clipneuron.atlas.html.links import Site
 
 WORDS, PICTURES, PATCHES = 4, 4000, 16
 WORDS_OF = "bcdfghjklmnprstvwz", "aeiou"

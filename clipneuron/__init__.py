@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from clipneuron.version import __version__
 
 if TYPE_CHECKING:
-    from clipneuron.atlas.showing import show
+    from clipneuron.atlas.html.showing import show
     from clipneuron.data import plans
     from clipneuron.data.opening import open_collection
     from clipneuron.lens.effects import SecondOrderLens
@@ -51,7 +51,7 @@ _HOMES = {
     "open_collection": "clipneuron.data.opening",
     "s3_filesystem": "clipneuron.store.objects.s3_client",
     "schema": "clipneuron.tables.registry",
-    "show": "clipneuron.atlas.showing",
+    "show": "clipneuron.atlas.html.showing",
 }
 _MODULES = {"plans": "clipneuron.data.plans"}
 

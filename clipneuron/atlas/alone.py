@@ -7,8 +7,8 @@ from clipneuron.atlas import addresses
 from clipneuron.atlas.cards import Neuron, NeuronCard
 from clipneuron.atlas.gather.blocks import BlockReader
 from clipneuron.atlas.gather.shared import Shared
+from clipneuron.atlas.html.links import Site
 from clipneuron.atlas.inputs import recipe_of
-from clipneuron.atlas.links import Site
 from clipneuron.atlas.pipeline import AtlasLine, AtlasStages
 from clipneuron.engine.runner import Runner
 from clipneuron.reports.consoles import Console

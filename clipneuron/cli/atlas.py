@@ -235,11 +235,11 @@ def _write_cards(chosen: argparse.Namespace, line: "AtlasLine", stages: "AtlasSt
 
     cards, site, tiles = gathered(line, stages)
     if Path(chosen.single).suffix == ".png":
-        from clipneuron.atlas.drawing import card_png
+        from clipneuron.atlas.html.drawing import card_png
 
         data = card_png(cards[0], site, tiles)
     else:
-        from clipneuron.atlas.single import single
+        from clipneuron.atlas.html.single import single
 
         data = single(cards, site, tiles).encode(errors="xmlcharrefreplace")
     Path(chosen.single).write_bytes(data)

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clipneuron.atlas import wording
 from clipneuron.atlas.cards import Ablation, Distribution, Head, Heat, Histogram, Point, Score
-from clipneuron.atlas.charts import bars, curves, heads, heat, histograms, points, svg
-from clipneuron.atlas.pages import style
+from clipneuron.atlas.html import wording
+from clipneuron.atlas.html.charts import bars, curves, heads, heat, histograms, points, svg
+from clipneuron.atlas.html.pages import style
 from clipneuron.reports.drawing import AGAINST, TOWARDS
 from tests.samples import atlas_cards as made
 

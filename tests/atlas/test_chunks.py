@@ -3,8 +3,8 @@
 import base64
 from math import nan
 
-from clipneuron.atlas import chunks
 from clipneuron.atlas.cards import Change, LayerCard, MapCard, Point, Row, Word
+from clipneuron.atlas.finding import chunks
 from tests.atlas.test_search import read
 
 

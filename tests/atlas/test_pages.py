@@ -24,8 +24,8 @@ from clipneuron.atlas.cards import (
     Word,
     WordCard,
 )
-from clipneuron.atlas.links import Site
-from clipneuron.atlas.pages import address, page, style
+from clipneuron.atlas.html.links import Site
+from clipneuron.atlas.html.pages import address, page, style
 from tests.samples import atlas_cards as made
 from tests.samples.html import Page
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
-from clipneuron.atlas.plane import Blocks, fitted, places
+from clipneuron.atlas.finding.plane import Blocks, fitted, places
 
 DICE = np.random.default_rng(3)
 ROWS = (DICE.standard_normal((500, 12)) * np.linspace(2, 0.5, 12) + 1).astype(np.float32)

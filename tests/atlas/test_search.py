@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from clipneuron.atlas import search
-from clipneuron.atlas.search import DEEP, LEAF, SHOWN, Entry, index, keys_of
+from clipneuron.atlas.finding import search
+from clipneuron.atlas.finding.search import DEEP, LEAF, SHOWN, Entry, index, keys_of
 
 NEURONS = [(9, n) for n in (0, 1, 2, 5)] + [(10, 3)]
 

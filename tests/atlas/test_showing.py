@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from clipneuron.atlas.cards import Described, Word
-from clipneuron.atlas.showing import NeuronView
+from clipneuron.atlas.html.showing import NeuronView
 from tests.samples import atlas_cards as made
 from tests.samples.html import Page
 

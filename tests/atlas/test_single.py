@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from clipneuron.atlas.cards import Described, NeuronCard, Word
-from clipneuron.atlas.drawing import card_png
-from clipneuron.atlas.single import single
+from clipneuron.atlas.html.drawing import card_png
+from clipneuron.atlas.html.single import single
 from tests.samples import atlas_cards as made
 from tests.samples.html import Page
 

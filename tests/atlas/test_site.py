@@ -10,9 +10,9 @@ import torch
 
 from clipneuron.atlas import addresses, site
 from clipneuron.atlas.alone import gathered
+from clipneuron.atlas.html.single import single
 from clipneuron.atlas.inputs import compared_with
 from clipneuron.atlas.pipeline import AtlasLine
-from clipneuron.atlas.single import single
 from clipneuron.operations.compare.comparison import Comparison
 from clipneuron.operations.compare.sides import Side
 from clipneuron.readers.arrow import tensor

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from clipneuron.atlas.words import Uses, meanings
+from clipneuron.atlas.finding.words import Uses, meanings
 from clipneuron.tables import registry as tables
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from clipneuron.atlas import addresses, search
+from clipneuron.atlas import addresses
+from clipneuron.atlas.finding import search
 from tests.browser import axe, chromium
 from tests.browser.chromium import Page
 from tests.browser.web import serving

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from clipneuron.atlas import pages
 from clipneuron.atlas.cards import Described, Word
-from clipneuron.atlas.showing import NeuronView
+from clipneuron.atlas.html import pages
+from clipneuron.atlas.html.showing import NeuronView
 from tests.browser import chromium
 from tests.browser.chromium import Page
 from tests.samples import atlas_cards as made

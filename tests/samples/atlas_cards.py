@@ -44,7 +44,7 @@ from clipneuron.atlas.cards import (
     Word,
     WordCard,
 )
-from clipneuron.atlas.links import Site
+from clipneuron.atlas.html.links import Site
 
 LAYERS = tuple(range(6, 12))
 SITE = Site(

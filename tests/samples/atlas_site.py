@@ -11,7 +11,7 @@ from urllib.parse import unquote, urldefrag
 
 from PIL import Image
 
-from clipneuron.atlas import addresses, chunks, pages, search
+from clipneuron.atlas import addresses
 from clipneuron.atlas.cards import (
     Card,
     Claim,
@@ -42,7 +42,9 @@ from clipneuron.atlas.cards import (
     Word,
     WordCard,
 )
-from clipneuron.atlas.links import Site
+from clipneuron.atlas.finding import chunks, search
+from clipneuron.atlas.html import pages
+from clipneuron.atlas.html.links import Site
 
 SCRIPT = "<script>document.title = 'obeyed'</script>"
 QUOTED = 'it\'s a "b" & <img src=x onerror="document.title = \'obeyed\'">.png'

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipneuron.atlas.cards import Claim, FrontCard, MapCard, PairCard, Point, Row
+from clipneuron.atlas.finding.plane import places
+from clipneuron.atlas.finding.words import meanings
 from clipneuron.atlas.gather.overview import Overview, known, ranked
-from clipneuron.atlas.plane import places
-from clipneuron.atlas.words import meanings
 from clipneuron.readers.arrow import tensor
 from clipneuron.store.run import Run
 

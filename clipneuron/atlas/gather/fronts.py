@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files as package_files
 
-from clipneuron.atlas import chunks
 from clipneuron.atlas.cards import PictureCard
+from clipneuron.atlas.finding import chunks
+from clipneuron.atlas.finding.search import Entry, index
 from clipneuron.atlas.gather.front import claims_of, front_card, map_card, meanings_of
 from clipneuron.atlas.gather.layers import LayerCards
 from clipneuron.atlas.gather.shared import Shared
-from clipneuron.atlas.search import Entry, index
 from clipneuron.store.run import Run
 
 _STATIC = "static"

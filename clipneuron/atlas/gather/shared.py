@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from clipneuron.atlas import addresses
 from clipneuron.atlas.cards import Card, NeuronCard
+from clipneuron.atlas.finding.words import Uses
 from clipneuron.atlas.gather.neurons import NeuronCards, NeuronRows
 from clipneuron.atlas.gather.overview import Overview, overview_of, pictures_also_in
 from clipneuron.atlas.gather.pairs import PairCards
 from clipneuron.atlas.gather.sources import Compared, Sources
-from clipneuron.atlas.links import Site
-from clipneuron.atlas.pages import address, page
-from clipneuron.atlas.words import Uses
+from clipneuron.atlas.html.links import Site
+from clipneuron.atlas.html.pages import address, page
 from clipneuron.readers.evidence import classifier_of
 from clipneuron.store.run import Run
 from clipneuron.tables.registry import schema

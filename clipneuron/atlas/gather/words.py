@@ -1,8 +1,8 @@
 """The cards of words: which neurons use them, and which other words these use."""
 
 from clipneuron.atlas.cards import Shown, WordCard
+from clipneuron.atlas.finding.words import Uses
 from clipneuron.atlas.gather.overview import Overview
-from clipneuron.atlas.words import Uses
 
 NEURONS = 120
 """Neurons of a word that its page shows."""

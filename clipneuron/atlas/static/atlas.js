@@ -65,7 +65,7 @@ function themeButton() {
   button.hidden = false;
 }
 
-/* Search. The keys of a text are made as atlas/search.py makes them. */
+/* Search. The keys of a text are made as atlas/finding/search.py makes them. */
 const folded = (text) => text.toLowerCase().normalize("NFKD").replace(/\p{M}/gu, "");
 function keysOf(text) {
   const plain = folded(text), words = plain.split(/[^\p{L}\p{N}]+/u).filter(Boolean);

@@ -11,11 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from PIL import Image
 
-from clipneuron.atlas import wording
 from clipneuron.atlas.cards import Described, NeuronCard, Shown
-from clipneuron.atlas.charts.heat import heat_png
-from clipneuron.atlas.charts.svg import decades, number
-from clipneuron.atlas.links import Site
+from clipneuron.atlas.html import wording
+from clipneuron.atlas.html.charts.heat import heat_png
+from clipneuron.atlas.html.charts.svg import decades, number
+from clipneuron.atlas.html.links import Site
 from clipneuron.reports.charts import BLUE, RED, chart
 from clipneuron.reports.printing import one_line
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from clipneuron.atlas import addresses
 from clipneuron.atlas.cards import Neuron
-from clipneuron.atlas.chunks import File, chunk, layers_of
+from clipneuron.atlas.finding.chunks import File, chunk, layers_of
 
 LEAF = 150
 SHOWN = 30

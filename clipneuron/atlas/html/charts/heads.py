@@ -8,7 +8,7 @@ from itertools import groupby
 from markupsafe import Markup
 
 from clipneuron.atlas.cards import Head
-from clipneuron.atlas.charts.svg import columns, image, label, line
+from clipneuron.atlas.html.charts.svg import columns, image, label, line
 
 _WIDTH, _HEIGHT = 760.0, 190.0
 _LEFT, _RIGHT, _TOP, _FOOT = 44.0, 6.0, 16.0, 34.0

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from markupsafe import escape
 
-from clipneuron.atlas import wording
 from clipneuron.atlas.cards import NeuronCard
-from clipneuron.atlas.drawing import card_png
-from clipneuron.atlas.links import Site
-from clipneuron.atlas.single import single
+from clipneuron.atlas.html import wording
+from clipneuron.atlas.html.drawing import card_png
+from clipneuron.atlas.html.links import Site
+from clipneuron.atlas.html.single import single
 from clipneuron.reports.printing import visible
 from clipneuron.store.run import Run
 

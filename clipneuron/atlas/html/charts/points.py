@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 from markupsafe import Markup
 
 from clipneuron.atlas.cards import Point
-from clipneuron.atlas.charts import png
-from clipneuron.atlas.charts.svg import safe
+from clipneuron.atlas.html.charts import png
+from clipneuron.atlas.html.charts.svg import safe
 
 SIDE = 1000
 HUES = (

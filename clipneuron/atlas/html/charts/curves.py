@@ -6,7 +6,7 @@ from itertools import groupby
 from markupsafe import Markup
 
 from clipneuron.atlas.cards import Ablation
-from clipneuron.atlas.charts.svg import image, label, line, short, ticks
+from clipneuron.atlas.html.charts.svg import image, label, line, short, ticks
 
 _WIDTH, _HEIGHT = 760.0, 260.0
 _LEFT, _RIGHT, _TOP, _FOOT = 44.0, 150.0, 16.0, 40.0

@@ -3,7 +3,7 @@
 from markupsafe import Markup
 
 from clipneuron.atlas.cards import Score
-from clipneuron.atlas.charts.svg import image, line, short
+from clipneuron.atlas.html.charts.svg import image, line, short
 
 _WIDTH, _HEIGHT = 160.0, 22.0
 

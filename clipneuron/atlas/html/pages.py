@@ -6,7 +6,7 @@ from importlib.resources import files
 from types import SimpleNamespace
 from typing import Any
 
-from clipneuron.atlas import addresses, wording
+from clipneuron.atlas import addresses
 from clipneuron.atlas.cards import (
     Card,
     FrontCard,
@@ -17,8 +17,9 @@ from clipneuron.atlas.cards import (
     PictureCard,
     WordCard,
 )
-from clipneuron.atlas.charts import bars, curves, heads, heat, histograms, points
-from clipneuron.atlas.links import Links, Outward, Site
+from clipneuron.atlas.html import wording
+from clipneuron.atlas.html.charts import bars, curves, heads, heat, histograms, points
+from clipneuron.atlas.html.links import Links, Outward, Site
 from clipneuron.reports import markup
 from clipneuron.reports.quantities import counted
 

@@ -3,7 +3,7 @@
 from markupsafe import Markup
 
 from clipneuron.atlas.cards import Heat
-from clipneuron.atlas.charts import png
+from clipneuron.atlas.html.charts import png
 from clipneuron.reports.drawing import AGAINST, TOWARDS
 
 _ZERO, _FULL = 128, 127

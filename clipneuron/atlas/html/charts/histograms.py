@@ -6,7 +6,7 @@ from math import log, sqrt
 from markupsafe import Markup
 
 from clipneuron.atlas.cards import Distribution, Histogram
-from clipneuron.atlas.charts.svg import (
+from clipneuron.atlas.html.charts.svg import (
     columns,
     decades,
     image,

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
-from clipneuron.atlas import wording
 from clipneuron.atlas.cards import NeuronCard
-from clipneuron.atlas.links import Inward, Site, anchor
-from clipneuron.atlas.pages import filled, style
+from clipneuron.atlas.html import wording
+from clipneuron.atlas.html.links import Inward, Site, anchor
+from clipneuron.atlas.html.pages import filled, style
 from clipneuron.reports.quantities import counted
 
 
