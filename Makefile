@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STORE ?= demo-run
+ATLAS ?= demo-atlas
 
 WORKERS ?= 2
 
@@ -10,6 +11,7 @@ WORKERS ?= 2
 
 demo: .venv/ready
 	$(BIN)/clipneuron explain --recipe demo --store $(STORE)
+	$(BIN)/clipneuron atlas --recipe demo --store $(STORE) --out $(ATLAS)
 
 # Files of tests are dealt out to that many processes, those that use the Ray cluster to one (tests/samples/marks.py).
 # Compiled modules are kept, whatever the environment says: each process would compile all tests anew, for 8 s.
@@ -58,4 +60,4 @@ lock: .venv/ready
 	echo "uv==0.13.9" | $(UV_COMPILE) - -o requirements/uv.lock
 
 clean:
-	rm -rf .venv demo-run .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv demo-run demo-atlas .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

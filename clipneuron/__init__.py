@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from clipneuron.version import __version__
 
 if TYPE_CHECKING:
+    from clipneuron.atlas.html.showing import show
     from clipneuron.data import plans
     from clipneuron.data.opening import open_collection
     from clipneuron.lens.effects import SecondOrderLens
@@ -37,6 +38,7 @@ __all__ = [
     "pursuit",
     "s3_filesystem",
     "schema",
+    "show",
 ]
 
 _HOMES = {
@@ -49,6 +51,7 @@ _HOMES = {
     "open_collection": "clipneuron.data.opening",
     "s3_filesystem": "clipneuron.store.objects.s3_client",
     "schema": "clipneuron.tables.registry",
+    "show": "clipneuron.atlas.html.showing",
 }
 _MODULES = {"plans": "clipneuron.data.plans"}
 

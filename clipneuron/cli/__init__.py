@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from functools import cache
 
+from clipneuron.cli import atlas as drawing
 from clipneuron.cli import attack as attacking
 from clipneuron.cli import concepts as conceiving
 from clipneuron.cli import doctor as machine
@@ -98,6 +99,7 @@ def build_parser() -> Parser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for module in (
         *(planning, computing, explaining, segmenting, conceiving, reproducing, attacking),
+        drawing,
         *(submitting, listing),
         *(status, keeping, comparing, failing, retrying, stores, accounting, scheduling, sizing),
         machine,

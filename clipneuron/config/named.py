@@ -79,7 +79,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 """The named recipes; those for downloaded weights leave `images` to the caller."""
 
-SECTIONS = ("evaluation", "explanation", "attack", "segmentation", "concepts")
+SECTIONS = ("evaluation", "explanation", "attack", "segmentation", "concepts", "atlas")
 """Fields of a recipe that hold the fields of a line of work."""
 
 _ENDINGS = (".json", ".toml")

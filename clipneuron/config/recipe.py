@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from clipneuron.config.atlas import Atlas
 from clipneuron.config.attack import Attack
 from clipneuron.config.base import Config
 from clipneuron.config.columns import ImageColumn, LabelColumn, Member, NameColumn
@@ -108,6 +109,7 @@ class Recipe(Config):
         default_factory=Segmentation,
         description="how attribution maps are judged as segmentations",
     )
+    atlas: Atlas = Field(default_factory=Atlas, description="what the pages of the neurons show")
 
     @property
     def is_papers_model(self) -> bool:

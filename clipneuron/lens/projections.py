@@ -9,11 +9,12 @@ any logit when the neuron is held at its mean, without an effect being stored.
 from typing import NamedTuple
 
 from einops import einsum
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from clipneuron.lens.ablations import read_products
 from clipneuron.lens.effects import SecondOrderLens
+from clipneuron.lens.paths import path_attention
 from clipneuron.lens.trace import Trace
 
 
@@ -69,6 +70,24 @@ class LayerProjections:
             chosen.T @ remainders,
             norms,
         )
+
+    def along_patches(
+        self, trace: Trace, image: int, neurons: Int[Tensor, "neuron"]
+    ) -> tuple[Float[Tensor, "neuron patch"], Float[Tensor, "neuron"]]:
+        """Where in one picture of a trace some neurons write along their directions, and what they write in all.
+
+        The first is each patch's share in <phi_n, r_n>: a_i p_i through all paths, along r. Together with what is read
+        from the class token and the remainder, it adds up to <phi_n, r_n>. The second is <phi_n - b_n, r_n>. T A
+        multiply-adds per neuron, for T tokens and A paths.
+        """
+        weights, lens = self.lens.weights, self.lens
+        attention = path_attention(weights, trace, lens.layer, lens.normalize)[image]
+        active = trace.activations[lens.layer][image][:, neurons].to(attention).T
+        along = self._along_paths[neurons]
+        tokens = active * (along @ attention)
+        remainder = (lens.remainders(trace)[image] - self.mean_remainder) @ self._along_remainder
+        mean = (self.mean[neurons] * along).sum(1)
+        return tokens[:, 1:], tokens.sum(1) - mean + remainder[neurons]
 
 
 def mean_effects(

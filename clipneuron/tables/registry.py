@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pyarrow as pa
 
+from clipneuron.tables import atlas as atlas_tables
 from clipneuron.tables import attack as attack_tables
 from clipneuron.tables import concepts as concepts_tables
 from clipneuron.tables import evidence as evidence_tables
@@ -94,13 +95,20 @@ TABLES: dict[str, Callable[..., pa.Schema]] = {
         concepts_tables.picture_concepts,
         concepts_tables.concept_pictures,
         concepts_tables.concept_scores,
+        atlas_tables.shown_pictures,
+        atlas_tables.active_neurons,
+        atlas_tables.thumbnails,
+        atlas_tables.heats,
+        atlas_tables.neuron_profiles,
+        atlas_tables.near_neurons,
+        atlas_tables.pages,
     )
 }
 
 
 ACCOUNTED = (
     "norms", "predictions", "projections", "witness_embeddings", "pictures", "verdicts", "segmentations",
-    "picture_concepts", "concept_scores",
+    "picture_concepts", "concept_scores", "thumbnails",
 )  # fmt: skip
 """Tables that have a row, with its status, for everything that failed in their shard."""
 

@@ -24,7 +24,8 @@ os.dup2(int(read), 3)
 os.dup2(int(write), 4)
 os.execv(command[0], command)
 """
-_KEYS = {"ArrowLeft": 37, "ArrowRight": 39, "Enter": 13, "Tab": 9, " ": 32}
+_KEYS = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
+_KEYS |= {"Enter": 13, "Tab": 9, "Escape": 27, " ": 32}
 
 
 def find() -> str | None:
@@ -100,6 +101,14 @@ class Page:
         while answer["loaderId"] not in self._loaded:
             self._note(self._next())
 
+    @contextmanager
+    def leaving(self) -> Iterator[None]:
+        """Waits, at the end of the block, until what was done in it has led to another document."""
+        before = len(self._loaded)
+        yield
+        while len(self._loaded) == before:
+            self._note(self._next())
+
     def value(self, expression: str) -> Any:
         """What a JavaScript expression is now; promises are awaited."""
         answer = self.call(
@@ -127,8 +136,19 @@ class Page:
         self.call("Input.dispatchKeyEvent", type="keyDown", **shared, **typed)
         self.call("Input.dispatchKeyEvent", type="keyUp", **shared)
 
+    def type(self, text: str) -> None:
+        """Enters a text into the field that has the focus, in the place of what is selected there."""
+        self.call("Input.insertText", text=text)
+
+    def move(self, x: float, y: float) -> None:
+        """Moves the mouse to a place of the window."""
+        self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+
     def click(self, selector: str) -> None:
-        """Clicks into the middle of an element with the mouse."""
+        """Clicks into the middle of an element with the mouse, where it can be seen."""
+        self.value(
+            f"document.querySelector({json.dumps(selector)}).scrollIntoView({{block: 'nearest'}})"
+        )
         box = f"document.querySelector({json.dumps(selector)}).getBoundingClientRect()"
         x, y = self.value(f"(r => [r.x + r.width / 2, r.y + r.height / 2])({box})")
         for kind in ("mousePressed", "mouseReleased"):

@@ -1,11 +1,7 @@
 """A reviewer at a real browser: keys, undo, heatmap, notes, resuming, two windows, a server that goes away."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pyarrow as pa
 import pytest
@@ -16,6 +12,7 @@ from clipneuron.attack.review.server import Review, serve
 from clipneuron.store.store import Run
 from tests.browser import chromium
 from tests.browser.chromium import Page
+from tests.browser.web import serving
 from tests.samples.attack_tables import KEYS, Shard, attack_run, colour, screened
 
 pytestmark = [
@@ -286,16 +283,6 @@ def test_a_server_that_went_away_is_said_and_nothing_moves(page: Page, run: Run)
     assert decided(run) == {}
 
 
-@contextmanager
-def other_site(folder: Path) -> Iterator[str]:
-    """The address of a site that serves a folder; to a browser, another port is another site."""
-    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
 def test_another_page_cannot_decide_even_if_it_knows_the_address(
     page: Page, review: Review, run: Run, tmp_path: Path
 ) -> None:
@@ -303,7 +290,7 @@ def test_another_page_cannot_decide_even_if_it_knows_the_address(
     field = """<input name='{"decision":"keep","note":"' value='"}'>"""
     form = f"<form method=post enctype=text/plain action='{review.url}cards/0'>{field}</form>"
     (tmp_path / "form.html").write_text(form)
-    with other_site(tmp_path) as site:
+    with serving(tmp_path) as site:
         page.open(f"{site}/form.html")
         page.value("document.forms[0].submit()")
         page.until("document.body && document.body.innerText.includes('from this page only')")

@@ -16,7 +16,7 @@ PAGES = "\n".join(
     (DOCS / name).read_text()
     for name in (
         *("operations.md", "reproduce.md", "attack.md", "explain.md", "segment.md", "concepts.md"),
-        *("usage.md", "kubernetes.md", "compare.md"),
+        *("atlas.md", "usage.md", "kubernetes.md", "compare.md"),
     )
 )
 COMMANDS = [

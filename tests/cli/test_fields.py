@@ -18,6 +18,7 @@ VERBS = {
     "explanation": "explain",
     "segmentation": "segment",
     "concepts": "concepts",
+    "atlas": "atlas",
     "cluster": "run",
 }
 

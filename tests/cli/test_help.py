@@ -29,6 +29,7 @@ VERBS += (
     "cluster",
     "compare",
     "doctor",
+    "atlas",
 )
 
 

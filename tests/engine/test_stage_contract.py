@@ -19,6 +19,7 @@ import pytest
 import torch
 from rich.console import Console
 
+import clipneuron.atlas.stages
 import clipneuron.attack.stages
 import clipneuron.concepts.stages
 import clipneuron.evidence.stages
@@ -48,6 +49,7 @@ PACKAGES = (
     clipneuron.explanation.stages,
     clipneuron.segmentation.stages,
     clipneuron.concepts.stages,
+    clipneuron.atlas.stages,
 )
 CLASSES = {
     cls

@@ -124,6 +124,7 @@ def test_what_means_nothing_there_is_refused_before_anybody_is_asked(
         ("explain", "--hypernyms", "texts.txt"),
         ("reproduce", "--pools", "texts.txt"),
         ("attack", "--blocked", "texts.txt"),
+        ("atlas", "--to", "site"),
     ],
 )
 def test_paths_of_every_verb_have_to_be_those_of_all_nodes(

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 from clipneuron.attack.pipeline import AttackLine
 from clipneuron.config.named import named_recipe
@@ -11,8 +12,11 @@ from clipneuron.engine.stage import Stage
 from clipneuron.explanation.inputs import ClipWitness
 from clipneuron.models.clip.model import load_clip
 from clipneuron.readers.sweep import Planned
+from clipneuron.store import records
 from clipneuron.store.store import Run, Store
+from clipneuron.sweep.results import SweepResults
 from clipneuron.sweep.stages.merge import MergeTree
+from tests.samples.atlas_world import atlas_of, attacked, swept
 from tests.samples.attack_world import (
     captions_stage,
     classifier_stage,
@@ -89,4 +93,17 @@ def concepts(folder: Path, store: str, by: Runner) -> tuple[Run, list[Stage]]:
     return run, line.stages(Planned.of(run)).all
 
 
-LINES: tuple[Line, ...] = (evidence, attack, production, explanation, segmentation, concepts)
+def atlas(folder: Path, store: str, by: Runner) -> tuple[Run, list[Stage]]:
+    """The pages of the tiny world's neurons, and of an attack that is stated; all attempts have one name.
+
+    Pages say which objects their numbers come from, and these are named after attempts.
+    """
+    with patch.object(records, "new_attempt", lambda: "a" * 16):
+        run, recipe = swept(folder, store)
+        attacked(run, run.results(SweepResults)[0])
+        line = atlas_of(run, recipe, folder, store)
+        line.bring(by)
+    return run, list(line.stages().all)
+
+
+LINES: tuple[Line, ...] = (evidence, attack, production, explanation, segmentation, concepts, atlas)

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from clipneuron.cli import attack, concepts, explain, reproduce, run, segment, signals
+from clipneuron.cli import atlas, attack, concepts, explain, reproduce, run, segment, signals
 from clipneuron.cli.options.flags import cluster_of, recipe_of
 from clipneuron.cli.options.parser import Borrowed, LateParser, Parser, add_command
 from clipneuron.cli.options.submitting import (
@@ -58,6 +58,8 @@ class Verb(NamedTuple):
     add_commands: Callable[[Any], None]
     paints: Callable[[Recipe], bool] = lambda _: False
     """Whether the work takes models of the pool gen, besides those of clip."""
+    check: Callable[[argparse.Namespace], None] = lambda _: None
+    """Raises ValueError for options that mean nothing on another machine."""
 
     def pools(self, recipe: Recipe) -> tuple[str, ...]:
         """The pools whose models the work takes."""
@@ -71,9 +73,10 @@ VERBS = {
     "segment": Verb(segment.add_commands),
     "concepts": Verb(concepts.add_commands),
     "explain": Verb(explain.add_commands, lambda recipe: bool(recipe.explanation.painter)),
+    "atlas": Verb(atlas.add_commands, check=atlas.check_elsewhere),
 }
 
-ASKED = ("until", "extend", "grow", "prompts")
+ASKED = ("until", "extend", "grow", "prompts", "site", "against")
 """Options that make an order another one, besides the recipe's and the store."""
 
 
@@ -108,6 +111,7 @@ def _fill(name: str, parser: Parser) -> None:
 
 def submit(chosen: argparse.Namespace) -> int:
     """`clipneuron submit`."""
+    VERBS[chosen.verb].check(chosen)
     recipe = recipe_of(chosen)
     cluster_of(chosen)
     _check(chosen, recipe)

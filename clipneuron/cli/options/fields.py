@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from clipneuron.cli.options import values
+from clipneuron.config.atlas import Atlas
 from clipneuron.config.attack import Attack
 from clipneuron.config.base import Config
 from clipneuron.config.cluster import ClusterOptions
@@ -30,6 +31,7 @@ SECTIONS: dict[str, type[Config]] = {
     "segmentation": Segmentation,
     "cluster": ClusterOptions,
     "concepts": Concepts,
+    "atlas": Atlas,
 }
 """Every configuration that the command line speaks for, by the name that its fields have in messages."""
 

@@ -102,6 +102,18 @@ class Comparison:
         return np.lexsort((shared, -self.words_changed, self.nearness.round(2)))
 
     @property
+    def short(self) -> pa.Table:
+        """Layer, number and cosine of every neuron, and the share of its words, of both runs, that both have.
+
+        NaN for the words of a neuron that has none in either.
+        """
+        kept = self.neurons["words_kept"].to_numpy()
+        total = kept + self.words_changed
+        shared = np.where(total > 0, kept / np.maximum(total, 1), np.nan)
+        columns = {name: self.neurons[name] for name in ("layer", "neuron")}
+        return pa.table({**columns, "cosine": self.nearness, "words_shared": shared})
+
+    @property
     def has_scores(self) -> bool:
         """Whether both runs were explained."""
         return f"{METRICS[0]}_a" in self.neurons.column_names

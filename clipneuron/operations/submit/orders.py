@@ -23,6 +23,7 @@ JOBS = {
     "explain": "explanations",
     "segment": "segmentations",
     "concepts": "concepts",
+    "atlas": "atlas",
 }
 """The module of `jobs` that does what a verb does."""
 

@@ -22,7 +22,7 @@ from clipneuron.store import traffic
 from clipneuron.store.errors import ObjectMissingError, StoreError
 from clipneuron.store.objects import s3_errors, s3_uploads
 from clipneuron.store.objects.concurrency import in_order
-from clipneuron.store.objects.keys import parts
+from clipneuron.store.objects.keys import content_type, parts
 from clipneuron.store.objects.protocol import Dated, Entry
 from clipneuron.store.objects.s3_client import (
     endpoint,
@@ -73,11 +73,11 @@ class S3Objects:
 
     def put(self, key: str, data: bytes) -> None:
         """Writes or replaces the whole object; raises StoreError."""
-        place = self._place(key)
+        place, kind = self._place(key), {"ContentType": content_type(key)}
         if len(data) > _WHOLE:
-            self._ask("write", key, lambda client: s3_uploads.put_parts(client, place, data))
+            self._ask("write", key, lambda client: s3_uploads.put_parts(client, place, data, kind))
         else:
-            self._ask("write", key, lambda client: client.put_object(**place, Body=data))
+            self._ask("write", key, lambda client: client.put_object(**place, **kind, Body=data))
 
     def get(self, key: str) -> bytes:
         """The object's bytes, as many as the store announced; raises ObjectMissingError, StoreError."""

@@ -12,9 +12,9 @@ PART = 32 * 2**20
 _PARTS_AT_ONCE = 4
 
 
-async def put_parts(client: Any, place: dict[str, Any], data: bytes) -> None:
-    """Write the object in parts, several at a time."""
-    async with _upload(client, place) as upload:
+async def put_parts(client: Any, place: dict[str, Any], data: bytes, kind: dict[str, str]) -> None:
+    """Write the object in parts, several at a time; `kind` says what it is."""
+    async with _upload(client, place, kind) as upload:
         limit = asyncio.Semaphore(_PARTS_AT_ONCE)
 
         async def send(number: int) -> dict[str, Any]:
@@ -32,9 +32,11 @@ async def put_parts(client: Any, place: dict[str, Any], data: bytes) -> None:
 
 
 @asynccontextmanager
-async def _upload(client: Any, place: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+async def _upload(
+    client: Any, place: dict[str, Any], kind: dict[str, str]
+) -> AsyncIterator[dict[str, Any]]:
     """A multipart upload, aborted if it does not come to its end; raises the first error of its parts."""
-    begun = await client.create_multipart_upload(**place)
+    begun = await client.create_multipart_upload(**place, **kind)
     upload = place | {"UploadId": begun["UploadId"]}
     try:
         yield upload

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import pyarrow as pa
 import torch
@@ -16,17 +15,8 @@ from clipneuron.lens.metrics import participation
 from clipneuron.lens.summaries import Summary
 from clipneuron.readers.arrow import list_column, neuron_columns, table_of
 from clipneuron.readers.lenses import ClipLoader, Lenses
-from clipneuron.readers.sweep import (
-    MeanEffect,
-    NeuronBlock,
-    Part,
-    grown,
-    mean_effects,
-    merged,
-    neuron_blocks,
-    positions,
-    remainders,
-)
+from clipneuron.readers.summaries import BlockSummary, Merged, SummaryLoader
+from clipneuron.readers.sweep import MeanEffect, NeuronBlock, grown, mean_effects, neuron_blocks
 from clipneuron.store.store import Run
 from clipneuron.tables import registry as tables
 
@@ -38,29 +28,6 @@ _STILL = 1e-4
 
 _DEAD = "dead: it adds nothing of its own on any picture"
 _SAME = "no variance: its effect is the same on all pictures, up to rounding"
-
-
-class Merged(Protocol):
-    """Where the sweep's summaries are, merged as far as they have been."""
-
-    @property
-    def effects(self) -> Upstream:
-        """The sweep."""
-        ...
-
-    @property
-    def swept(self) -> tuple[str, ...]:
-        """The sweep's shards."""
-        ...
-
-    @property
-    def last(self) -> Upstream:
-        """The stage that has them."""
-        ...
-
-    def top(self, block: NeuronBlock) -> Part:
-        """The place of a block's summaries."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -96,9 +63,9 @@ class DirectionsStage(Stage):
         blocks = neuron_blocks(self.lenses.layers, self.neurons, self.block)
         return [Shard(block.name, block.size, block) for block in blocks]
 
-    def loader(self, run: Run) -> "DirectionsLoader":
+    def loader(self, run: Run) -> "SummaryLoader":
         """Reads and merges what the sweep left of a block."""
-        return DirectionsLoader(run, self.tree)
+        return SummaryLoader(run, self.tree)
 
     def share(self, run: Run) -> dict[int, MeanEffect]:
         """The mean effects."""
@@ -107,38 +74,6 @@ class DirectionsStage(Stage):
     def build(self, shared: dict[int, MeanEffect]) -> "DirectionsWorker":
         """A worker with the model's weights and the mean effects."""
         return DirectionsWorker(self.lenses.on(self.clip()), shared)
-
-
-@dataclass(frozen=True)
-class BlockSummary:
-    """A block's merged summary with the remainders of its top pictures."""
-
-    block: NeuronBlock
-    summary: Summary
-    remainders: Float[Tensor, "neuron top coordinate"]
-
-
-@dataclass
-class DirectionsLoader:
-    """Reads a block's summaries and its layer's remainders, which are kept for the layer's other blocks."""
-
-    run: Run
-    tree: Merged
-    _kept: tuple[int, tuple[Tensor, Tensor]] | None = None
-
-    def load(self, shard: Shard) -> BlockSummary:
-        """The block's rows of every summary, merged."""
-        block: NeuronBlock = shard.payload
-        summary = merged(self.run, block, self.tree.top(block))
-        numbers, coordinates = self._remainders_of(block.layer)
-        used = (summary.top_images >= 0)[..., None]
-        found = coordinates[positions(numbers, summary.top_images)] * used
-        return BlockSummary(block, summary, found)
-
-    def _remainders_of(self, layer: int) -> tuple[Tensor, Tensor]:
-        if self._kept is None or self._kept[0] != layer:
-            self._kept = layer, remainders(self.run, self.tree.effects.name, layer, self.tree.swept)
-        return self._kept[1]
 
 
 class DirectionsWorker:

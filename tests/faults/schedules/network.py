@@ -183,6 +183,7 @@ class Client:
         Body: bytes,  # noqa: N803
         IfNoneMatch: str = "",  # noqa: N803
         IfMatch: str = "",  # noqa: N803
+        ContentType: str = "",  # noqa: N803
     ) -> Any:
         """Put, create, or replace one version."""
         return self.network.put(Key, bytes(Body), create=IfNoneMatch == "*", match=IfMatch)

@@ -1,0 +1,131 @@
+"""Finished runs of the tiny model with everything that an atlas shows: words, scores, classes, and a small attack."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from clipneuron.atlas.pipeline import AtlasLine
+from clipneuron.attack.results import AttackResults
+from clipneuron.explanation.results import ExplanationResults
+from clipneuron.store.store import Failure, Run, Store
+from clipneuron.sweep.results import SweepResults
+from clipneuron.tables import registry as tables
+from clipneuron.tables.experiments import Experiment, pair_key
+from tests.samples.attack_tables import Shard, judged, painted
+from tests.samples.world import clip, quiet_runner, sweep_of
+
+PAIR = ("cat", "dog")
+MARGINS = (0.2, -0.1, 0.1, None)
+"""Of adversarial pictures: two fool the model, one does not, one could not be painted."""
+SCORES = [
+    field.name
+    for field in tables.schema("scores")
+    if field.name not in ("layer", "neuron", "describer", "by")
+]
+HOSTILE = "<script>alert('words')</script>"
+
+
+def swept(folder: Path, store: str = "store", **options: object) -> tuple[Run, Any]:
+    """A run that has nothing but its sweep, and the recipe it was made by."""
+    sweep = sweep_of(folder, store, **options)
+    run, _ = sweep.run(quiet_runner())
+    return run, sweep.recipe
+
+
+def explained(folder: Path, store: str = "store") -> tuple[Run, Any]:
+    """A run with scores and classes as well, and an attack; all of these are stated, none is computed."""
+    run, recipe = swept(folder, store)
+    results = run.results(SweepResults)[0]
+    scored(run, results)
+    attacked(run, results)
+    return run, recipe
+
+
+def scored(run: Run, results: SweepResults) -> None:
+    """Commit scores of all words, 0.5 for a neuron's own and 0.125 for another one's, and three classes."""
+    for layer in results.layers:
+        rows = [
+            {"layer": layer, "neuron": neuron, "describer": describer, "by": "nobody"}
+            | dict.fromkeys(SCORES, value)
+            for describer, value in (("pursuit", 0.5), ("other-neuron", 0.125), ("nearest", 0.25))
+            for neuron in range(clip().neurons)
+        ]
+        run.commit("scores", f"layer-{layer:02d}", {"scores": _table("scores", rows)})
+    axes = np.eye(3, clip().embed, dtype=np.float32).tolist()
+    classes = [
+        {"label": label, "name": name, "embedding": axis}
+        for label, (name, axis) in enumerate(zip(("cat", "dog", "tree"), axes, strict=True))
+    ]
+    run.commit("classifier", "000000", {"classifier": _table("classifier", classes)})
+    words = dict.fromkeys(("pursuit", "other-neuron", "nearest"), results.descriptions)
+    found = ExplanationResults(
+        name="scores",
+        layers=results.layers,
+        directions=results.directions,
+        describers=words,
+        scores="scores",
+    )
+    run.announce(found)
+
+
+def atlas_of(run: Run, recipe: Any, folder: Path, store: str = "store", **more: Any) -> AtlasLine:
+    """The atlas of a run of the tiny model."""
+    asked = recipe.atlas.model_copy(update={"top": 3, "quantiles": (0.5,), "near": 2})
+    recipe = recipe.model_copy(update={"atlas": asked})
+    return AtlasLine.of(recipe, Store(folder / store), run, clip=clip(), **more)
+
+
+def attacked(run: Run, results: SweepResults, words: Sequence[str] = ("milk", HOSTILE)) -> None:
+    """Commit an attack of one pair by two words, the second of which is no neuron's."""
+    shard = Shard("cat:dog", "second-order")
+    one = Experiment(PAIR, "second-order", 0)
+    key = pair_key(PAIR)
+    cues = [
+        {**one.columns, "rank": rank, "text": text, "score": 1.0 - rank, "similarity": 0.1}
+        | {"status": "ok", "reason": None}
+        for rank, text in enumerate(words)
+    ]
+    given = [
+        {**one.columns, "text": text, "layer": layer, "neuron": 3, "weight": 0.5}
+        | {"projection": 0.4, "contribution": 0.2 + layer}
+        for text in words
+        for layer in (0, 1)
+    ]
+    captions = [
+        {**one.columns, "number": number, "caption": f"A cat with {words[0]}.", "words": [words[0]]}
+        | {"chosen": True, "captioner": "none", "prompt": "0", "seed": 0}
+        | {"status": "ok", "reason": None}
+        for number in range(2)
+    ]
+    parts = {
+        "attack-words": {"words": cues, "word_neurons": given},
+        "attack-captions": {"captions": captions},
+    }
+    for stage, named in parts.items():
+        run.commit(stage, key, {name: _table(name, rows) for name, rows in named.items()})
+    lost = [Failure(shard.picture(3, 2), "failed", "not painted")]
+    pictures, verdicts = painted(shard, MARGINS, 2), judged(shard, MARGINS, 2)
+    run.commit("attack-pictures", one.key, {"pictures": pictures}, failures=lost)
+    run.commit("attack-verdicts", one.key, {"verdicts": verdicts}, failures=lost)
+    run.announce(
+        AttackResults(
+            name="attack-verdicts",
+            model="tiny",
+            comparable=False,
+            pairs=(PAIR,),
+            methods=("second-order",),
+            repeats=1,
+            swept=results,
+            words="attack-words",
+            captions="attack-captions",
+            pictures="attack-pictures",
+            verdicts="attack-verdicts",
+        )
+    )
+
+
+def _table(name: str, rows: list[dict[str, Any]]) -> pa.Table:
+    return pa.Table.from_pylist(rows, schema=tables.schema(name))
