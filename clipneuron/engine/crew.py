@@ -3,13 +3,13 @@
 import logging
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import ray
 
 from clipneuron.engine import ray_steps as steps
-from clipneuron.engine.cluster.nodes import alive_nodes, request_nodes
+from clipneuron.engine.cluster.nodes import alive_nodes, free_nodes, request_nodes
 from clipneuron.engine.cluster.placement import Placement, beside, fits
 from clipneuron.engine.stage import Resources
 
@@ -58,6 +58,8 @@ class Crew:
 
     def __init__(self, place: Placement, grows: bool = False) -> None:
         self.place, self.grows = place, grows
+        self.most = place.actors
+        """Processes that are wanted now: fewer, once it has given way."""
         self.members: list[Member] = []
         self._asking = False
         self.complete()
@@ -65,7 +67,16 @@ class Crew:
     @property
     def short(self) -> bool:
         """Whether processes were lost for which the nodes had no space."""
-        return len(self.members) < self.place.actors
+        return len(self.members) < self.most
+
+    def restore(self) -> None:
+        """Start what is missing, and of what has given way as many as have space beside what others hold."""
+        free = free_nodes() if self.most < self.place.actors else []
+        while self.most < self.place.actors and fits(
+            self.place, self.most + 1 - len(self.members), free
+        ):
+            self.most += 1
+        self.complete()
 
     def complete(self) -> list[Member]:
         """The processes that were started now: those that were missing, as far as the nodes have space."""
@@ -92,6 +103,23 @@ class Crew:
         return not any(member.ready for member in self.members) and not fits(
             self.place, 1, alive_nodes()
         )
+
+    def give_way(self) -> None:
+        """Do with one process less that has nothing to do, and without those that wait for a core themselves.
+
+        Processes that hold every core, those of another driver among them, would else wait for ever for what is to be
+        read and committed for them.
+        """
+        idle = [member for member in self.members if not member.items]
+        waiting = [member for member in idle if not member.ready]
+        if len(waiting) == len(self.members):
+            waiting = waiting[1:]
+        ready = [member for member in idle if member.ready]
+        for member in [*waiting, *ready[:1]]:
+            self.members.remove(member)
+            _kill(member)
+            self.most = max(1, len(self.members))
+            logger.warning("no core is free: on with %d of %s", self.most, self.place)
 
     def dismiss(self) -> None:
         """End all processes, which gives their cores back."""
@@ -138,20 +166,22 @@ class Crews:
         if self.models is None or self.models.place != place:
             self.dismiss()
             self.models = Crew(place, self.grows)
-        self.models.complete()
+        self.models.restore()
         return self.models
 
     def for_tasks(self, resources: Resources) -> Crew:
         """A crew of single cores beside the models, or that of the models if it has as many cores."""
         standing = self.models.place if self.models else None
-        place = beside(standing, resources, alive_nodes())
+        own = self.tasks.most if self.tasks else 0
+        place = beside(standing, resources, alive_nodes(), free_nodes(), own)
         if place == standing and self.models:
-            self.models.complete()
+            self.models.restore()
             return self.models
-        if self.tasks is None or self.tasks.place != place:
+        if self.tasks is None or replace(self.tasks.place, actors=place.actors) != place:
             self._dismiss_tasks()
             self.tasks = Crew(place)
-        self.tasks.complete()
+        self.tasks.place, self.tasks.most = place, min(self.tasks.most, place.actors)
+        self.tasks.restore()
         return self.tasks
 
     def dismiss(self) -> None:

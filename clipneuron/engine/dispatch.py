@@ -15,6 +15,7 @@ import ray
 from clipneuron.engine import ray_steps as steps
 from clipneuron.engine.attempts import Ending
 from clipneuron.engine.cluster.metrics import StageMetrics
+from clipneuron.engine.cluster.nodes import free_nodes
 from clipneuron.engine.crew import LOST, Crew, Item, Member
 
 logger = logging.getLogger(__name__)
@@ -23,6 +24,8 @@ _IN_HAND = 2
 """Shards that a process has: one that it works on, and one whose content is brought to its node meanwhile."""
 _LOOK = 5.0
 """Seconds after which the nodes are looked at: without any event, and where processes are missing."""
+_LOOKS = 3
+"""Looks in a row without any event after which a stage may be starving."""
 
 Event = Callable[[], Ending | None]
 
@@ -141,15 +144,25 @@ class Dispatch:
         return any(member.items for member in self.crew.members)
 
     def _next(self) -> Event:
+        quiet = 0
         while True:
             self._reinforce()
             try:
                 return self.events.get(timeout=_LOOK)
             except Empty:
-                if self.crew.hopeless:
-                    raise CrewLostError(
-                        f"no process is left, and the nodes have no space for {self.crew.place}"
-                    ) from None
+                quiet += 1
+            if self.crew.hopeless:
+                raise CrewLostError(
+                    f"no process is left, and the nodes have no space for {self.crew.place}"
+                )
+            if quiet % _LOOKS == 0 and self._starves():
+                self.crew.give_way()
+                self.looked = time.monotonic()
+
+    def _starves(self) -> bool:
+        """Whether what is to be read or committed waits for a core, and all are held."""
+        waits = self.committing or (self.more and not self.waiting)
+        return bool(waits) and not any(node.get("CPU", 0) >= 1 for node in free_nodes())
 
     def _reinforce(self) -> None:
         """A crew that has lost processes gets new ones as soon as a node has space for them: one that has joined."""
@@ -208,6 +221,8 @@ class Dispatch:
         self._watch(done, partial(self._prepared, member))
 
     def _prepared(self, member: Member, future: Future[Any]) -> None:
+        if member not in self.crew.members:
+            return  # it has given way
         error = future.exception()
         if error is None:
             member.ready, member.since = True, time.monotonic()

@@ -9,7 +9,7 @@ from clipneuron.config.cluster import ClusterOptions
 from clipneuron.engine import crew as crews
 from clipneuron.engine.cluster import nodes as cluster
 from clipneuron.engine.cluster.nodes import placed
-from clipneuron.engine.cluster.placement import fits, placement
+from clipneuron.engine.cluster.placement import beside, fits, placement
 from clipneuron.engine.stage import Resources
 
 CLIP = Resources(pool="clip")
@@ -71,6 +71,7 @@ def nodes(monkeypatch) -> list[dict[str, float]]:
     there = [{"CPU": 2.0, "clip": 1.0}, {"CPU": 2.0, "clip": 1.0}]
     monkeypatch.setattr(crews, "alive_nodes", lambda: there)
     monkeypatch.setattr(crews.Crew, "_started", lambda self: crews.Member(Process()))
+    monkeypatch.setattr(crews, "free_nodes", lambda: there)
     monkeypatch.setattr(crews, "_kill", lambda member: None)
     monkeypatch.setattr(crews.ray, "is_initialized", lambda: True)
     return there
@@ -93,6 +94,43 @@ def test_a_crew_gets_back_what_it_lost_when_a_node_joins(nodes):
     assert crew.hopeless
     nodes.extend([lost, dict(lost)])
     assert len(crew.complete()) == 2
+
+
+def test_a_crew_gives_way_and_grows_again_where_others_let_go(nodes):
+    nodes[0]["clip"] = 4.0
+    nodes[0]["CPU"] = 5.0
+    crew = crews.Crew(placement(CLIP, ClusterOptions(actors=4, actor_cpus=1), nodes))
+    first, *_ = crew.members
+    crew.give_way()
+    assert crew.members == [first], "one would wait for a core as well as four"
+    crew.complete()
+    assert crew.members == [first], "what has given way does not come back by itself"
+    crew.restore()
+    assert len(crew.members) == 4, "there is space for three more"
+    for member in crew.members:
+        member.ready = True
+    crew.members[0].items.append(crews.Item("at work"))
+    busy, _, *others = crew.members
+    crew.give_way()
+    assert crew.members == [busy, *others]
+    others[0].ready = False
+    crew.give_way()
+    assert crew.members == [busy], (
+        "whoever waits for a core goes first, and one that has nothing to do"
+    )
+    busy.items.clear()
+    busy.ready = True
+    crew.give_way()
+    assert (crew.members, crew.most) == ([], 1)
+    assert len(crew.complete()) == 1, "the last one comes back when others had their turn"
+
+
+def test_single_tasks_leave_others_what_they_hold():
+    nodes = [{"CPU": 4.0}, {"CPU": 4.0}]
+    assert beside(None, Resources(), nodes).actors == 7
+    assert beside(None, Resources(), nodes, free=[{"CPU": 3.0}, {}]).actors == 2
+    assert beside(None, Resources(), nodes, free=[{}, {}]).actors == 1
+    assert beside(None, Resources(), nodes, free=[{"CPU": 1.0}, {"CPU": 2.0}], own=3).actors == 5
 
 
 def test_the_autoscaler_is_asked_for_nodes_while_processes_are_missing(nodes, asked):

@@ -1,13 +1,16 @@
 """The cluster's engine does what the one of this process does, bit for bit, and loses no shard to a bad neighbour."""
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.console import Console
 
 from clipneuron.config.cluster import ClusterOptions
+from clipneuron.engine import dispatch
 from clipneuron.engine.packing import Packer
 from clipneuron.engine.ray_data import RayData
 from clipneuron.engine.runner import RunIncompleteError, Runner
@@ -15,7 +18,8 @@ from clipneuron.engine.stage import Resources
 from clipneuron.store.store import Store
 from tests.engine.fakes import DeadlyFake, Fake, tables_of
 from tests.faults.hooks import Imports
-from tests.faults.worlds import carry_out
+from tests.faults.light import Light, light_run
+from tests.faults.worlds import carry_out, check_same
 from tests.samples.world import clip, finished, quiet_runner, sweep_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cluster")]
@@ -83,6 +87,38 @@ def test_a_shard_that_fails_is_a_record_with_its_traceback(tmp_path, pool):
         runner(attempts=2).run_stage(Fake(breaks={"b": 99}, resources=POOLS[pool]), run)
     assert list(run.committed("fake")) == ["a", "c"]
     assert "in process" in run.failures("fake")["b"][0].traceback
+
+
+class Holder:
+    """Somebody else's process."""
+
+    def is_there(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def others() -> Iterator[None]:
+    """A core of each of the cluster's two nodes is held by processes that are not ours."""
+    nodes = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in ray.nodes()]
+    holder = ray.remote(Holder)
+    held = [holder.options(num_cpus=1, scheduling_strategy=node).remote() for node in nodes]
+    ray.get([each.is_there.remote() for each in held])
+    yield
+    for each in held:
+        ray.kill(each)
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_where_others_hold_all_other_cores_the_processes_give_way(
+    tmp_path, others, monkeypatch, caplog, pool
+):
+    """Two models hold the last cores, and nothing would be decoded and committed for them."""
+    monkeypatch.setattr(dispatch, "_LOOK", 0.5)
+    run = Store(tmp_path).open_run("light", {})
+    stage = Light(6, Resources(pool="clip") if pool == "actors" else Resources())
+    runner(OPTIONS.model_copy(update={"actors": 2})).run_stage(stage, run)
+    check_same(run, light_run(tmp_path / "alone", stage))
+    assert ("no core is free" in caplog.text) == (pool == "actors")
 
 
 def test_a_worker_that_cannot_be_built_ends_the_run_with_its_reason(tmp_path):

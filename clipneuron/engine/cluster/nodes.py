@@ -17,12 +17,23 @@ from clipneuron.reports.consoles import Console
 
 def alive_nodes() -> list[dict[str, float]]:
     """The resources of every node that is alive, and its labels as `key=value` among them."""
+    return [node["Resources"] | _labels(node) for node in _alive()]
+
+
+def free_nodes() -> list[dict[str, float]]:
+    """The same of what nobody holds, as the head last heard of it."""
+    state = ray._private.state
+    free: dict[str, dict[str, float]] = state.available_resources_per_node()  # type: ignore[no-untyped-call]
+    return [free.get(node["NodeID"], {}) | _labels(node) for node in _alive()]
+
+
+def _alive() -> list[dict[str, Any]]:
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    return [
-        node["Resources"] | {entry(*pair): PLENTY for pair in (node.get("Labels") or {}).items()}
-        for node in nodes
-        if node["Alive"]
-    ]
+    return [node for node in nodes if node["Alive"]]
+
+
+def _labels(node: dict[str, Any]) -> dict[str, float]:
+    return {entry(*pair): PLENTY for pair in (node.get("Labels") or {}).items()}
 
 
 def placed(

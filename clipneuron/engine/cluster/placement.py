@@ -64,17 +64,25 @@ def placement(
 
 
 def beside(
-    standing: Placement | None, resources: Resources, nodes: Sequence[dict[str, float]]
+    standing: Placement | None,
+    resources: Resources,
+    nodes: Sequence[dict[str, float]],
+    free: Sequence[dict[str, float]] | None = None,
+    own: int = 0,
 ) -> Placement:
     """The actors for a stage of single tasks, next to those that stand already, or those if they have as many cores.
 
-    Raises ValueError when not even one fits beside a core for reading and committing.
+    Of what other drivers hold, nothing is taken: `free` is what nobody holds of the nodes, None where that is all, and
+    `own` counts the actors for single tasks that stand already. Raises ValueError when not even one fits beside a core
+    for reading and committing.
     """
     left = [dict(node) for node in nodes]
     if standing and _take(standing, left) < standing.actors:
         return standing
     one = Placement(1, resources.cpus, 0.0, {}, resources.memory)
-    found = replace(one, actors=_actors_by_cores(left, one.need))
+    free = left if free is None else free
+    most = own + _actors_by_cores(free, one.need)
+    found = replace(one, actors=min(most, _actors_by_cores(left, one.need)))
     if standing and found.actors * found.cpus <= standing.actors * standing.cpus:
         return standing
     _check_space(found, left, resources.pool)
