@@ -20,7 +20,7 @@ class Atlas(Config):
     tile: int = Field(default=96, ge=4, le=512, description="pixels of the side of small pictures")
     large: int = Field(
         default=224,
-        ge=16,
+        ge=4,
         le=1024,
         description="pixels of the side of a picture's own page, at most",
     )

@@ -97,7 +97,8 @@ class RayData:
         yield from Dispatch(crew, context, self.options.retries, metrics).endings(supply)
 
     def _stream(self, context: steps.TaskContext, todo: Sequence[Shard]) -> Any:
-        data: Any = ray.data.from_arrow(steps.rows_of(todo))
+        # from_arrow would ask a task about each table, and wait for ever where all cores are held.
+        data: Any = ray.data.from_blocks(steps.rows_of(todo))
         return data.map_batches(
             steps.load,
             num_cpus=1,

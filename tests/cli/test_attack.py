@@ -200,7 +200,6 @@ def test_captions_may_be_written_elsewhere(store, capsys, tmp_path):
         (["--methods", "third-order"], "attack.methods"),
         (["--blocked", "nowhere.txt"], "nowhere.txt"),
         (["--attack-classes", "nowhere.txt"], "nowhere.txt"),
-        (["--extend", "demo"], "extend the run first"),
     ],
 )
 def test_a_wrong_word_is_one_clear_sentence(tmp_path, capsys, words, says):

@@ -72,7 +72,6 @@ def test_until_stops_after_the_ablations(place, labelled, capsys):
         (["--pools", "class-descriptions"], "class-descriptions:ANSWERS.jsonl"),
         (["--pools", "class-descriptions:no.jsonl"], "no.jsonl"),
         (["--templates", "nowhere.txt"], "nowhere.txt"),
-        (["--extend", "tiny"], "extend the run first"),
         (["--evaluation-every", "3", "--indirect-images", "1"], "greater than or equal to 2"),
     ],
 )

@@ -384,7 +384,7 @@ def commands_of(page: str) -> list[list[str]]:
 def test_the_commands_of_the_page_run(server, monkeypatch, tmp_path, words):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(checks, "problems", lambda *_: [])
-    server.submit("run-9e56cf76a572-1", "", {}, {})
+    server.submit(ordered("run", *DEMO).name(1), "", {}, {})
     assert main(words) == 0
     assert ("--out" in words) is (tmp_path / "sweep.sh").exists()
 
