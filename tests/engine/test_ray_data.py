@@ -105,7 +105,8 @@ class Holder:
 @pytest.fixture
 def others() -> Iterator[None]:
     """A core of each of the cluster's two nodes is held by processes that are not ours."""
-    nodes = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in ray.nodes()]
+    alive = [node["NodeID"] for node in ray.nodes() if node["Alive"]]  # others have removed some
+    nodes = [NodeAffinitySchedulingStrategy(node, soft=False) for node in alive]
     holder = ray.remote(Holder)
     held = [holder.options(num_cpus=1, scheduling_strategy=node).remote() for node in nodes]
     ray.get([each.is_there.remote() for each in held])
