@@ -69,6 +69,19 @@ def open_network(
     raise ValueError(_unknown(text))
 
 
+def check_named(model: str, pretrained: str | None) -> None:
+    """Raises ValueError, before anything is fetched, where open_clip has no such architecture or weights for it.
+
+    For names alone: "demo", folders and models of the hub are for others to look after.
+    """
+    if model == "demo" or _is_address(model):
+        return
+    name = model.replace("/", "-")
+    if name not in open_clip.list_models():
+        raise ValueError(_unknown(model))
+    _weights_of(name, pretrained)
+
+
 def from_transformers(model: Any) -> LoadedNetwork:
     """A CLIPModel of Hugging Face's in memory, as a network of open_clip's; ValueError for other models."""
     texts = hugging_face.text_settings(model.config.to_dict())

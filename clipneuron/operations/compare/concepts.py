@@ -118,8 +118,8 @@ def _changes(method: str, a: pa.Table, b: pa.Table) -> ConceptChanges:
     both = ids[0].filter(pc.is_in(ids[0], ids[1]))
     pictures = both.take(pc.sort_indices(both))
     texts = pc.unique(pa.chunked_array([*a["concept"].chunks, *b["concept"].chunks], pa.string()))
-    rows = [_numbered(side, pictures, texts) for side in (a, b)]
-    return ConceptChanges(method, pictures, texts, *rows, shared_share(*rows))
+    one, other = (_numbered(side, pictures, texts) for side in (a, b))
+    return ConceptChanges(method, pictures, texts, one, other, shared_share(one, other))
 
 
 def _numbered(side: pa.Table, pictures: pa.Array, texts: pa.Array) -> Ints:
