@@ -16,6 +16,7 @@ from clipneuron.operations.submit.submission import STOPPED, Submission, outcome
 from tests.samples.cluster import free_port
 
 
+@pytest.mark.environment
 @pytest.mark.usefixtures("cluster")
 @pytest.mark.slow
 def test_jobs_of_a_real_cluster(job_server, tmp_path, monkeypatch):
