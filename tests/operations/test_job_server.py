@@ -33,7 +33,7 @@ def test_jobs_of_a_real_cluster(job_server, tmp_path, monkeypatch):
     order = Order("run", "aaaaaaaaaaaa", [], str(tmp_path / "store"), python=sys.executable)
     wanted = Wanted(
         store=order.store,
-        model="ViT-B-32",
+        model="ViT-B/32",  # an architecture, though it looks like a folder
         pretrained="opnai",
         images=(str(tmp_path / "no"),),
         pools=("clip",),

@@ -7,13 +7,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from clipneuron.operations.compare.arrays import mean
+from clipneuron.operations.compare.arrays import lists, mean
 from clipneuron.operations.compare.pictures import shared_share
 from clipneuron.operations.compare.sides import Floats, Ints, Side
 from clipneuron.store.store import Run
+from clipneuron.tables.concepts import JUDGED
 
-FIRST = 5
-"""Concepts of a picture that are compared: those by whose truth `clipneuron concepts` judges a method."""
 _COLUMNS = ("image", "status", "method", "rank", "concept")
 
 
@@ -49,9 +48,13 @@ class ConceptChanges:
 
     def table(self) -> pa.Table:
         """A row per picture, in the order of `pictures`."""
-        lists = {side: [self._named(row) for row in rows] for side, rows in self._sides.items()}
-        columns = {f"concepts_{side}": pa.array(rows, _TEXTS) for side, rows in lists.items()}
-        return pa.table({"image": self.pictures, "shared": self.shared, **columns})
+        columns = {
+            "image": self.pictures,
+            "shared": self.shared,
+            "concepts_a": self._lists(self.a),
+            "concepts_b": self._lists(self.b),
+        }
+        return pa.table(columns)
 
     def as_json(self, count: int) -> dict[str, Any]:
         """The figures and so many of the most changed pictures, as plain data."""
@@ -63,10 +66,6 @@ class ConceptChanges:
             "most_changed": self.most_changed(count),
         }
 
-    @property
-    def _sides(self) -> dict[str, Ints]:
-        return {"a": self.a, "b": self.b}
-
     def _picture(self, row: int) -> dict[str, Any]:
         a, b = self._named(self.a[row]), self._named(self.b[row])
         return {
@@ -76,12 +75,13 @@ class ConceptChanges:
             "gained": [text for text in b if text not in a],
         }
 
+    def _lists(self, numbers: Ints) -> pa.Array:
+        used = numbers >= 0
+        return lists(used.nonzero()[0], self.texts.take(pa.array(numbers[used])), len(numbers))
+
     def _named(self, numbers: Ints) -> list[str]:
         found: list[str] = self.texts.take(pa.array(numbers[numbers >= 0])).to_pylist()
         return found
-
-
-_TEXTS = pa.list_(pa.string())
 
 
 def concept_changes(a: Side, b: Side) -> list[ConceptChanges]:
@@ -103,7 +103,7 @@ def concept_changes(a: Side, b: Side) -> list[ConceptChanges]:
 
 def _first_concepts(run: Run, stage: str) -> pa.Table:
     """The first concepts of all usable pictures, a shard in memory at a time."""
-    wanted = (pc.field("rank") < FIRST) & (pc.field("status") == "ok")
+    wanted = (pc.field("rank") < JUDGED) & (pc.field("status") == "ok")
     parts = [
         part.filter(wanted & pc.field("concept").is_valid()).select(
             ["image", "method", "rank", "concept"]
@@ -117,14 +117,14 @@ def _changes(method: str, a: pa.Table, b: pa.Table) -> ConceptChanges:
     ids = [pc.unique(side["image"]) for side in (a, b)]
     both = ids[0].filter(pc.is_in(ids[0], ids[1]))
     pictures = both.take(pc.sort_indices(both))
-    texts = pc.unique(pa.chunked_array([*a["concept"].chunks, *b["concept"].chunks], pa.string()))
+    texts = pc.unique(pa.concat_tables([a, b])["concept"])
     one, other = (_numbered(side, pictures, texts) for side in (a, b))
     return ConceptChanges(method, pictures, texts, one, other, shared_share(one, other))
 
 
 def _numbered(side: pa.Table, pictures: pa.Array, texts: pa.Array) -> Ints:
     """The texts' numbers as [picture, rank]."""
-    found = np.full((len(pictures), FIRST), -1, np.int64)
+    found = np.full((len(pictures), JUDGED), -1, np.int64)
     place = pc.index_in(side["image"], pictures)
     side, place = side.filter(place.is_valid()), place.drop_null()
     found[place.to_numpy(), side["rank"].to_numpy()] = pc.index_in(

@@ -14,13 +14,14 @@ from clipneuron.operations.compare import charts
 from clipneuron.operations.compare.accuracies import AccuracyChange
 from clipneuron.operations.compare.alerts import named
 from clipneuron.operations.compare.comparison import Comparison
-from clipneuron.operations.compare.concepts import FIRST, ConceptChanges
+from clipneuron.operations.compare.concepts import ConceptChanges
 from clipneuron.operations.compare.reasons import Reason
 from clipneuron.operations.compare.summary import NEAR, Summary, overall, summaries
 from clipneuron.operations.compare.words import WordChange, noise_floor
 from clipneuron.reports import markup
 from clipneuron.reports.quantities import counted
 from clipneuron.store import parquet
+from clipneuron.tables.concepts import JUDGED
 from clipneuron.version import __version__
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ ACCURACY = ("ablation", "accuracy A", "accuracy B", "difference", "pictures A", 
 METHOD = ("method", "pictures", "shared", "first is another")
 PICTURE = ("picture", "shared", "lost", "gained")
 SCORED = ("correlation A", "correlation B")
-CONCEPTS = f"shared: mean share of a picture's first {FIRST} concepts that both runs have"
+CONCEPTS = f"shared: mean share of a picture's first {JUDGED} concepts that both runs have"
 _LONGEST = 60
 _WORDS, _ABLATIONS = 12, 8
 

@@ -6,7 +6,6 @@ is left to the run; whether open_clip knows the tag is asked of a `NameCheck`, s
 """
 
 import json
-import os
 import platform
 import shutil
 import tempfile
@@ -20,7 +19,7 @@ from clipneuron.config.cluster import ClusterOptions
 from clipneuron.data.opening import check_place
 from clipneuron.engine.cluster.connection import connected
 from clipneuron.engine.cluster.survey import on_each_node, shortages
-from clipneuron.models.places import look_for
+from clipneuron.models.places import is_path, look_for
 from clipneuron.store.errors import StoreError
 from clipneuron.store.objects.opening import open_objects, probe
 from clipneuron.store.objects.traces import no_trace_of_a_failure
@@ -148,20 +147,15 @@ def _unseen(store: str, key: str) -> str:
 def _weights(wanted: Wanted, check_names: NameCheck) -> str:
     """Why the model cannot be loaded, as far as that is to be seen without loading it."""
     try:
-        if wanted.model.startswith(_HUB):
-            look_for(wanted.model.removeprefix(_HUB), what="model", field="recipe.model")
-        elif _is_path(wanted.model):
-            look_for(wanted.model, what="model", field="recipe.model")
-        if wanted.pretrained and _is_path(wanted.pretrained):
+        if wanted.pretrained and is_path(wanted.pretrained):
             look_for(wanted.pretrained, what="checkpoint", field="recipe.pretrained")
-        check_names(wanted.model, wanted.pretrained)
+        if wanted.model.startswith(_HUB) or is_path(wanted.model):
+            look_for(wanted.model.removeprefix(_HUB), what="model", field="recipe.model")
+        elif wanted.model != "demo":
+            check_names(wanted.model, wanted.pretrained)
     except (OSError, ValueError) as error:
         return str(error)
     return ""
-
-
-def _is_path(name: str) -> bool:
-    return name.startswith(("/", "~")) or os.sep in name
 
 
 def _pictures(places: tuple[str, ...]) -> str:
