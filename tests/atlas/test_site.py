@@ -106,7 +106,7 @@ def test_a_second_time_nothing_is_written_and_other_bytes_are_mended(world, writ
     (place / "9/9/index.html").write_text("of another run")
     (place / site.RECORD).write_text(json.dumps(record))
     fixed = published(run, line, place)
-    assert (fixed.written, mended.removed) == (1, 1)
+    assert (fixed.written, fixed.removed) == (1, 1)
     assert (place / "note.txt").read_text() == "mine"
     (place / "note.txt").unlink()
     assert files(place) == written
