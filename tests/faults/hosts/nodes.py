@@ -145,7 +145,7 @@ class Nodes:
 
     def head(self) -> Tree:
         """A head without cores, as in cluster.yaml; again on the same ports after the last one has ended."""
-        # A machine that was switched off has lost its temporary files; this one tells Ray that the last head still runs.
+        # A machine that was switched off has lost its temporary files; by this one Ray takes the last head for alive.
         (self.folder / "head" / _CURRENT).unlink(missing_ok=True)
         words = ["--head", "--port", str(self.port), "--num-cpus", "0"]
         words += ["--dashboard-host", self.place.address, "--dashboard-port", str(self.jobs_port)]
