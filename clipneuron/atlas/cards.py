@@ -294,6 +294,8 @@ class WordCard:
     """Words that neurons use together with it, and how many do."""
     pictures: tuple[Shown, ...] = ()
     """Pictures whose concepts name it; `effect` is the concept's score."""
+    named_by: str = ""
+    """The method that named it in them."""
 
 
 @dataclass(frozen=True)
