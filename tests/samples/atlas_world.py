@@ -39,7 +39,7 @@ def swept(folder: Path, store: str = "store", **options: object) -> tuple[Run, A
 
 
 def explained(folder: Path, store: str = "store") -> tuple[Run, Any]:
-    """A run with scores, classes, concepts, an indirect effect and an attack as well; these are stated, none is computed."""
+    """A run with scores, classes, concepts, an indirect effect and an attack as well; none of these is computed."""
     run, recipe = swept(folder, store)
     results = run.results(SweepResults)[0]
     scored(run, results)
