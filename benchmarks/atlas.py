@@ -193,6 +193,9 @@ def in_browser(world: World, root: Path) -> None:
             line(
                 f"search, {name}", *(f"{value:.0f} ms" for value in (*spread(cold), *spread(warm)))
             )
+        page.call(
+            "Network.setCacheDisabled", cacheDisabled=True
+        )  # style and script are there by now
         for address in (addresses.FRONT, addresses.neuron(0, 0), addresses.layer(0), addresses.MAP):
             page.open(f"{url}/{address}?")
             requests, sent, loaded = page.value(VIEW)

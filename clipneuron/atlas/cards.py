@@ -349,6 +349,8 @@ class PictureCard:
     heats: tuple[tuple[str, Heat], ...] = ()
     """Of the class or concept that `heats_of` names, by method."""
     heats_of: str = ""
+    classes: int = 0
+    """Among how many classes it is the nearest."""
     painted: Painted | None = None
     """How an adversarial picture came about."""
 

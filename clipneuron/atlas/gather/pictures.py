@@ -78,8 +78,9 @@ def picture_card(
     active: Sequence[Mapping[str, Any]],
     concepts: Sequence[Mapping[str, Any]],
     maps: Maps = ("", []),
+    classes: int = 0,
 ) -> PictureCard:
-    """The card of a picture of the collection, by its number."""
+    """The card of a picture of the collection, by its number; its maps are of the nearest of so many classes."""
     picture = overview.pictures.of(index)
     assert picture is not None, "a picture that has a page has a thumbnail"
     rows = (
@@ -93,6 +94,7 @@ def picture_card(
         active=tuple(rows),
         heats=tuple(heats),
         heats_of=seen,
+        classes=classes,
     )
 
 

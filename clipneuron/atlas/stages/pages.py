@@ -202,6 +202,7 @@ class PicturePages:
                 active.get(number, ()),
                 concepts.get(number, ()),
                 maps.get(str(number), ("", [])),
+                len(self.shared.classes),
             )
             files.append(self.shared.rendered(picture_card(self.shared.overview, number, *about)))
             advance(1)
