@@ -109,6 +109,8 @@ class AtlasLine:
             "ablations": bool(sources.predictions),
             "adversarial pictures": bool(sources.attack),
         }
+        mapped = 0 if self.chosen or not sources.classifier else self.asked.class_maps
+        maps = f", class maps of up to {mapped:,}" if mapped else ""
         there = ", ".join(name for name, known in has.items() if known) or "nothing else"
         return "\n".join(
             [
@@ -116,7 +118,7 @@ class AtlasLine:
                 f"neurons   {neurons:,} of layers {', '.join(map(str, sweep.layers))}",
                 f"words     {', '.join(pool.name for pool in sources.pools) or 'none'}; also {there}",
                 f"pictures  {self.asked.top} top ones of each neuron and {len(self.asked.quantiles)} others, "
-                f"{'with' if self.asked.heats else 'without'} heats",
+                f"{'with' if self.asked.heats else 'without'} heats{maps}",
                 *([f"against   {self.against.run.name}"] if self.against else []),
             ]
         )

@@ -72,8 +72,14 @@ class FrontPages:
                 seen, heats = maps.get(painted.picture.key, ("", []))
                 name = f"First order, of {card.c2} less {card.c1}"
                 shown = (*heats, *([(name, painted.heat)] if painted.heat else []))
-                about = {"heats_of": seen, "classes": len(self.shared.classes), "painted": painted}
-                yield self.shared.rendered(PictureCard(painted.picture, heats=shown, **about))
+                picture = PictureCard(
+                    painted.picture,
+                    heats=shown,
+                    heats_of=seen,
+                    classes=len(self.shared.classes),
+                    painted=painted,
+                )
+                yield self.shared.rendered(picture)
 
     def _searched(self) -> Iterator[tuple[str, bytes]]:
         uses, overview = self.shared.uses, self.shared.overview
