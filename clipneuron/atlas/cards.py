@@ -349,10 +349,10 @@ class PictureCard:
     heats: tuple[tuple[str, Heat], ...] = ()
     """Of the class or concept that `heats_of` names, by method."""
     heats_of: str = ""
-    classes: int = 0
-    """Among how many classes it is the nearest."""
     painted: Painted | None = None
     """How an adversarial picture came about."""
+    classes: int = 0
+    """Among how many classes that of the heats is the nearest; 0 where it is another one."""
 
 
 @dataclass(frozen=True)

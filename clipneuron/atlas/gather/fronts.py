@@ -76,7 +76,7 @@ class FrontPages:
                     painted.picture,
                     heats=shown,
                     heats_of=seen,
-                    classes=len(self.shared.classes),
+                    classes=len(self.shared.classes) if heats else 0,
                     painted=painted,
                 )
                 yield self.shared.rendered(picture)
