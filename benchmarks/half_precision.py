@@ -7,8 +7,8 @@ Every number is the root mean square of the difference to float64 over the root 
 pictures and neurons. What a format has to round is in it: the weights, the residual stream and what leaves the model.
 Directions have one minus the cosine, of the median and of the 99th percentile of neurons; those of neurons with two
 nearly equal principal components may turn in any format, and 2 is a direction whose sign, a majority, was turned.
-LRP divides by sums that nearly cancel: look at its error in float32. Predictions are the share of pictures whose class differs.
-float32 stands beside them to show what is left by sums that are never below it.
+LRP divides by sums that nearly cancel: look at its error in float32. Predictions are the share of pictures whose class
+differs. float32 stands beside them to show what is left by sums that are never below it.
 """
 
 import argparse
