@@ -229,7 +229,9 @@ def _histogram(norms: Float[Tensor, "image neuron"]) -> Int[Tensor, "bin"]:
     exponent = norms.float().clamp(min=10.0**LOWEST_DECADE).log10()
     bins = ((exponent - LOWEST_DECADE) * BINS_PER_DECADE).long().clamp(0, BINS - 1)
     bins += torch.arange(norms.shape[1], device=norms.device) * BINS
-    return bins.flatten().bincount(minlength=norms.shape[1] * BINS)
+    counts = bins.new_zeros(norms.shape[1] * BINS)
+    # bincount asks a GPU for the greatest bin, and the CPU waits for its answer
+    return counts.scatter_add_(0, bins.flatten(), torch.ones_like(bins).flatten())
 
 
 def _take(

@@ -19,7 +19,15 @@ from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
-SIZES = {"nonzero", "nonzero_numpy", "masked_select", "bincount", "unique_dim", "_unique2", "unique_consecutive"}
+SIZES = {
+    "nonzero",
+    "nonzero_numpy",
+    "masked_select",
+    "bincount",
+    "unique_dim",
+    "_unique2",
+    "unique_consecutive",
+}
 """Results whose size only the device knows: the CPU waits for it."""
 
 NUMBERS = {"_local_scalar_dense", "item", "is_nonzero", "equal", "allclose"}
