@@ -1,4 +1,4 @@
-"""Workers on a GPU that is pretended (tests/samples/pretended.py): one device, equal tables, few waits in the hot loops."""
+"""Workers on a GPU that is pretended (tests/samples/pretended.py): one device, equal tables, few waits."""
 
 import io
 from typing import NamedTuple
