@@ -271,7 +271,7 @@ def _sweep(clip: Clip, pixels: Tensor, layers: tuple[int, ...]) -> Callable[[Ten
         mean, outside = (part.to(like) for part in (seen.mean[0], seen.mean[1] @ seen.axes))
         collector = Collector(clip.neurons, lens.paths, TOP, like.device)
         parts.append((lens.narrowed(seen.axes), mean, outside, collector))
-    images = torch.arange(len(pixels), device=pixels.device)
+    images = torch.arange(len(pixels))
 
     def sweep(read: Tensor) -> None:
         trace = clip.trace(read, layers)

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 
 WAITS = {
     "calibrate": 0,
-    "effects": 10,
+    "effects": 2,
     "ablations": 2,
     "first-order-means": 0,
     "first-order": 0,

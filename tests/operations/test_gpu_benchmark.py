@@ -59,7 +59,7 @@ def test_a_wrong_norm_fails_the_check(monkeypatch, capsys):
     benchmark = importlib.import_module("gpu")
     bench = benchmark._bench(benchmark._options(["--dry"]))
     clip = benchmark.load_clip(benchmark._tower("tiny"))
-    clip.weights.projection.data.mul_(2)
+    clip.weights.blocks[-2].neuron_writes.data.mul_(2)
     benchmark._check(bench, clip, "tiny", "float32")
     assert "**failed**" in capsys.readouterr().out
     assert bench.failures

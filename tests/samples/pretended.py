@@ -88,7 +88,7 @@ class Gpu(TorchDispatchMode):
         flat, spec = tree_flatten((args, kwargs or {}))
         with unset_fake_temporarily():
             if not any(isinstance(each, OnGpu) or _is_gpu(each) for each in flat):
-                return func(*args, **(kwargs or {}))
+                return _computed(func, args, kwargs or {})
             self._count(func, args, kwargs or {}, flat)
             return self._results(func, flat, spec, self._told(func, flat, spec))
 
@@ -195,8 +195,10 @@ class _Stream:
 
     def wait_event(self, event: object) -> None: ...
 
-    def record_event(self) -> object:
-        return object()
+    def record_event(self) -> "_Stream":
+        return self
+
+    def synchronize(self) -> None: ...
 
 
 def _is_gpu(value: Any) -> bool:
