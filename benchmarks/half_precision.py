@@ -7,8 +7,9 @@ Every number is the root mean square of the difference to float64 over the root 
 pictures and neurons. What a format has to round is in it: the weights, the residual stream and what leaves the model.
 Directions have one minus the cosine, of the median and of the 99th percentile of neurons; those of neurons with two
 nearly equal principal components may turn in any format, and 2 is a direction whose sign, a majority, was turned.
-LRP divides by sums that nearly cancel: look at its error in float32. Predictions are the share of pictures whose class
-differs. float32 stands beside them to show what is left by sums that are never below it.
+Predictions are the share of pictures whose class differs. float32 stands beside them to show what is left by sums
+that are never below it. LRP divides by sums that nearly cancel, so that one picture may decide its error: below the
+table are each picture's, and how far maps in float64 move when pixels do by one part in ten million.
 """
 
 import argparse
@@ -38,6 +39,8 @@ from clipneuron.models.clip.interventions import halted, resume
 FORMATS = (torch.float32, torch.float16, torch.bfloat16)
 LAYER, TOP, TEMPLATES = -2, 20, ("a photo of a {}", "a drawing of a {}")
 METHODS = ("second-order", "gradcam", "lrp", "textspan")
+LRP = "segmentations: maps by lrp"
+MOVED = 1e-7
 
 
 def main() -> None:
@@ -56,6 +59,23 @@ def main() -> None:
     for name, expected in exact.items():
         cells = (apart(name, one[name], expected) for one in found)
         print(f"{name:56}" + "".join(f"{cell:>20}" for cell in cells))
+    lrp(scenes, found[0][LRP])
+
+
+def lrp(scenes: list[np.ndarray], narrow: Tensor) -> None:
+    """Why LRP's error is as it is: each picture's in float32, and in float64 with pixels that have moved a little."""
+    clip = load_clip("demo", device="cpu", dtype=torch.float64)
+    pixels = clip.preprocess.normalize(np.stack(scenes), clip.device, clip.dtype)
+    dice = torch.Generator().manual_seed(0)
+    moved = pixels * (1 + MOVED * torch.randn(pixels.shape, generator=dice, dtype=pixels.dtype))
+    texts = clip.classifier(CLASSES, TEMPLATES)
+    with torch.no_grad():
+        exact, other = (maps_of(clip, each, texts, ("lrp",))["lrp"] for each in (pixels, moved))
+    titles = ("float32", f"float64, pixels x (1 + {MOVED:g} g)")
+    for title, found in zip(titles, (narrow.double(), other), strict=True):
+        errors = (found - exact).flatten(1).norm(dim=1) / exact.flatten(1).norm(dim=1)
+        cells = " ".join(f"{float(error):.1e}" for error in errors)
+        print(f"LRP of single pictures, {title:32} {cells}")
 
 
 def apart(name: str, found: Tensor, expected: Tensor) -> str:
@@ -131,20 +151,27 @@ def _widened(wide: Clip, layer: int, pixels: Tensor, texts: Tensor) -> Iterator[
         return resume(wide.visual, layer, residual)
 
     yield "indirect: effects", indirect_effects(halts[layer], writes, means, later, chosen)
-    classes = torch.arange(len(few)) % len(texts)
-    fixed = torch.linspace(-1, 1, len(texts) * wide.neurons, dtype=torch.float64)
-    products = {layer: fixed.sin().view(len(texts), -1).to(wide.dtype)}
-    weights = {each: part[classes] for each, part in neuron_weights(products, 50).items()}
-    maps = attribute(
-        wide.visual,
-        wide.weights,
-        few,
-        texts[classes].to(wide.dtype),
-        METHODS,
-        neurons={"second-order": weights},
-    )
-    for name, found in maps.items():
+    for name, found in maps_of(wide, few, texts, METHODS).items():
         yield f"segmentations: maps by {name}", found
+
+
+def maps_of(
+    clip: Clip, pixels: Tensor, texts: Tensor, methods: tuple[str, ...]
+) -> dict[str, Tensor]:
+    """The first pictures' maps of a class each, by method."""
+    few, layer = pixels[:8], clip.layers + LAYER
+    classes = torch.arange(len(few)) % len(texts)
+    fixed = torch.linspace(-1, 1, len(texts) * clip.neurons, dtype=torch.float64)
+    products = {layer: fixed.sin().view(len(texts), -1).to(clip.dtype)}
+    weights = {each: part[classes] for each, part in neuron_weights(products, 50).items()}
+    return attribute(
+        clip.visual,
+        clip.weights,
+        few,
+        texts[classes].to(clip.dtype),
+        methods,
+        neurons={"second-order": weights} if "second-order" in methods else {},
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Workers on a GPU that is pretended (tests/samples/pretended.py): one device, equal tables, few waits."""
+"""Workers on a simulated GPU (tests/samples/simulated_gpu.py): one device, equal tables, few waits."""
 
 import io
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from rich.console import Console
 from clipneuron.engine.runner import Runner
 from clipneuron.lens.effects import SecondOrderLens
 from tests.samples.lines import evidence
-from tests.samples.pretended import pretended
+from tests.samples.simulated_gpu import simulated_gpu
 from tests.samples.world import clip
 
 pytestmark = pytest.mark.slow
@@ -43,7 +43,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ran]:
         tmp_path_factory.mktemp("gpu"), "store", Runner(console=Console(file=io.StringIO()))
     )
     found = {}
-    with pretended() as gpu:
+    with simulated_gpu() as gpu:
         for stage in stages:
             if stage.kind in WAITS and stage.kind not in found:
                 shard = stage.shards(run)[0]
@@ -77,7 +77,7 @@ def test_a_batch_waits_for_the_gpu_no_more_often_than_allowed(ran, kind):
 
 
 def test_what_is_on_two_devices_fails():
-    with pretended(), torch.inference_mode():
+    with simulated_gpu(), torch.inference_mode():
         there = clip().on(torch.device("cuda"))
         trace, lens = there.trace(torch.zeros(1, 3, 16, 16)), SecondOrderLens(there, 0)
         coefficients, stray = lens.coefficients(trace), torch.zeros(1, len(lens.remainder_basis))
@@ -86,7 +86,7 @@ def test_what_is_on_two_devices_fails():
 
 
 def test_what_waits_is_counted():
-    with pretended() as gpu:
+    with simulated_gpu() as gpu:
         there = torch.arange(3.0).to("cuda", non_blocking=True)
         assert not gpu.waits
         assert float(there.sum()) == 3

@@ -1,21 +1,43 @@
-"""The benchmark that people with a GPU run: all of it runs, and it needs neither Ray nor a store."""
+"""The benchmark that people with a GPU run: all of it runs, on a GPU too, and it needs neither Ray nor a store."""
 
 import ast
 import importlib
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from math import inf
 from pathlib import Path
+from types import ModuleType
+from unittest.mock import patch
 
 import pytest
+import torch
+
+from clipneuron.lens.ablations import representations
+from tests.samples.simulated_gpu import simulated_gpu
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-NEEDED = ("clipneuron", "clipneuron.lens", "clipneuron.models", "torch", "open_clip")
-OWN = ("effects", "machine")
+FILES = ("gpu", "gpu_bench", "gpu_passes", "effects", "machine")
+LIBRARIES = {"torch", "open_clip"}
+OWN = ("clipneuron.lens.", "clipneuron.models.")
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The benchmark as a module."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module("gpu")
+
+
+@pytest.fixture
+def passes(gpu) -> ModuleType:
+    return importlib.import_module("gpu_passes")
 
 
 def imported(name: str) -> set[str]:
-    tree = ast.parse((BENCHMARKS / f"{name}.py").read_text())
     found: set[str] = set()
-    for node in ast.walk(tree):
+    for node in ast.walk(ast.parse((BENCHMARKS / f"{name}.py").read_text())):
         if isinstance(node, ast.ImportFrom):
             found.add(str(node.module))
         elif isinstance(node, ast.Import):
@@ -23,52 +45,103 @@ def imported(name: str) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("name", ["gpu", *OWN])
+@pytest.mark.parametrize("name", FILES)
 def test_the_benchmark_imports_the_lens_and_models_alone(name):
-    for module in imported(name) - {*OWN, *sys.stdlib_module_names}:
-        package = module.split(".")[0]
-        assert (
-            package in sys.stdlib_module_names
-            or ".".join(module.split(".")[:2]) in NEEDED
-            or (package in NEEDED and package != "clipneuron")
-        ), module
+    known = {*FILES, *LIBRARIES, *sys.stdlib_module_names}
+    others = {each for each in imported(name) if each.partition(".")[0] not in known}
+    assert [each for each in others if each != "clipneuron" and not each.startswith(OWN)] == []
 
 
-def test_a_dry_run_prints_every_row(monkeypatch, capsys):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    benchmark = importlib.import_module("gpu")
-    assert benchmark.main(["--dry", "--types", "bfloat16"]) == 0
+def test_a_dry_run_prints_every_row(gpu, capsys):
+    assert gpu.main(["--dry", "--types", "bfloat16"]) == 0
     said = capsys.readouterr().out
     rows = [line.split("|")[1].strip() for line in said.splitlines() if line.startswith("| ")]
     for wanted in ("forward", "forward, compiled", "forward + all layers", "forward + late layers"):
         assert wanted in rows
-    for wanted in (
-        "fed by the host",
-        "ablations of all layers",
-        "indirect effect",
-        "direction, ",
-        "texts x",
-    ):
-        assert any(wanted in row for row in rows), wanted
+    for part in ("fed by the host", "ablations of", "indirect effect", "direction, ", "texts x"):
+        assert any(part in row for row in rows), part
     assert "against float64: median error" in said
     assert "not measured" not in said
 
 
-def test_a_wrong_norm_fails_the_check(monkeypatch, capsys):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    benchmark = importlib.import_module("gpu")
-    bench = benchmark._bench(benchmark._options(["--dry"]))
-    clip = benchmark.load_clip(benchmark._tower("tiny"))
+@contextmanager
+def memory(**bytes_: int) -> Iterator[None]:
+    """What a GPU says of itself, on one that is simulated."""
+    said = {
+        "synchronize": lambda *_: None,
+        "empty_cache": lambda: None,
+        "reset_peak_memory_stats": lambda *_: None,
+        "max_memory_allocated": lambda *_: 2**30,
+        "mem_get_info": lambda *_: (bytes_["free"], bytes_["free"]),
+    }
+    with patch.multiple(torch.cuda, **said):
+        yield
+
+
+def test_its_passes_run_on_a_gpu_in_as_many_parts_as_its_memory_asks_for(gpu, passes, capsys):
+    with simulated_gpu(), memory(free=10**6), torch.inference_mode():
+        bench = gpu.Bench(torch.device("cuda"), 2, 24, 3, 0.0, inf, True)
+        clip = gpu.load_clip(gpu.tower("tiny"), device=bench.device)
+        gpu.check(bench, clip, "tiny, float32")
+        seen = passes.Passes(bench, clip, "tiny, float32", torch.randn(2, 3, 32, 32), 1.0)
+        seen = replace(seen, pixels=seen.pixels.to(bench.device))
+        passes.sweeps(seen, "late layers", (2,))
+        passes.sweeps(seen, "all layers", (0, 1, 2))
+        passes.ablations(seen, (1, 2))
+        passes.indirect(seen)
+        gpu.per_neuron(bench, (16, 8))
+    said = capsys.readouterr().out
+    assert "passed" in said
+    assert "| forward + late layers, fed by the host |" in said
+    assert "all layers in 3 passes" in said
+    assert said.count("| 1.0 |") >= 8
+    assert not bench.failures
+
+
+def test_two_in_a_hundred_effects_are_ablated_as_large(gpu, passes):
+    clip = gpu.load_clip(gpu.tower("tiny"))
+    pixels = torch.randn(100, 3, *clip.image_size)
+    with torch.inference_mode():
+        trace = clip.trace(pixels, [2], writes=True)
+        ((lens, seen),) = passes._calibrated(clip, pixels, (2,))
+        item = passes.ablation(lens, seen, trace)
+        large = item.ablated(trace).norms > item.thresholds
+        assert large.float().mean() == pytest.approx(0.02, abs=0.005)
+        changed = item.changes(trace)
+        assert 0 < changed["large"].norm() < changed["small"].norm() < representations(trace).norm()
+
+
+def test_a_wrong_norm_fails_the_check(gpu, capsys):
+    bench = gpu._bench(gpu._options(["--dry"]))
+    clip = gpu.load_clip(gpu.tower("tiny"))
     clip.weights.blocks[-2].neuron_writes.data.mul_(2)
-    benchmark._check(bench, clip, "tiny", "float32")
+    gpu.check(bench, clip, "tiny, float32")
     assert "**failed**" in capsys.readouterr().out
     assert bench.failures
 
 
-def test_without_a_gpu_it_says_how_to_go_on(monkeypatch, capsys):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    benchmark = importlib.import_module("gpu")
-    monkeypatch.setattr(benchmark.torch.cuda, "is_available", lambda: False)
+def test_goals_are_met_or_missed(gpu):
+    bench = gpu.Bench(torch.device("cpu"), 4, 64, 4, 0.0, inf, False)
+    bench.goal("a", 1.1, 1.15)
+    bench.goal("b", 0.8, 0.85, above=True)
+    assert ["| met |" in goal for goal in bench.goals] == [True, False]
+    assert ["| **missed** |" in goal for goal in bench.goals] == [False, True]
+    assert bench.failures == ["b"]
+
+
+def test_a_gpu_that_is_too_small_is_told_the_batch_that_may_fit(gpu, capsys, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(gpu, "measure", full)
+    assert gpu.main(["--dry", "--types", "float32"]) == 1
+    said = capsys.readouterr().out
+    assert "`--batch 2`" in said
+    assert "### Per neuron" in said
+
+
+def test_without_a_gpu_it_says_how_to_go_on(gpu, monkeypatch, capsys):
+    monkeypatch.setattr(gpu.torch.cuda, "is_available", lambda: False)
     with pytest.raises(SystemExit):
-        benchmark.main([])
+        gpu.main([])
     assert "`--dry`" in capsys.readouterr().err

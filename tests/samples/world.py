@@ -2,13 +2,10 @@
 
 import io
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 from rich.console import Console
 
@@ -35,28 +32,9 @@ TEXTS = (
 )
 
 
-_FORMATS = [torch.float32]
-"""The last one counts."""
-
-
-def clip() -> Clip:
-    return _clip_in(_FORMATS[-1])
-
-
 @cache
-def _clip_in(dtype: torch.dtype) -> Clip:
-    network = tiny_clip(layers=3, width=16, embed=12, image_size=16, patch_size=8)
-    return load_clip(network, dtype=dtype)
-
-
-@contextmanager
-def computing_in(dtype: torch.dtype) -> Iterator[None]:
-    """The tiny model of everything that is made meanwhile computes in this format."""
-    _FORMATS.append(dtype)
-    try:
-        yield
-    finally:
-        _FORMATS.pop()
+def clip() -> Clip:
+    return load_clip(tiny_clip(layers=3, width=16, embed=12, image_size=16, patch_size=8))
 
 
 def write_pictures(folder: Path, count: int = 12, seed: int = 0) -> Path:

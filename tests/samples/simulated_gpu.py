@@ -1,4 +1,4 @@
-"""A GPU that is not there: tensors that are on "cuda" as far as anybody can tell, with numbers that a CPU computes.
+"""A simulated GPU: tensors that are on "cuda" as far as anybody can tell, with numbers that a CPU computes.
 
 Every operation runs twice. On torch's fake tensors it says on which device its results are, and fails where its inputs
 are on different ones, by the rules that torch itself has for a GPU. On real tensors of the CPU it gives the numbers, so
@@ -17,7 +17,7 @@ from torch._subclasses import fake_tensor
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
 from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 SIZES = {
     "nonzero",
@@ -70,9 +70,12 @@ class OnGpu(torch.Tensor):
         made.on_cpu, made.fake = real, fake
         return made
 
+    def record_stream(self, stream: object) -> None:
+        """Nobody waits for it; torch would take none but its own streams."""
+
     @classmethod
     def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
-        raise RuntimeError(f"{func} of a tensor on a GPU that is no longer pretended")
+        raise RuntimeError(f"{func} of a tensor on a GPU that is no longer simulated")
 
 
 class Gpu(TorchDispatchMode):
@@ -100,8 +103,6 @@ class Gpu(TorchDispatchMode):
             with self._fakes:
                 return func(*args, **kwargs)
         except _UNKNOWN:
-            if func.name().startswith("aten::record_stream"):
-                return None
             tensors = [each for each in given if isinstance(each, torch.Tensor)]
             return FakeTensor._find_common_device(func, tensors)[0] if tensors else None
 
@@ -164,7 +165,7 @@ class Gpu(TorchDispatchMode):
 
 
 @contextmanager
-def pretended() -> Iterator[Gpu]:
+def simulated_gpu() -> Iterator[Gpu]:
     """torch on a machine with a GPU; tensors that are on it are only good in here."""
     gpu = Gpu()
     streams = {
@@ -181,7 +182,7 @@ def pretended() -> Iterator[Gpu]:
 
 @contextmanager
 def _new_parameters() -> Iterator[None]:
-    """A module that is moved gets new parameters: a pretended tensor cannot be put into one of the CPU's."""
+    """A module that is moved gets new parameters: a simulated tensor cannot be put into one of the CPU's."""
     before = torch.__future__.get_overwrite_module_params_on_conversion()
     torch.__future__.set_overwrite_module_params_on_conversion(True)
     try:
@@ -192,6 +193,10 @@ def _new_parameters() -> Iterator[None]:
 
 class _Stream:
     """Stands for a stream, and for what was recorded on one."""
+
+    @property
+    def __class__(self) -> type:
+        return torch.cuda.Stream
 
     def wait_event(self, event: object) -> None: ...
 
@@ -217,8 +222,6 @@ def _real(value: Any) -> Any:
 
 def _computed(func: Any, args: Any, kwargs: Any) -> Any:
     name = func.overloadpacket.__name__
-    if name == "record_stream":
-        return None
     if name in ("pin_memory", "_pin_memory"):
         return args[0].clone()
     if name == "is_pinned":
@@ -267,6 +270,3 @@ def _caller() -> str:
         if "/clipneuron/" in frame.filename and "/tests/" not in frame.filename:
             return f"{frame.filename.rpartition('/clipneuron/')[2]}:{frame.lineno}"
     return "elsewhere"
-
-
-__all__ = ["Gpu", "OnGpu", "pretended", "tree_map"]
