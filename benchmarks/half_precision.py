@@ -9,7 +9,7 @@ Directions have one minus the cosine, of the median and of the 99th percentile o
 nearly equal principal components may turn in any format, and 2 is a direction whose sign, a majority, was turned.
 Predictions are the share of pictures whose class differs. float32 stands beside them to show what is left by sums
 that are never below it. LRP divides by sums that nearly cancel, so that one picture may decide its error: below the
-table are each picture's, and how far maps in float64 move when pixels do by one part in ten million.
+table are each picture's, and how far maps in float64 move when pixels do by `--moved` (g is normally distributed).
 """
 
 import argparse
@@ -40,7 +40,6 @@ FORMATS = (torch.float32, torch.float16, torch.bfloat16)
 LAYER, TOP, TEMPLATES = -2, 20, ("a photo of a {}", "a drawing of a {}")
 METHODS = ("second-order", "gradcam", "lrp", "textspan")
 LRP = "segmentations: maps by lrp"
-MOVED = 1e-7
 
 
 def main() -> None:
@@ -48,7 +47,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--pictures", type=int, default=64, help="scenes of the demo world")
-    pictures = parser.parse_args().pictures
+    parser.add_argument("--moved", type=float, default=1e-7, help="how far LRP's pixels move")
+    options = parser.parse_args()
+    pictures = options.pictures
     print(describe())
     print(f"the demo's model, {pictures} scenes, its layer before the last; beside float64")
     scenes = [np.moveaxis(render(sample_scene(seed)), -1, 0) for seed in range(pictures)]
@@ -59,19 +60,19 @@ def main() -> None:
     for name, expected in exact.items():
         cells = (apart(name, one[name], expected) for one in found)
         print(f"{name:56}" + "".join(f"{cell:>20}" for cell in cells))
-    lrp(scenes, found[0][LRP])
+    lrp(scenes, found[0][LRP], options.moved)
 
 
-def lrp(scenes: list[np.ndarray], narrow: Tensor) -> None:
+def lrp(scenes: list[np.ndarray], narrow: Tensor, share: float) -> None:
     """Why LRP's error is as it is: each picture's in float32, and in float64 with pixels that have moved a little."""
     clip = load_clip("demo", device="cpu", dtype=torch.float64)
     pixels = clip.preprocess.normalize(np.stack(scenes), clip.device, clip.dtype)
     dice = torch.Generator().manual_seed(0)
-    moved = pixels * (1 + MOVED * torch.randn(pixels.shape, generator=dice, dtype=pixels.dtype))
+    moved = pixels * (1 + share * torch.randn(pixels.shape, generator=dice, dtype=pixels.dtype))
     texts = clip.classifier(CLASSES, TEMPLATES)
     with torch.no_grad():
         exact, other = (maps_of(clip, each, texts, ("lrp",))["lrp"] for each in (pixels, moved))
-    titles = ("float32", f"float64, pixels x (1 + {MOVED:g} g)")
+    titles = ("float32", f"float64, pixels x (1 + {share:g} g)")
     for title, found in zip(titles, (narrow.double(), other), strict=True):
         errors = (found - exact).flatten(1).norm(dim=1) / exact.flatten(1).norm(dim=1)
         cells = " ".join(f"{float(error):.1e}" for error in errors)
