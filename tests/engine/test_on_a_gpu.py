@@ -1,15 +1,17 @@
 """Workers on a simulated GPU (tests/samples/simulated_gpu.py): one device, equal tables, few waits."""
 
-import io
+from dataclasses import fields
 from typing import NamedTuple
 
+import pyarrow as pa
 import pytest
 import torch
-from rich.console import Console
 
-from clipneuron.engine.runner import Runner
+from clipneuron.engine.stage import Stage
 from clipneuron.lens.effects import SecondOrderLens
-from tests.samples.lines import evidence
+from clipneuron.lens.pursuit import prefix_weights, pursuit, reconstruction, solutions
+from tests.engine.conftest import Done
+from tests.engine.test_stage_contract import NAMES
 from tests.samples.simulated_gpu import simulated_gpu
 from tests.samples.world import clip
 
@@ -30,50 +32,68 @@ WAITS = {
 class Ran(NamedTuple):
     """A shard's tables on the GPU and as they were committed, and what waited in each batch."""
 
-    here: list
-    there: list
+    here: list[pa.Table]
+    there: list[pa.Table]
     waits: list[int]
-    where: list[dict]
+    where: list[dict[str, int]]
 
 
-@pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ran]:
-    """By kind, the first shard of each stage that looks at pictures."""
-    run, stages = evidence(
-        tmp_path_factory.mktemp("gpu"), "store", Runner(console=Console(file=io.StringIO()))
-    )
-    found = {}
+def on_gpu(each: Done) -> Ran:
+    """The first shard of a stage that was done on the CPU."""
+    stage, run = each.stage, each.run
+    waits, where = [], []
     with simulated_gpu() as gpu:
-        for stage in stages:
-            if stage.kind in WAITS and stage.kind not in found:
-                shard = stage.shards(run)[0]
-                loaded, worker = stage.loader(run).load(shard), stage.build(stage.share(run))
-                waits, where = [], []
 
-                def advance(rows, waits=waits, where=where):
-                    waits.append(gpu.waits.total())
-                    where.append(dict(gpu.where))
-                    gpu.waits.clear()
-                    gpu.where.clear()
+        def advance(rows: int) -> None:
+            waits.append(gpu.waits.total())
+            where.append(dict(gpu.where))
+            gpu.waits.clear()
+            gpu.where.clear()
 
-                advance(0)
-                made = worker.process(loaded, advance).tables
-                kept = [run.read(stage.name, name, shards=[shard.name]) for name in stage.writes]
-                found[stage.kind] = Ran([made[name] for name in stage.writes], kept, waits, where)
-                advance(0)
-    return found
+        shard = stage.shards(run)[0]
+        loaded, worker = stage.loader(run).load(shard), stage.build(stage.share(run))
+        advance(0)
+        made = worker.process(loaded, advance).tables
+        kept = [run.read(stage.name, name, shards=[shard.name]) for name in stage.writes]
+        advance(0)
+    return Ran([made[name] for name in stage.writes], kept, waits, where)
 
 
-@pytest.mark.parametrize("kind", WAITS)
-def test_a_worker_gives_the_same_tables_on_a_gpu(ran, kind):
-    assert all(a.equals(b) for a, b in zip(ran[kind].here, ran[kind].there, strict=True))
+def asks_for_a_model_or_device(stage: Stage) -> bool:
+    return bool({"clip", "device", "effects"} & {field.name for field in fields(stage)})
 
 
-@pytest.mark.parametrize("kind", WAITS)
-def test_a_batch_waits_for_the_gpu_no_more_often_than_allowed(ran, kind):
-    # the first entry is of building the worker, the second of the first batch, the last of pictures without pixels
-    assert len(ran[kind].waits) >= 4
-    assert ran[kind].waits[2] == WAITS[kind], ran[kind].where[2]
+@pytest.mark.parametrize("kind", NAMES)
+def test_a_worker_gives_the_same_tables_on_a_gpu(done, kind):
+    each: Done = done[kind][0]
+    if asks_for_a_model_or_device(each.stage):
+        ran = on_gpu(each)
+        assert all(a.equals(b) for a, b in zip(ran.here, ran.there, strict=True))
+        if kind in WAITS:
+            # of building the worker, of the first batch, of others, and of pictures without pixels
+            assert len(ran.waits) >= 4
+            assert ran.waits[2] == WAITS[kind], ran.where[2]
+
+
+def test_a_pursuit_gives_the_same_on_a_gpu_as_on_the_cpu():
+    torch.manual_seed(0)
+    directions, texts = torch.randn(5, 12), torch.nn.functional.normalize(torch.randn(20, 12))
+    found = pursuit(directions, texts, 4)
+    with simulated_gpu() as gpu:
+        given, pool = directions.to("cuda"), texts.to("cuda")
+        gpu.waits.clear()
+        there = pursuit(given, pool, 4)
+        assert gpu.waits.total() <= 4, gpu.where
+        words = solutions(given, pool, [2, 4], nonnegative=True)[1]
+        weights = prefix_weights(given, pool, there.indices, [2, 4])[1]
+        written = reconstruction(pool, there.indices, there.weights).cpu()
+        assert words.indices.device.type == "cuda"
+        with pytest.raises(RuntimeError, match="same device"):
+            pursuit(given, texts, 4)
+        there, weights = [part.cpu() for part in there], weights.cpu()
+    assert all(map(torch.equal, found, there))
+    torch.testing.assert_close(weights, found.weights)
+    torch.testing.assert_close(written, reconstruction(texts, found.indices, found.weights))
 
 
 def test_what_is_on_two_devices_fails():
