@@ -77,7 +77,7 @@ def memory(free: int, used: int) -> Iterator[None]:
         yield
 
 
-@pytest.mark.slow
+@pytest.mark.environment  # a simulated GPU takes half a minute for it
 def test_its_passes_run_on_a_gpu_in_as_many_parts_as_its_memory_asks_for(gpu, passes, capsys):
     with simulated_gpu(), memory(free=10**6, used=2**31), torch.inference_mode():
         bench = gpu.Bench(torch.device("cuda"), 2, 24, 3, 0.0, inf, True)

@@ -71,6 +71,10 @@ class OnGpu(torch.Tensor):
         made.on_cpu, made.fake = real, fake
         return made
 
+    def tolist(self) -> Any:
+        """By way of the CPU, as torch itself does it."""
+        return self.cpu().tolist()
+
     def record_stream(self, stream: object) -> None:
         """Nobody waits for it; torch would take none but its own streams."""
 
