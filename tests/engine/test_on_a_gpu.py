@@ -33,7 +33,7 @@ OTHERS = sorted(
     if {"clip", "device"} & {field.name for field in fields(cls)}
     and kind not in (*WAITS, "segmentations")
 )
-"""Others that have a model or a device. Segmentations need a real GPU: autograd asks a driver before it goes backward."""
+"""Others that have a model or a device. Not segmentations: autograd asks a real driver before it goes backward."""
 
 
 class Ran(NamedTuple):
