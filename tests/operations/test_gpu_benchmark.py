@@ -16,6 +16,8 @@ import torch
 from clipneuron.lens.ablations import representations
 from tests.samples.simulated_gpu import simulated_gpu
 
+pytestmark = pytest.mark.slow
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 FILES = ("gpu", "gpu_bench", "gpu_passes", "effects", "machine")
 LIBRARIES = {"torch", "open_clip"}
