@@ -95,6 +95,8 @@ class Sweep:
         """Everything that changes the numbers of the sweep; descriptions are set apart by their label."""
         recipe = self.recipe
         deep = {} if recipe.high_depth == "clip" else {"high_depth": recipe.high_depth}
+        # 2: scores of attention and means of texts in float32
+        half = {} if recipe.dtype == "float32" else {"half_precision": 2}
         return {
             "model": self.clip.digest,
             "preprocess": repr(self.clip.preprocess),
@@ -107,6 +109,7 @@ class Sweep:
             "shard_size": recipe.shard_size,
             "block": recipe.block,
             "numerics": NUMERICS,
+            **half,
             **deep,  # as runs have been since before there was a choice
         }
 
