@@ -33,6 +33,7 @@ SURROUNDINGS = {
     "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "500",
     "RAY_agent_register_timeout_ms": "500000",
     "RAY_worker_register_timeout_seconds": "500",
+    "RAY_health_check_timeout_ms": "60000",
     "OMP_NUM_THREADS": "1",
     # Modules of this tree, before those of other projects; and processes without what no model here needs.
     "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests" / "samples" / "light")]),
