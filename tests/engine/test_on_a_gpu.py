@@ -66,6 +66,7 @@ def on_gpu(each: Done) -> Ran:
     return Ran([made[name] for name in stage.writes], kept, waits, where)
 
 
+@pytest.mark.environment  # a simulated GPU takes seconds for each
 @pytest.mark.parametrize("kind", WAITS)
 def test_a_worker_gives_the_same_tables_on_a_gpu_and_waits_for_it_no_more_than_allowed(done, kind):
     ran = on_gpu(done[kind][0])
@@ -75,7 +76,7 @@ def test_a_worker_gives_the_same_tables_on_a_gpu_and_waits_for_it_no_more_than_a
     assert ran.waits[2] == WAITS[kind], ran.where[2]
 
 
-@pytest.mark.environment  # a simulated GPU takes seconds for each
+@pytest.mark.environment
 @pytest.mark.parametrize("kind", OTHERS)
 def test_any_other_worker_gives_the_same_tables_on_a_gpu(done, kind):
     ran = on_gpu(done[kind][0])
