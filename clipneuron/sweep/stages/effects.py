@@ -1,11 +1,12 @@
 """effects: the sweep. Centred norms per picture, and a mergeable summary per neuron and shard."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
@@ -15,12 +16,22 @@ from clipneuron.lens.trace import Trace
 from clipneuron.readers.arrow import fixed_list_column, list_column, table_of
 from clipneuron.readers.lenses import ClipLoader, Lenses, trace_of
 from clipneuron.readers.pictures import Batch, PictureFeed
-from clipneuron.readers.sweep import MeanEffect, mean_effects, summary_table
+from clipneuron.readers.sweep import MeanEffect, Part, bounds, mean_effects, summary_table
 from clipneuron.store.store import Run
+from clipneuron.sweep.waves import waves
 from clipneuron.tables import registry as tables
 
 if TYPE_CHECKING:
     from clipneuron.models.clip.model import Clip
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known before a shard is swept."""
+
+    means: dict[int, MeanEffect]
+    bounds: dict[int, Int[Tensor, "neuron"]]
+    """Per layer, the key up to which nothing need be kept of a neuron; none in the first wave."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +46,8 @@ class EffectsStage(Stage):
     plan: Upstream
     means: Upstream
     parts: int = 1
+    before: tuple[str, ...] = ()
+    """The shards of the waves before the one that it works on."""
     resources: Resources = Resources(pool="clip")
 
     kind = "effects"
@@ -50,15 +63,25 @@ class EffectsStage(Stage):
         """The shards of the plan's first `parts` parts."""
         return self.pictures.shards(run, self.parts)
 
+    def waves(self, shards: Sequence[Shard]) -> Sequence[tuple[Stage, Sequence[Shard]]]:
+        """A single wave of a small collection, the same stage with more known before it for each one more."""
+        found, before = [], tuple[str, ...]()
+        for wave in waves(_by_part(shards)):
+            found.append((replace(self, before=before), wave))
+            before += tuple(shard.name for shard in wave)
+        return found
+
     def loader(self, run: Run) -> PictureFeed:
         """Reads and decodes pictures."""
         return self.pictures
 
-    def share(self, run: Run) -> dict[int, MeanEffect]:
-        """The mean effects."""
-        return mean_effects(run, self.means.name, self.lenses.layers)
+    def share(self, run: Run) -> Known:
+        """The mean effects, and what the waves before have made unreachable."""
+        layers = self.lenses.layers
+        known = bounds(run, Part(self.name, self.before), layers, self.top)
+        return Known(mean_effects(run, self.means.name, layers), known)
 
-    def build(self, shared: dict[int, MeanEffect]) -> "EffectsWorker":
+    def build(self, shared: Known) -> "EffectsWorker":
         """A worker with the model, the mean effects and a lens per layer."""
         return EffectsWorker(self, self.clip(), shared)
 
@@ -66,12 +89,13 @@ class EffectsStage(Stage):
 class LayerSweep:
     """What one shard leaves of one layer, batch by batch."""
 
-    def __init__(self, lens: SecondOrderLens, mean: MeanEffect, top: int) -> None:
+    def __init__(self, lens: SecondOrderLens, known: Known, top: int) -> None:
         like = lens.weights.projection
         self.lens, self.layer = lens, lens.layer
+        mean, bound = known.means[lens.layer], known.bounds.get(lens.layer)
         self.mean = mean.coefficients.to(like)
         self.mean_remainder = (mean.remainder @ mean.axes).to(like)
-        self.collector = Collector(lens.weights.neurons, lens.paths, top, like.device)
+        self.collector = Collector(lens.weights.neurons, lens.paths, top, like.device, bound)
         self.norms = [like.new_zeros(0, lens.weights.neurons)]
         self.remainders = [like.new_zeros(0, len(lens.remainder_basis))]
 
@@ -101,18 +125,15 @@ class LayerSweep:
 class EffectsWorker:
     """Sweeps one shard after another."""
 
-    def __init__(self, stage: EffectsStage, clip: "Clip", means: dict[int, MeanEffect]) -> None:
-        self.stage, self.clip, self.means = stage, clip, means
-        wide = stage.lenses.on(clip)
+    def __init__(self, stage: EffectsStage, clip: "Clip", known: Known) -> None:
+        self.stage, self.clip, self.known = stage, clip, known
+        wide, means = stage.lenses.on(clip), known.means
         self.lenses = {layer: lens.narrowed(means[layer].axes) for layer, lens in wide.items()}
 
     @torch.inference_mode()
     def process(self, loaded: Batch, advance: Advance) -> Output:
         """The tables `norms`, `summaries` and `remainders`."""
-        sweeps = [
-            LayerSweep(lens, self.means[layer], self.stage.top)
-            for layer, lens in self.lenses.items()
-        ]
+        sweeps = [LayerSweep(lens, self.known, self.stage.top) for lens in self.lenses.values()]
         for pictures, pixels in loaded.slices(self.stage.batch_size):
             trace = trace_of(self.clip, pixels, self.stage.lenses.layers)
             images = torch.tensor([picture.index for picture in pictures])
@@ -121,6 +142,14 @@ class EffectsWorker:
             advance(len(pictures))
         advance(len(loaded.failures))
         return Output(_tables(loaded, sweeps), loaded.failures)
+
+
+def _by_part(shards: Sequence[Shard]) -> list[list[Shard]]:
+    """The shards by the part of the plan that their pictures were added in."""
+    parts: dict[int, list[Shard]] = {}
+    for shard in shards:
+        parts.setdefault(shard.payload["part"][0].as_py(), []).append(shard)
+    return [parts[part] for part in sorted(parts)]
 
 
 def _tables(loaded: Batch, sweeps: Sequence[LayerSweep]) -> dict[str, pa.Table]:
