@@ -39,10 +39,11 @@ class Lenses:
 
     def on(self, clip: "Clip") -> dict[int, SecondOrderLens]:
         """A lens per layer on the model's weights."""
-        return {
-            layer: SecondOrderLens(clip, layer, split=self.split, normalize=self.normalize)
-            for layer in self.layers
-        }
+        return {layer: self.one(clip, layer) for layer in self.layers}
+
+    def one(self, clip: "Clip", layer: int) -> SecondOrderLens:
+        """The lens of one layer, for work that takes layer by layer: those of all would hold gigabytes at a time."""
+        return SecondOrderLens(clip, layer, split=self.split, normalize=self.normalize)
 
 
 def trace_of(clip: "Clip", pixels: Pixels, layers: Sequence[int], **keep: bool) -> Trace:

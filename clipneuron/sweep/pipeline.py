@@ -187,7 +187,7 @@ class Sweep:
         tree = MergeTree.over(effects, planned.shards, *shape, planned.parts)
         on_cpu = partial(moved, self.clip, "cpu")
         directions = DirectionsStage(
-            on_cpu, lenses, neurons, recipe.block, tree, calibrate, planned.parts
+            on_cpu, lenses, neurons, recipe.block, tree, calibrate, planned.parts, recipe.device
         )
         descriptions = self.described(texts, directions)
         merges = tree.levels
