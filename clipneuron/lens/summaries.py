@@ -194,7 +194,7 @@ class Collector:
         nothing = torch.full((neurons,), -1, dtype=torch.int64)
         self._bound = (nothing if bound is None else bound).to(device)[:, None]
         self._keys = self._bound.repeat(1, top)
-        self._coefficients = torch.zeros(neurons, top, paths, device=device)
+        self._coefficients = self._places(neurons, top, paths, device)
 
     def add(
         self,
@@ -211,7 +211,7 @@ class Collector:
         places, newcomers = _replacements(self._keys, keys)
         self._keys[places] = keys[newcomers]
         neuron, image = newcomers
-        self._coefficients[places] = coefficients[image, neuron].float()
+        self._keep(places, coefficients[image, neuron].float())
 
     def summary(self) -> Summary:
         """Everything counted so far, largest effects first."""
@@ -226,8 +226,27 @@ class Collector:
             fourth_sum,
             histogram,
             self._keys.masked_fill(unused, -1),
-            self._coefficients,
+            self._kept(),
         ).ranked()
+
+    # How coefficients are held: `clipneuron.lens.halves` holds them in half the memory.
+
+    def _places(
+        self, neurons: int, top: int, paths: int, device: torch.device | str
+    ) -> Float[Tensor, "neuron top path"]:
+        """Room for the coefficients of the top effects."""
+        return torch.zeros(neurons, top, paths, device=device)
+
+    def _keep(
+        self,
+        places: tuple[Int[Tensor, "entry"], Int[Tensor, "entry"]],
+        rows: Float[Tensor, "entry path"],
+    ) -> None:
+        self._coefficients[places] = rows
+
+    def _kept(self) -> Float[Tensor, "neuron top path"]:
+        """The coefficients in float32; those of unused places are 0."""
+        return self._coefficients
 
 
 def _replacements(

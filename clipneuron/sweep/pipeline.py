@@ -7,6 +7,7 @@ from functools import cached_property, partial
 
 import pyarrow as pa
 
+from clipneuron.config.memory import bytes_in
 from clipneuron.config.recipe import Recipe
 from clipneuron.data.opening import Collection
 from clipneuron.data.text_pools import Pool
@@ -15,7 +16,7 @@ from clipneuron.engine.runner import Runner, StageReport
 from clipneuron.engine.stage import Stage
 from clipneuron.models.clip.model import Clip
 from clipneuron.models.clip.preprocessing.preprocess import Preprocess
-from clipneuron.readers.lenses import ClipLoader, Lenses, moved
+from clipneuron.readers.lenses import ClipLoader, Lenses, moved, placed
 from clipneuron.readers.pictures import PictureFeed
 from clipneuron.readers.sweep import Planned
 from clipneuron.reports.quantities import counted, in_words
@@ -26,6 +27,8 @@ from clipneuron.store.outlines import Results
 from clipneuron.store.store import Run, Store
 from clipneuron.sweep import lengths
 from clipneuron.sweep.inputs import model_of, pictures_of, readable, texts_of, unread
+from clipneuron.sweep.memory.models import shape_of
+from clipneuron.sweep.memory.plans import MemoryPlan, fitted
 from clipneuron.sweep.notes import many_large
 from clipneuron.sweep.report import Findings
 from clipneuron.sweep.results import SweepResults
@@ -77,7 +80,16 @@ class Sweep:
             lengths.check("recipe.atoms", [recipe.atoms], clip.embed, len(pool), pool.name)
         lengths.check("recipe.words", [recipe.words], clip.embed, recipe.words, pool.name)
         pictures = pictures_of(recipe, store.objects)
-        return cls(recipe, store, clip, pictures, pool, extends, retry)
+        sweep = cls(recipe, store, clip, pictures, pool, extends, retry)
+        _ = sweep.memory  # what cannot fit is refused here
+        return sweep
+
+    @cached_property
+    def memory(self) -> MemoryPlan:
+        """How the sweep's pass is made to fit; raises ValueError where it cannot be."""
+        recipe, on_cpu = self.recipe, placed(self.recipe.device).type == "cpu"
+        shape = shape_of(self.clip, recipe)
+        return fitted(shape, self.layers, bytes_in(recipe.memory), recipe.precision, on_cpu)
 
     @cached_property
     def layers(self) -> tuple[int, ...]:
@@ -107,6 +119,7 @@ class Sweep:
             "shard_size": recipe.shard_size,
             "block": recipe.block,
             "numerics": NUMERICS,
+            **({"precision": "float16"} if self.memory.precision == "float16" else {}),
             **deep,  # as runs have been since before there was a choice
         }
 
@@ -182,12 +195,13 @@ class Sweep:
         pool = self.judged(texts, self.atoms)
         passes = self.loader, self.pictures, lenses, recipe.batch_size
         calibrate = CalibrateStage(*passes, plan)
-        effects = EffectsStage(*passes, recipe.top, plan, calibrate, planned.parts)
+        shared = plan, calibrate, planned.parts, self.memory.groups
+        effects = EffectsStage(*passes, recipe.top, *shared)
         shape = self.layers, neurons, recipe.block, FAN_IN
         tree = MergeTree.over(effects, planned.shards, *shape, planned.parts)
         on_cpu = partial(moved, self.clip, "cpu")
         directions = DirectionsStage(
-            on_cpu, lenses, neurons, recipe.block, tree, calibrate, planned.parts
+            on_cpu, lenses, neurons, recipe.block, tree, calibrate, planned.parts, recipe.device
         )
         descriptions = self.described(texts, directions)
         merges = tree.levels
@@ -236,6 +250,7 @@ class Sweep:
                 f"texts     {len(self.pool):,} of {self.pool.name}{_aside('dropped', self.pool.dropped)}",
                 f"layers    {layers}; split {recipe.split}, {'' if recipe.normalize else 'not '}normalised",
                 f"words     {recipe.words} per neuron; long descriptions of {self.atoms} in {clip.embed} dimensions",
+                f"memory    {self.memory.describe()}",
                 *(f"note      {note}" for note in notes if note),
             ]
         )
@@ -284,7 +299,8 @@ class Sweep:
     @property
     def lenses(self) -> Lenses:
         """Through which the run's layers are looked at."""
-        return Lenses(self.layers, self.recipe.split, self.recipe.normalize)
+        half = self.memory.precision == "float16"
+        return Lenses(self.layers, self.recipe.split, self.recipe.normalize, half)
 
 
 @dataclass(frozen=True)
