@@ -183,7 +183,8 @@ class InWaves(Protocol):
         """All its shards in waves, each with the stage, of the same name, as it works then.
 
         A wave begins when those before it are committed, apart from what is in quarantine. Which shard is in which
-        wave follows from the shards alone, so that all drivers of a run agree.
+        wave follows from the shards alone, so that all drivers of a run agree; shards that are added later, behind
+        the others, change nothing of the waves before them.
         """
         ...
 

@@ -16,7 +16,7 @@ from clipneuron.engine.runner import Runner, StageReport
 from clipneuron.engine.stage import Stage
 from clipneuron.models.clip.model import Clip
 from clipneuron.models.clip.preprocessing.preprocess import Preprocess
-from clipneuron.readers.lenses import ClipLoader, Lenses, moved, placed
+from clipneuron.readers.lenses import ClipLoader, Lenses, moved
 from clipneuron.readers.pictures import PictureFeed
 from clipneuron.readers.sweep import Planned
 from clipneuron.reports.quantities import counted, in_words
@@ -86,8 +86,11 @@ class Sweep:
 
     @cached_property
     def memory(self) -> MemoryPlan:
-        """How the sweep's pass is made to fit; raises ValueError where it cannot be."""
-        recipe, on_cpu = self.recipe, placed(self.recipe.device).type == "cpu"
+        """How the sweep's pass is made to fit; raises ValueError where it cannot be.
+
+        Where the device is left open, workers may have a GPU that this process lacks: it is planned for one.
+        """
+        recipe, on_cpu = self.recipe, self.recipe.device == "cpu"
         shape = shape_of(self.clip, recipe)
         return fitted(shape, self.layers, bytes_in(recipe.memory), recipe.precision, on_cpu)
 

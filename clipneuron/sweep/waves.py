@@ -2,10 +2,12 @@
 
 The sweep keeps, of every neuron, the pictures of greatest effect. Once a first wave of shards is committed, each
 neuron has as many of them as are kept in the end, and a picture below the least of these cannot be among the final
-ones, whatever follows. Which shards are in which wave depends on the plan alone.
+ones, whatever follows. Which shards are in which wave, and which ones a wave looks at, depends on the plan alone, and
+for a part of the plan not on parts that were added later: its results stay what they are without them.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 from clipneuron.engine.stage import Shard
@@ -17,24 +19,37 @@ _STEP = 2654435769
 """2^32 over the golden ratio: multiples of it, modulo 2^32, fall evenly whatever their number."""
 
 
-def waves(parts: Sequence[Sequence[Shard]], ends: Sequence[int] = ENDS) -> list[list[Shard]]:
-    """The shards of a plan's parts in waves, each in the order of the plan; a part that is added moves no earlier one.
+@dataclass(frozen=True)
+class Wave:
+    """Shards that can be done side by side, and those before them whose top pictures theirs have to beat."""
+
+    shards: tuple[Shard, ...]
+    before: tuple[str, ...]
+
+
+def waves(parts: Sequence[Sequence[Shard]], ends: Sequence[int] = ENDS) -> list[Wave]:
+    """The shards of a plan's parts in waves, part after part; a part that is added changes nothing for earlier ones.
 
     The first waves are spread evenly over each part: collections are often sorted by class, and what a few classes
-    leave is a poor bound for the others.
+    leave is a poor bound for the others. Within a wave, shards are in the order of the plan.
     """
-    spread = [shard for part in parts for shard in _spread(part)]
-    total, numbers = 0, []
-    for shard in spread:
-        numbers.append(sum(total >= end for end in ends))
-        total += shard.rows
-    place = {
-        shard.name: place for place, shard in enumerate(shard for part in parts for shard in part)
-    }
-    found: list[list[Shard]] = [[] for _ in range(len(ends) + 1)]
-    for shard, number in zip(spread, numbers, strict=True):
-        found[number].append(shard)
-    return [sorted(wave, key=lambda shard: place[shard.name]) for wave in found if wave]
+    found: list[Wave] = []
+    earlier: list[tuple[str, ...]] = [()] * (len(ends) + 1)
+    total = 0
+    for part in parts:
+        numbers: dict[str, int] = {}
+        for shard in _spread(part):
+            numbers[shard.name] = sum(total >= end for end in ends)
+            total += shard.rows
+        for number in sorted(set(numbers.values())):
+            own = tuple(shard for shard in part if numbers[shard.name] == number)
+            before = tuple(name for names in earlier[:number] for name in names)
+            if found and found[-1].before == before:
+                found[-1] = Wave((*found[-1].shards, *own), before)
+            else:
+                found.append(Wave(own, before))
+            earlier[number] += tuple(shard.name for shard in own)
+    return found
 
 
 def kept(pictures: int, shards: int, top: int, ends: Sequence[int] = ENDS) -> float:
@@ -46,7 +61,7 @@ def kept(pictures: int, shards: int, top: int, ends: Sequence[int] = ENDS) -> fl
     >>> kept(5_000, 3, 100)
     300.0
     >>> round(kept(1_281_167, 626, 100))
-    2382
+    2378
     """
     if not pictures:
         return 0.0

@@ -85,7 +85,7 @@ def test_the_recipe_sweeps_all_layers_in_one_pass_within_its_memory() -> None:
     ("budget", "precision", "on_cpu", "message"),
     [
         (4 * GB, "auto", False, r"`recipe.memory` 4.0 GB is not enough: layer 0 alone takes 4\.\d GB in float16\. "),
-        (6 * GB, "float32", False, r"alone takes 10\.\d GB in float32\. Give more, `recipe.precision` float16, a smaller"),
+        (6 * GB, "float32", False, r"takes 10\.\d GB in float32\. Give more, `recipe.precision` float16, a smaller"),
         (17 * GB, "auto", True, r"in float16, of which 16\.8 GB for a shard's tables"),
     ],
 )  # fmt: skip
@@ -94,6 +94,18 @@ def test_what_cannot_fit_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         plan(budget, precision, on_cpu)
+
+
+def test_main_memory_counts_only_where_the_model_is_said_to_be_there(tmp_path: Path) -> None:
+    """A driver has no GPU, and its workers may."""
+    from tests.samples.world import sweep_of
+
+    free = sweep_of(tmp_path, shard_size=10000)
+    budget = f"{free.memory.need.at_model / 1e6 + 0.1:.1f}MB"
+    bound = sweep_of(tmp_path, shard_size=10000, memory=budget)
+    assert bound.memory.need == free.memory.need
+    with pytest.raises(ValueError, match=r"is not enough: .* of which .* for a shard's tables"):
+        sweep_of(tmp_path, shard_size=10000, memory=budget, device="cpu")
 
 
 @pytest.mark.parametrize("text", ["24", "GB", "0GB", "-1GB", "24 gigabytes", "24gb", "1e3GB"])

@@ -12,7 +12,7 @@ from clipneuron.engine.in_process import InProcess
 from clipneuron.engine.runner import RunIncompleteError
 from clipneuron.engine.stage import Advance, Shard, Stage
 from clipneuron.store.store import Run
-from clipneuron.sweep.waves import ENDS, kept, waves
+from clipneuron.sweep.waves import ENDS, Wave, kept, waves
 from tests.engine.fakes import tables_of
 from tests.samples.world import finished, quiet_runner, sweep_of, write_pictures
 
@@ -25,40 +25,55 @@ def shards_of(count: int, rows: int, first: int = 0) -> list[Shard]:
     return [Shard(f"{number:08d}", rows) for number in range(first, first + count)]
 
 
-def names(found: Sequence[Sequence[Shard]]) -> list[list[str]]:
-    return [[shard.name for shard in wave] for wave in found]
+def names(found: Sequence[Wave]) -> list[list[str]]:
+    return [[shard.name for shard in wave.shards] for wave in found]
 
 
 def test_a_collection_within_the_first_wave_is_swept_as_ever():
     small = shards_of(ENDS[0] // 2048, 2048)
-    assert names(waves([small])) == names([small])
+    assert waves([small]) == [Wave(tuple(small), ())]
     assert kept(ENDS[0], len(small), 100) == 100 * len(small)
 
 
 def test_the_first_wave_is_spread_over_the_collection_and_every_shard_is_in_one():
     shards = shards_of(626, 2048)
     found = waves([shards])
-    assert [len(wave) for wave in found] == [8, 56, 562]
-    assert sorted(shard.name for wave in found for shard in wave) == [
-        shard.name for shard in shards
-    ]
-    assert all(names([wave]) == [sorted(shard.name for shard in wave)] for wave in found)
-    places = [int(shard.name) for shard in found[0]]
+    first, second, rest = names(found)
+    assert [len(first), len(second), len(rest)] == [8, 56, 562]
+    assert sorted(first + second + rest) == [shard.name for shard in shards]
+    assert all(wave == sorted(wave) for wave in (first, second, rest))
+    assert [list(wave.before) for wave in found] == [[], first, first + second]
+    places = [int(name) for name in first]
     gaps = [b - a for a, b in zip([-1, *places], [*places, 626], strict=True)]
     assert max(gaps) <= 2 * 626 / 8
 
 
-def test_what_is_added_moves_nothing_that_was_planned():
-    first, added = shards_of(40, 2048), shards_of(30, 1024, first=40)
-    before, after = names(waves([first])), names(waves([first, added]))
-    assert all(set(one) <= set(other) for one, other in zip(before, after, strict=True))
+def test_what_is_added_changes_nothing_for_what_was_planned():
+    """Somebody may be at work on the first part alone, and its results are without the others' pictures."""
+    first, added = shards_of(100, 2048), shards_of(30, 1024, first=100)
+    before, after = waves([first]), waves([first, added])
+    assert after[:2] == before[:2]
+    assert after[2].before == before[2].before  # what is added is beside the first part's rest
+    assert after[2].shards == (*before[2].shards, *added)
+    between = [shards_of(10, 2048), shards_of(1, 2048, first=10), shards_of(80, 2048, first=11)]
+    part = {shard.name: number for number, shards in enumerate(between) for shard in shards}
+    for wave in waves(between):
+        first_part = min(part[shard.name] for shard in wave.shards)
+        assert all(part[name] <= first_part for name in wave.before)
 
 
 def test_parts_of_a_small_collection_that_has_grown_fill_the_first_wave():
     first, added = shards_of(2, 2048), shards_of(40, 2048, first=2)
     found = waves([first, added])
-    assert len(found[0]) == 8
-    assert names([first])[0] == names(found)[0][:2]
+    assert len(found[0].shards) == 8
+    assert names(found)[0][:2] == [shard.name for shard in first]
+
+
+def test_many_small_parts_are_swept_side_by_side():
+    """As of a collection that grows day by day, planned anew after some time."""
+    assert len(waves([shards_of(1, 100, first=number) for number in range(100)])) == 1
+    whole = [shards_of(65, 2048), *(shards_of(1, 100, first=65 + number) for number in range(100))]
+    assert len(waves(whole)) == 3
 
 
 class Backwards(InProcess):

@@ -64,7 +64,7 @@ def held(shape: Shape, layer: int, precision: Chosen) -> Held:
     half = precision == "float16"
     channel = shape.width // shape.heads
     matrices = paths * channel * (shape.width + shape.embed) * 4
-    counts = neurons * (3 * 8 + BINS * 8 + shape.top * 8)
+    counts = neurons * (3 * 8 + BINS * 8 + 8 + shape.top * 8)
     rest = neurons * paths * 4 + shape.shard * (neurons + axes) * 4
     if not half:
         gram, cross = neurons * paths**2 * 4, neurons * axes * paths * 4

@@ -8,8 +8,8 @@ from clipneuron.reports.quantities import counted, size
 from clipneuron.sweep.memory.needs import Need, Shape, held, need
 
 ERRORS = (
-    "norms off by a median of 6e-6 (5e-5 at most, measured on ViT-B-32's shape), top coefficients by 2e-4 of an effect's "
-    "own; pictures whose norms are that near to each other may change places"
+    "norms off by a median of 6e-6 (5e-5 at most, measured on ViT-B-32's shape), top coefficients by 2e-4 of an "
+    "effect's own; pictures whose norms are that near to each other may change places"
 )
 """What half precision costs, measured by benchmarks/memory.py."""
 
@@ -32,9 +32,10 @@ class MemoryPlan:
             most = counted(max(map(len, self.groups)), "layers")
             passes = f"in {len(self.groups)} passes of up to {most}"
         bound = f" of {size(self.budget)}" if self.budget else ""
+        both = size(self.need.of(on_cpu=True))
         line = (
             f"{self.precision}, all layers {passes}: at most {size(self.need.at_model)}{bound} where the model is, and "
-            f"{size(self.need.tables)} of main memory for a shard's tables"
+            f"{size(self.need.tables)} of main memory for a shard's tables; {both} together without a GPU"
         )
         return line if self.precision == "float32" else f"{line}\n          accepted: {ERRORS}"
 
@@ -90,6 +91,6 @@ def _refusal(
     other = "" if precision == "float16" else ", `recipe.precision` float16"
     return (
         f"`recipe.memory` {size(budget)} is not enough: layer {worst} alone takes {size(single.of(on_cpu))} in "
-        f"{precision}{tables}. Give more{other}, a smaller `recipe.batch_size`, `recipe.shard_size` or `recipe.top`, or "
-        "fewer `recipe.layers`"
+        f"{precision}{tables}. Give more{other}, a smaller `recipe.batch_size`, `recipe.shard_size` or `recipe.top`, "
+        "or fewer `recipe.layers`"
     )

@@ -50,7 +50,7 @@ class EffectsStage(Stage):
     groups: tuple[tuple[int, ...], ...] = ()
     """Layers that are swept together, where memory does not allow all: each group is a forward pass of its own."""
     before: tuple[str, ...] = ()
-    """The shards of the waves before the one that it works on."""
+    """The shards whose top pictures those of the wave that it works on have to beat."""
     resources: Resources = Resources(pool="clip")
 
     kind = "effects"
@@ -67,12 +67,9 @@ class EffectsStage(Stage):
         return self.pictures.shards(run, self.parts)
 
     def waves(self, shards: Sequence[Shard]) -> Sequence[tuple[Stage, Sequence[Shard]]]:
-        """A single wave of a small collection, the same stage with more known before it for each one more."""
-        found, before = [], tuple[str, ...]()
-        for wave in waves(_by_part(shards)):
-            found.append((replace(self, before=before), wave))
-            before += tuple(shard.name for shard in wave)
-        return found
+        """A single wave of a small collection; more of a larger one, each with more known before it."""
+        found = waves(_by_part(shards))
+        return [(replace(self, before=wave.before), wave.shards) for wave in found]
 
     def loader(self, run: Run) -> PictureFeed:
         """Reads and decodes pictures."""
