@@ -18,15 +18,19 @@ from pathlib import Path
 
 import numpy as np
 import open_clip
+import pyarrow.compute as pc
 import torch
 from machine import describe
 
 from clipneuron import load_clip
 from clipneuron.config.layers import layers_or_all_in
 from clipneuron.config.recipe import Recipe
+from clipneuron.data.collections import Picture
 from clipneuron.engine.stage import Named
 from clipneuron.lens.summaries import Moments
-from clipneuron.readers.lenses import Lenses
+from clipneuron.readers.arrow import tensor
+from clipneuron.readers.lenses import Lenses, trace_of
+from clipneuron.readers.pictures import Batch
 from clipneuron.readers.sweep import MeanEffect
 from clipneuron.reports.quantities import size
 from clipneuron.sweep.memory.models import shape_of
@@ -59,7 +63,7 @@ def main() -> None:
     for precision in ("float32", "float16"):
         file = Path(f"/tmp/memory-{os.getpid()}-{precision}.npz")
         words = [sys.executable, __file__, *sys.argv[1:], "--one", precision, "--to", str(file)]
-        said = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+        said = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout
         figures = json.loads(said.splitlines()[-1])
         print(
             f"| {precision} | {size(figures['held'])} | {size(figures['planned'])} | {size(figures['measured'])} |"
@@ -81,6 +85,7 @@ def main() -> None:
 
 def one(chosen) -> None:
     """Sweep in one precision; print a line of JSON, and leave the numbers in a file."""
+    torch.manual_seed(0)  # both processes have the same weights
     clip = load_clip(open_clip.create_model(chosen.model, pretrained=None))
     layers = chosen.layers or tuple(range(clip.layers - 1))
     recipe = Recipe(
@@ -93,9 +98,8 @@ def one(chosen) -> None:
     )
     plan = fitted(shape_of(clip, recipe), layers, 0, chosen.one, True)
     generator = torch.Generator().manual_seed(0)
-    pixels = torch.randint(
-        0, 256, (chosen.pictures, 3, *clip.image_size), dtype=torch.uint8, generator=generator
-    )
+    shape = chosen.pictures, 3, *clip.image_size
+    pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator).numpy()
     means = means_of(clip, layers, pixels, chosen.batch)
     lenses = Lenses(layers, "equal", True, half=chosen.one == "float16")
     nothing = Named("nothing")
@@ -103,7 +107,7 @@ def one(chosen) -> None:
     Path("/proc/self/clear_refs").write_text("5")
     before = resident("VmRSS")
     worker = stage.build(Known(means, {}))
-    output = worker.process(Shard(pixels), lambda rows: None)
+    output = worker.process(batch_of(pixels), lambda rows: None)
     measured = resident("VmHWM") - before
     keep(output.tables, layers, chosen.to)
     weights = shape_of(clip, recipe).weights
@@ -115,65 +119,31 @@ def one(chosen) -> None:
     print(json.dumps(figures))
 
 
-class Shard:
+def batch_of(pixels: np.ndarray) -> Batch:
     """Decoded pictures as the stage gets them, without any file."""
-
-    failures = ()
-
-    def __init__(self, pixels: torch.Tensor) -> None:
-        self.pixels = pixels
-        self.present = [True] * len(pixels)
-        self.good = [Picture(index) for index in range(len(pixels))]
-
-    def slices(self, count: int):
-        """Batches, as `Batch.slices`."""
-        for first in range(0, len(self.pixels), count):
-            yield self.good[first : first + count], self.pixels[first : first + count]
-
-    def rows(self) -> dict[str, object]:
-        """A row per picture, as `Batch.rows`."""
-        number = len(self.pixels)
-        names = [str(index) for index in range(number)]
-        return {
-            "index": np.arange(number),
-            "image": names,
-            "label": [None] * number,
-            "label_name": [None] * number,
-            "status": ["ok"] * number,
-            "reason": [None] * number,
-        }
-
-
-class Picture:
-    """All that the stage asks of a picture."""
-
-    def __init__(self, index: int) -> None:
-        self.index = index
+    nowhere = None, None, "", None, None, None
+    pictures = tuple(Picture(index, str(index), *nowhere) for index in range(len(pixels)))
+    return Batch(pictures, pictures, pixels, ())
 
 
 @torch.inference_mode()
-def means_of(clip, layers, pixels: torch.Tensor, batch: int) -> dict[int, MeanEffect]:
+def means_of(clip, layers, pixels: np.ndarray, batch: int) -> dict[int, MeanEffect]:
     """The mean effects over the pictures, and the axes of their remainders."""
-    found = {}
-    for layer in layers:  # one after another: no more than one layer's lens is ever there
-        lens = Lenses((layer,), "equal", True).one(clip, layer)
-        sums = None
-        for part in pixels.split(batch):
-            trace = clip.trace(clip.preprocess.normalize(part, clip.device, clip.dtype), (layer,))
+    lenses, sums = Lenses(layers, "equal", True).on(clip), {}
+    for start in range(0, len(pixels), batch):
+        trace = trace_of(clip, pixels[start : start + batch], layers)
+        for layer, lens in lenses.items():
             own = Moments.of(lens.coefficients(trace), lens.remainders(trace))
-            sums = own if sums is None else sums + own
-        found[layer] = MeanEffect(*sums.mean, sums.axes, sums.count)
-    return found
+            sums[layer] = sums[layer] + own if layer in sums else own
+    return {layer: MeanEffect(*each.mean, each.axes, each.count) for layer, each in sums.items()}
 
 
 def keep(tables, layers, file: str) -> None:
     """Norms, and the last layer's top pictures with their coefficients."""
-    norms = [np.array(tables["norms"][f"layer_{layer}"].to_pylist()) for layer in layers]
-    rows = tables["summaries"].filter(
-        np.array(tables["summaries"]["layer"].to_pylist()) == layers[-1]
-    )
-    images = np.array(rows["top_images"].to_pylist())
-    top = np.array(rows["top_coefficients"].to_pylist()).reshape(*images.shape, -1)
+    norms = [tensor(tables["norms"][f"layer_{layer}"]).numpy() for layer in layers]
+    rows = tables["summaries"].filter(pc.equal(tables["summaries"]["layer"], layers[-1]))
+    images = tensor(rows["top_images"]).numpy()
+    top = tensor(rows["top_coefficients"]).numpy().reshape(*images.shape, -1)
     np.savez(file, norms=np.stack(norms), images=images, rows=top)
 
 

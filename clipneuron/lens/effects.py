@@ -90,9 +90,13 @@ class SecondOrderLens:
 
     @cached_property
     def gram(self) -> Float[Tensor, "neuron path path"]:
-        """G = u u^T of every neuron."""
-        blocks = [self.basis(block) for block in _blocks(self.weights.neurons)]
-        return torch.cat([basis @ basis.mT for basis in blocks])
+        """G = u u^T of every neuron; made in place, since it can be gigabytes."""
+        count = self.weights.neurons
+        gram = self.weights.projection.new_empty(count, self.paths, self.paths)
+        for block in _blocks(count):
+            basis = self.basis(block)
+            gram[block] = basis @ basis.mT
+        return gram
 
     @cached_property
     def remainder_basis(self) -> Float[Tensor, "coordinate embed"]:
@@ -102,8 +106,11 @@ class SecondOrderLens:
     @cached_property
     def cross(self) -> Float[Tensor, "neuron coordinate path"]:
         """Products of the remainder's basis with the basis of every neuron: [coordinate, path] each."""
-        blocks = [self.basis(block) for block in _blocks(self.weights.neurons)]
-        return torch.cat([self.remainder_basis @ basis.mT for basis in blocks])
+        count, remainder = self.weights.neurons, self.remainder_basis
+        cross = remainder.new_empty(count, len(remainder), self.paths)
+        for block in _blocks(count):
+            cross[block] = remainder @ self.basis(block).mT
+        return cross
 
     @cached_property
     def _remainder(

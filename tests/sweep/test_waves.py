@@ -88,17 +88,17 @@ class Backwards(InProcess):
 
 @pytest.fixture
 def in_waves(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two shards, four more, and the rest."""
+    """A shard, two more, and the rest."""
     monkeypatch.setattr(
-        "clipneuron.sweep.stages.effects.waves", partial(waves, ends=(2 * SHARD, 6 * SHARD))
+        "clipneuron.sweep.stages.effects.waves", partial(waves, ends=(SHARD, 3 * SHARD))
     )
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Run]:
-    """A sweep of ten shards, one picture of which cannot be used, and a merging tree, in one wave."""
+    """A sweep of seven shards, one picture of which cannot be used, and a merging tree, in one wave."""
     folder = tmp_path_factory.mktemp("waves")
-    write_pictures(folder / "pictures", 40, seed=3)
+    write_pictures(folder / "pictures", 28, seed=3)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("clipneuron.sweep.pipeline.FAN_IN", 4)
         return folder, finished(folder, "whole", shard_size=SHARD, top=TOP)[1]
@@ -106,7 +106,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Run]:
 
 def check_same_results(run: Run, whole: Run) -> None:
     ours, theirs = tables_of(run), tables_of(whole)
-    for name in theirs:
+    assert {"calibrate", "directions"} < ours.keys()
+    for name in ours.keys() & theirs.keys():
         kind = name.rpartition("-")[0] or name
         if name in FINAL or kind in FINAL:
             assert ours[name] == theirs[name], name
@@ -130,9 +131,9 @@ def test_results_are_the_same_to_the_bit_and_rows_are_dropped(whole, in_waves, m
     check_same_results(thin, run)
     assert unused(run, "effects") == unused(run, "merge-1") == 0
     everything = len(run.read("effects", "summaries")) * TOP
-    assert unused(thin, "effects") > 0.4 * everything
+    assert unused(thin, "effects") > 0.3 * everything
     assert unused(thin, "merge-1") > 0
-    assert _size(thin, "summaries") < 0.75 * _size(run, "summaries")
+    assert _size(thin, "summaries") < 0.9 * _size(run, "summaries")
 
     other = sweep_of(folder, "backwards", shard_size=SHARD, top=TOP)
     backwards, _ = other.run(quiet_runner(executor=Backwards()), until="effects")
@@ -149,7 +150,7 @@ def test_a_run_that_was_swept_whole_for_a_while_goes_on(whole, in_waves, monkeyp
         mixed, _ = sweep.run(quiet_runner(), until="effects")
     for shard in sorted(mixed.done("effects"))[::2]:
         mixed.objects.delete(f"commits/effects/{shard}.json")
-    mixed, _ = sweep.run(quiet_runner())
+    mixed, _ = sweep.run(quiet_runner(), until="directions")
     check_same_results(mixed, run)
     assert unused(mixed, "effects") > 0
 
@@ -160,17 +161,20 @@ def _size(run: Run, table: str) -> int:
 
 
 def test_a_run_that_has_grown_has_the_results_of_one_that_keeps_all(tmp_path, in_waves):
-    pictures = write_pictures(tmp_path / "pictures", 24, seed=4)
+    pictures = write_pictures(tmp_path / "pictures", 12, seed=4)
     options = {"shard_size": SHARD, "top": TOP}
-    _, run = finished(tmp_path, "waves", **options)
+    run, _ = sweep_of(tmp_path, "waves", **options).run(quiet_runner(), until="directions")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("clipneuron.sweep.stages.effects.waves", waves)
-        _, everything = finished(tmp_path, "whole", **options)
-        write_pictures(tmp_path / "more", 16, seed=5)
+        whole = sweep_of(tmp_path, "whole", **options)
+        everything, _ = whole.run(quiet_runner(), until="directions")
+        write_pictures(tmp_path / "more", 8, seed=5)
         for one in sorted((tmp_path / "more").iterdir()):
             one.rename(pictures / f"more-{one.name}")
-        sweep_of(tmp_path, "whole", extends=everything.name, **options).run(quiet_runner())
-    run, _ = sweep_of(tmp_path, "waves", extends=run.name, **options).run(quiet_runner())
+        whole = sweep_of(tmp_path, "whole", extends=everything.name, **options)
+        whole.run(quiet_runner(), until="directions")
+    thin = sweep_of(tmp_path, "waves", extends=run.name, **options)
+    run, _ = thin.run(quiet_runner(), until="directions")
     check_same_results(run, everything)
     grown = [stage for stage in run.stages() if stage.startswith("directions-")]
     assert len(grown) == 1
@@ -200,9 +204,9 @@ def test_the_waves_after_one_with_a_shard_in_quarantine_are_done(whole, in_waves
     with pytest.raises(RunIncompleteError, match=r"1 shard could not be done \(00000000\)"):
         sweep.run(quiet_runner(executor=Broken("00000000"), attempts=1))
     held = sweep.open()
-    assert len(held.done("effects")) == 9
+    assert len(held.done("effects")) == 6
     held.forget_failures("effects", "00000000")
-    held, _ = sweep.run(quiet_runner())
+    held, _ = sweep.run(quiet_runner(), until="directions")
     check_same_results(held, run)
 
 
