@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import open_clip
 import torch
-from machine import describe
+from machine import describe, resident
 
 from clipneuron import SecondOrderLens, load_clip
 from clipneuron.config.layers import layers_or_all_in
@@ -183,14 +183,6 @@ def first_of(summary: Summary) -> Summary:
     """The first neuron alone."""
     tensors = {name: each[:1] for name, each in vars(summary).items() if name != "count"}
     return Summary(count=summary.count, **tensors)
-
-
-def resident(which: str) -> int:
-    """Bytes of this process by Linux, now (VmRSS) or at most (VmHWM)."""
-    line = next(
-        line for line in Path("/proc/self/status").read_text().splitlines() if which in line
-    )
-    return int(line.split()[1]) * 1024
 
 
 def errors(worker, loaded: BlockSummary, table) -> tuple[float, float]:

@@ -20,7 +20,7 @@ import numpy as np
 import open_clip
 import pyarrow.compute as pc
 import torch
-from machine import describe
+from machine import describe, resident
 
 from clipneuron import load_clip
 from clipneuron.config.layers import layers_or_all_in
@@ -145,12 +145,6 @@ def keep(tables, layers, file: str) -> None:
     images = tensor(rows["top_images"]).numpy()
     top = tensor(rows["top_coefficients"]).numpy().reshape(*images.shape, -1)
     np.savez(file, norms=np.stack(norms), images=images, rows=top)
-
-
-def resident(which: str) -> int:
-    """Bytes of this process by Linux, now (VmRSS) or at most (VmHWM)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line for line in lines if which in line).split()[1]) * 1024
 
 
 if __name__ == "__main__":
