@@ -9,7 +9,7 @@ from torch.testing import assert_close
 from clipneuron.lens import halves
 from clipneuron.lens.effects import SecondOrderLens
 from clipneuron.lens.halves import HalfCollector
-from clipneuron.lens.summaries import BINS, Collector, Moments
+from clipneuron.lens.summaries import BINS, Collector, Moments, top_keys
 from clipneuron.sweep.memory import needs
 from tests.lens.literal import plain_trace, plain_weights
 from tests.samples.towers import random_pixels, tiny_tower
@@ -86,6 +86,16 @@ def test_unused_places_are_zero_in_halves():
     half = HalfCollector(2, 3, 5)
     half.add(torch.ones(1, 2), torch.tensor([7]), torch.zeros(1, 2, 3))
     assert_close(half.summary().coefficients, torch.zeros(2, 5, 3))
+
+
+def test_what_others_have_beaten_is_left_out_of_halves_too():
+    bound = top_keys(torch.tensor([2.0, 0.5]), torch.tensor([9, 9]))
+    half = HalfCollector(2, 3, 2, bound=bound)
+    half.add(torch.ones(1, 2), torch.tensor([7]), torch.ones(1, 2, 3))
+    found = half.summary()
+    assert found.keys[0].tolist() == [-1, -1]
+    assert found.top_images[1].tolist() == [7, -1]
+    assert found.coefficients.sum(2).tolist() == [[0.0, 0.0], [3.0, 0.0]]
 
 
 @pytest.mark.parametrize("layer", [0, 8])
