@@ -25,7 +25,7 @@ examples:
       every claim of the paper's sections 3 and 4, tried on the demo world
   clipneuron reproduce --recipe vit_b_32 --images imagenet/train --evaluation-images imagenet/val --store runs
       the paper's own setting: 5,124 training images for D, every tenth validation image
-  clipneuron reproduce --recipe vit_l_14 --layers 0-22 --images imagenet/train --evaluation-images imagenet/val ...
+  clipneuron reproduce --recipe vit_l_14 --images imagenet/train --evaluation-images imagenet/val --store runs
       Figures 9 and 11
   clipneuron reproduce --model ViT-B-16 --pretrained laion2b_s34b_b88k --images photos --evaluation-images labelled ...
       any open_clip ViT and any pictures whose folders are their classes

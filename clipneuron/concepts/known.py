@@ -1,6 +1,6 @@
 """What is known before any picture is looked at: neurons with their thresholds and texts, the pool, attention heads."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -127,7 +127,7 @@ def known_of(run: Run, search: Search, sources: Sources) -> Known:
 
 def lenses_of(lenses: Lenses, search: Search) -> Lenses:
     """The run's lenses on the layers whose neurons name concepts."""
-    return Lenses(search.layers, lenses.split, lenses.normalize)
+    return replace(lenses, layers=search.layers)
 
 
 def _centre(run: Run, stage: Upstream) -> Float[np.ndarray, "embed"]:

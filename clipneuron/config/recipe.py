@@ -13,6 +13,7 @@ from clipneuron.config.concepts import Concepts
 from clipneuron.config.evaluation import Evaluation
 from clipneuron.config.explanation import Explanation
 from clipneuron.config.layers import LayersOrAll
+from clipneuron.config.memory import Memory, Precision
 from clipneuron.config.segmentation import Segmentation
 from clipneuron.lens.options import HighDepth, Preparation, Split
 
@@ -74,6 +75,16 @@ class Recipe(Config):
     )
     device: str = Field(
         default="auto", description="auto (a GPU if there is one), cpu, cuda or cuda:1"
+    )
+    memory: Memory = Field(
+        default="",
+        description="memory that the sweep's pass may take where the model is, such as 24GB: what does not fit in "
+        "float32 is held in float16 (`recipe.precision`), then swept in groups of layers; empty: no bound",
+    )
+    precision: Precision = Field(
+        default="auto",
+        description="in what the sweep holds Gram matrices and top coefficients: float32, float16 (norms off by about "
+        "1e-5), or auto, which is float32 unless that does not fit `recipe.memory`",
     )
     words: int = Field(
         default=4,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from clipneuron.engine.attempts import Ending, Executor, WorkerLostError, log_ending
 from clipneuron.engine.in_process import InProcess
 from clipneuron.engine.meters import default_console, meter
-from clipneuron.engine.stage import Advance, Shard, Stage, short_names
+from clipneuron.engine.stage import Advance, Shard, Stage, short_names, waves
 from clipneuron.reports.consoles import Console
 from clipneuron.reports.markup import terminal
 from clipneuron.reports.quantities import counted, duration, per_second, rate
@@ -119,26 +119,41 @@ class Runner:
         total = sum(shard.rows for shard in shards)
         finished = total - sum(shard.rows for shard in todo)
         console = self.console or default_console()
-        executor = InProcess() if stage.resources.local else self.executor
-        trouble, left = None, self.attempts
+        wanted, lost = {shard.name for shard in todo}, list[Shard]()
         name = short_names([stage.name])[stage.name]
         with meter(console, name, total, finished, stage.unit) as bar:
-            while left and (tried := self._fit(stage, run, todo)):
-                trouble = self._attempt(executor, stage, run, tried, bar.advance)
-                done = run.done(stage.name)
-                remaining = [shard for shard in todo if shard.name not in done]
-                if not remaining or (trouble and trouble.lasting):
-                    todo = remaining
-                    break
-                # A place that lets something through now and then is not given up.
-                moved = trouble is not None and len(remaining) < len(todo)
-                todo, left = remaining, self.attempts if moved else left - 1
-                if trouble and left:
-                    time.sleep(PAUSE * 2 ** (self.attempts - left))
+            for part, wave in waves(stage, shards):
+                mine = [shard for shard in wave if shard.name in wanted]
+                if lost and self._fit(stage, run, lost):
+                    lost += mine  # what broke off, rather than going into quarantine, would break off again
+                elif mine:
+                    lost += self._wave(part, run, mine, bar.advance)
+        if lost:
+            order = [shard.name for shard in todo]
+            names = sorted((shard.name for shard in lost), key=order.index)
+            raise RunIncompleteError(_lost_message(stage, run, names))
+
+    def _wave(
+        self, stage: Stage, run: Run, todo: Sequence[Shard], advance: Advance
+    ) -> Sequence[Shard]:
+        """The shards that could not be done; raises PlaceError where a place is in trouble."""
+        executor = InProcess() if stage.resources.local else self.executor
+        trouble, left = None, self.attempts
+        while left and (tried := self._fit(stage, run, todo)):
+            trouble = self._attempt(executor, stage, run, tried, advance)
+            done = run.done(stage.name)
+            remaining = [shard for shard in todo if shard.name not in done]
+            if not remaining or (trouble and trouble.lasting):
+                todo = remaining
+                break
+            # A place that lets something through now and then is not given up.
+            moved = trouble is not None and len(remaining) < len(todo)
+            todo, left = remaining, self.attempts if moved else left - 1
+            if trouble and left:
+                time.sleep(PAUSE * 2 ** (self.attempts - left))
         if todo and trouble:
             raise PlaceError(_trouble_message(stage, trouble))
-        if todo:
-            raise RunIncompleteError(_lost_message(stage, run, [shard.name for shard in todo]))
+        return todo
 
     def _fit(self, stage: Stage, run: Run, todo: Sequence[Shard]) -> list[Shard]:
         """The shards that are not in quarantine."""

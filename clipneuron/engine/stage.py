@@ -175,6 +175,25 @@ class Stage(ABC):
         return {field: _by_name(value) for field, value in own.items()}
 
 
+@runtime_checkable
+class InWaves(Protocol):
+    """A stage some of whose shards are easier once others are committed."""
+
+    def waves(self, shards: Sequence[Shard]) -> Sequence[tuple[Stage, Sequence[Shard]]]:
+        """All its shards in waves, each with the stage, of the same name, as it works then.
+
+        A wave begins when those before it are committed, apart from what is in quarantine. Which shard is in which
+        wave follows from the shards alone, so that all drivers of a run agree; shards that are added later, behind
+        the others, change nothing of the waves before them.
+        """
+        ...
+
+
+def waves(stage: Stage, shards: Sequence[Shard]) -> Sequence[tuple[Stage, Sequence[Shard]]]:
+    """The stage's waves; a single one of a stage that does not speak of them."""
+    return stage.waves(shards) if isinstance(stage, InWaves) else [(stage, shards)]
+
+
 def name_of(
     kind: str, label: str, identity: Mapping[str, object], reads: Sequence[Upstream]
 ) -> str:

@@ -1,7 +1,9 @@
 """The one direction r_n^l per neuron: the first principal component of its top effects (Sec. 3.3).
 
 Effects are centred by the mean over D and not centred again. With coefficients c [top, path], only an eigenproblem
-of size path has to be solved, and only for its largest eigenvalue.
+of size path has to be solved, and only for its largest eigenvalue. Where the paths and the remainders' coordinates
+outnumber the top effects by far, as in early layers of large models, one of size top is cheaper: `is_by_effects`
+chooses.
 """
 
 from dataclasses import dataclass
@@ -9,6 +11,9 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+MANY_ROWS = 128
+"""Paths and coordinates up to which directions are always found in coefficient space, bit for bit as they ever were."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +52,44 @@ def first_directions(
     combination = (rows.mT @ (rows @ (factor @ vectors[..., None])))[..., 0]
     lengths = _length(combination, gram)
     projections = (rows @ (gram @ combination[..., None]))[..., 0] / lengths
-    majority = projections.sign().sum(1)
-    votes = torch.where(majority == 0, projections.sum(1), majority)
-    scale = torch.where(votes < 0, -1.0, 1.0)[:, None] / lengths * (total > 0)[:, None]
+    scale = _signs(projections) / lengths * (total > 0)[:, None]
     combination = (combination * scale).to(basis)
     paths = basis.shape[1]
     vectors = (combination[:, None, :paths] @ basis)[:, 0] + combination[
         :, paths:
     ] @ remainder_basis
     explained = torch.where(total > 0, largest / total.clamp(min=_TINY), 0.0)
+    return Directions(vectors, explained, projections * scale.sign())
+
+
+def is_by_effects(paths: int, coordinates: int, top: int, embed: int) -> bool:
+    """Whether `directions_of_effects` is the cheaper way to a layer's directions; sizes alone decide.
+
+    Multiply-adds per neuron, those in float32 counted half: with R = paths + coordinates, 6 R^3 for factoring, the
+    products and the powers of an R x R matrix and top R^2 for the rows' own; against top R embed / 2 for the effects,
+    top^2 embed for their products and 4 top^3 for the powers. Never for fewer than `MANY_ROWS` rows, where either
+    takes a few milliseconds and results stay as they are.
+    """
+    rows = paths + coordinates
+    in_coefficients = rows**2 * (6 * rows + top)
+    of_effects = top * (rows * embed / 2 + top * embed + 4 * top**2)
+    return rows >= MANY_ROWS and of_effects < in_coefficients
+
+
+def directions_of_effects(effects: Float[Tensor, "neuron top embed"]) -> Directions:
+    """As `first_directions`, from centred effects that are materialised: an eigenproblem of size top, in float64.
+
+    The dominant left singular vector of the effects weighs them to the direction; the sign is chosen alike.
+    """
+    wide = effects.double()
+    largest, weights = dominant(wide @ wide.mT)
+    total = wide.square().sum((1, 2))
+    combination = (weights[:, None] @ wide)[:, 0]
+    lengths = combination.norm(dim=1, keepdim=True).clamp(min=_TINY)
+    projections = (wide @ combination[..., None])[..., 0] / lengths
+    scale = _signs(projections) / lengths * (total > 0)[:, None]
+    explained = torch.where(total > 0, largest / total.clamp(min=_TINY), 0.0)
+    vectors = (combination * scale).to(effects)
     return Directions(vectors, explained, projections * scale.sign())
 
 
@@ -84,6 +118,13 @@ def principal_directions(
 
 
 _TINY = torch.finfo(torch.float64).tiny
+
+
+def _signs(projections: Float[Tensor, "neuron top"]) -> Float[Tensor, "neuron 1"]:
+    """The signs that make more than half of each neuron's projections positive; a tie is decided by their sum."""
+    majority = projections.sign().sum(1)
+    votes = torch.where(majority == 0, projections.sum(1), majority)
+    return torch.where(votes < 0, -1.0, 1.0)[:, None]
 
 
 def _gram(

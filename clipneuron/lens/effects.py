@@ -25,8 +25,9 @@ from einops import einsum
 from jaxtyping import Float
 from torch import Tensor
 
+from clipneuron.lens.halves import CROSS_AXES, HalfNorms
 from clipneuron.lens.options import Split
-from clipneuron.lens.paths import RemainderTerms, path_attention, path_matrices
+from clipneuron.lens.paths import PathMatrices, RemainderTerms, path_attention, path_matrices
 from clipneuron.lens.trace import HasWeights, TowerWeights, Trace
 
 BLOCK = 256
@@ -38,20 +39,26 @@ class SecondOrderLens:
 
     Holds the Gram matrices [neuron, path, path] (float32: 7 MB for layer 9 of ViT-B-32, 214 MB for its layer 0) and,
     in the equal split, [neuron, coordinate, path] with up to 2 path + 3 coordinates; nothing depends on an image.
-    `normalize` divides effects by |M_image(I)|, as the authors' code does.
+    `normalize` divides effects by |M_image(I)|, as the authors' code does. With `half`, norms come from a third of the
+    memory, off by about 1e-5 (`clipneuron.lens.halves`).
 
     Raises ValueError for a layer that does not exist or has no later attention layer, and for an unknown split.
     """
 
     def __init__(
-        self, clip: HasWeights, layer: int, *, split: Split = "equal", normalize: bool = True
+        self,
+        clip: HasWeights,
+        layer: int,
+        *,
+        split: Split = "equal",
+        normalize: bool = True,
+        half: bool = False,
     ) -> None:
         if split not in ("equal", "centered"):
             raise ValueError(f"unknown split {split!r}: expected 'equal' or 'centered'")
         clip.weights.check_layer(layer)
         self.weights = _at_least_float32(clip.weights)
-        self.layer, self.split, self.normalize = layer, split, normalize
-        self._paths = path_matrices(self.weights, layer, split)
+        self.layer, self.split, self.normalize, self.half = layer, split, normalize, half
         self._terms = RemainderTerms.of(self.weights, layer) if split == "equal" else None
         self._axes: Tensor | None = None
 
@@ -60,7 +67,9 @@ class SecondOrderLens:
 
         For `Moments.axes`, which leave out what carries no variance. Coordinates are `remainders(trace)` @ axes.
         """
-        lens = SecondOrderLens(self, self.layer, split=self.split, normalize=self.normalize)
+        lens = SecondOrderLens(
+            self, self.layer, split=self.split, normalize=self.normalize, half=self.half
+        )
         lens._axes = axes.to(self.weights.projection)
         return lens
 
@@ -68,6 +77,10 @@ class SecondOrderLens:
     def paths(self) -> int:
         """A, the number of (later layer, head) paths."""
         return self.weights.paths(self.layer)
+
+    @cached_property
+    def _paths(self) -> PathMatrices:
+        return path_matrices(self.weights, self.layer, self.split)
 
     def basis(
         self, neurons: Sequence[int] | slice | None = None
@@ -77,9 +90,13 @@ class SecondOrderLens:
 
     @cached_property
     def gram(self) -> Float[Tensor, "neuron path path"]:
-        """G = u u^T of every neuron."""
-        blocks = [self.basis(block) for block in _blocks(self.weights.neurons)]
-        return torch.cat([basis @ basis.mT for basis in blocks])
+        """G = u u^T of every neuron; made in place, since it can be gigabytes."""
+        count = self.weights.neurons
+        gram = self.weights.projection.new_empty(count, self.paths, self.paths)
+        for block in _blocks(count):
+            basis = self.basis(block)
+            gram[block] = basis @ basis.mT
+        return gram
 
     @cached_property
     def remainder_basis(self) -> Float[Tensor, "coordinate embed"]:
@@ -89,8 +106,11 @@ class SecondOrderLens:
     @cached_property
     def cross(self) -> Float[Tensor, "neuron coordinate path"]:
         """Products of the remainder's basis with the basis of every neuron: [coordinate, path] each."""
-        blocks = [self.basis(block) for block in _blocks(self.weights.neurons)]
-        return torch.cat([self.remainder_basis @ basis.mT for basis in blocks])
+        count, remainder = self.weights.neurons, self.remainder_basis
+        cross = remainder.new_empty(count, len(remainder), self.paths)
+        for block in _blocks(count):
+            cross[block] = remainder @ self.basis(block).mT
+        return cross
 
     @cached_property
     def _remainder(
@@ -137,6 +157,8 @@ class SecondOrderLens:
         remainders: Float[Tensor, "image coordinate"],
     ) -> Float[Tensor, "image neuron"]:
         """|s u + k Q| for given coefficients s and remainder coordinates k: centred norms if both are centred."""
+        if self.half:
+            return self._half_norms.norms_of(coefficients, remainders)
         squares = coefficients.new_empty(coefficients.shape[:2])
         for block in _blocks(self.weights.neurons):
             mine = coefficients[:, block].transpose(0, 1)
@@ -147,6 +169,18 @@ class SecondOrderLens:
             squares[:, block] = products.mul_(mine).sum(-1).T
         squares += remainders.square().sum(-1, keepdim=True)
         return squares.clamp_(min=0).sqrt_()
+
+    @cached_property
+    def _half_norms(self) -> HalfNorms:
+        """Principal axes rise with their variance: of a narrowed lens the last ones count."""
+        remainder = (
+            self.remainder_basis if self._axes is None else self.remainder_basis[-CROSS_AXES:]
+        )
+        held = HalfNorms.of(self.basis, self.weights.neurons, self.paths, remainder)
+        self.__dict__.pop(
+            "_paths", None
+        )  # gigabytes in all layers; what needs them makes them anew
+        return held
 
     def effects(
         self, trace: Trace, neurons: Sequence[int] | None = None

@@ -171,18 +171,38 @@ def _keys(norms: Float[Tensor, "*batch"], images: Int[Tensor, "*batch"]) -> Int[
     return (bits << _IMAGE_BITS) | (_IMAGE_MASK - images.long())
 
 
-class Collector:
-    """Builds one `Summary` from batches, with memory that does not grow with the number of images."""
+def best_keys(
+    keys: Int[Tensor, "neuron top"], more: Int[Tensor, "neuron entry"]
+) -> Int[Tensor, "neuron top"]:
+    """As many of both as there are places, the largest first; -1 is no entry."""
+    return torch.cat([keys, more], 1).topk(keys.shape[1], dim=1).values
 
-    def __init__(self, neurons: int, paths: int, top: int, device: torch.device | str = "cpu"):
+
+class Collector:
+    """Builds one `Summary` from batches, with memory that does not grow with the number of images.
+
+    Where a `bound` is given, a key per neuron that as many images as are kept reach outside these batches, nothing up
+    to it is kept, and places are left unused: of what is merged with those images, it would be nothing anyway.
+    """
+
+    def __init__(
+        self,
+        neurons: int,
+        paths: int,
+        top: int,
+        device: torch.device | str = "cpu",
+        bound: Int[Tensor, "neuron"] | None = None,
+    ):
         if top < 1:
             raise ValueError(f"the number of top images must be at least 1, not {top}")
         wide = {"dtype": torch.float64, "device": device}
         self._count = 0
         self._powers = torch.zeros(3, neurons, **wide)  # type: ignore[call-overload]
         self._histogram = torch.zeros(neurons * BINS, dtype=torch.int64, device=device)
-        self._keys = torch.full((neurons, top), -1, dtype=torch.int64, device=device)
-        self._coefficients = torch.zeros(neurons, top, paths, device=device)
+        nothing = torch.full((neurons,), -1, dtype=torch.int64)
+        self._bound = (nothing if bound is None else bound).to(device)[:, None]
+        self._keys = self._bound.repeat(1, top)
+        self._coefficients = self._places(neurons, top, paths, device)
 
     def add(
         self,
@@ -205,21 +225,42 @@ class Collector:
         places, newcomers = _replacements(self._keys, keys)
         self._keys[places] = keys[newcomers]
         neuron, image = newcomers
-        self._coefficients[places] = coefficients[image, neuron].float()
+        self._keep(places, coefficients[image, neuron].float())
 
     def summary(self) -> Summary:
         """Everything counted so far, largest effects first."""
         norm_sum, square_sum, fourth_sum = self._powers
         histogram = self._histogram.view(-1, BINS)
+        unused = self._keys <= self._bound
+        self._coefficients.masked_fill_(unused[..., None], 0.0)
         return Summary(
             self._count,
             norm_sum,
             square_sum,
             fourth_sum,
             histogram,
-            self._keys,
-            self._coefficients,
+            self._keys.masked_fill(unused, -1),
+            self._kept(),
         ).ranked()
+
+    # How coefficients are held: `clipneuron.lens.halves` holds them in half the memory.
+
+    def _places(
+        self, neurons: int, top: int, paths: int, device: torch.device | str
+    ) -> Float[Tensor, "neuron top path"]:
+        """Room for the coefficients of the top effects."""
+        return torch.zeros(neurons, top, paths, device=device)
+
+    def _keep(
+        self,
+        places: tuple[Int[Tensor, "entry"], Int[Tensor, "entry"]],
+        rows: Float[Tensor, "entry path"],
+    ) -> None:
+        self._coefficients[places] = rows
+
+    def _kept(self) -> Float[Tensor, "neuron top path"]:
+        """The coefficients in float32; those of unused places are 0."""
+        return self._coefficients
 
 
 def _replacements(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from clipneuron.lens.effects import SecondOrderLens
 from clipneuron.lens.options import Split
-from clipneuron.lens.trace import Trace
+from clipneuron.lens.trace import HasWeights, Trace
 from clipneuron.readers.pictures import Pixels
 
 if TYPE_CHECKING:
@@ -37,13 +37,23 @@ class Lenses:
     layers: tuple[int, ...]
     split: Split
     normalize: bool
+    half: bool = False
+    """Whether norms come from half the memory, up to some rounding."""
 
     def on(self, clip: "Clip") -> dict[int, SecondOrderLens]:
         """A lens per layer on the model's weights."""
-        return {
-            layer: SecondOrderLens(clip, layer, split=self.split, normalize=self.normalize)
-            for layer in self.layers
-        }
+        lenses: dict[int, SecondOrderLens] = {}
+        source: HasWeights = clip
+        for layer in self.layers:
+            # each takes its weights from the one before: of half precision they are copied to float32 once
+            source = lenses[layer] = self.one(source, layer)
+        return lenses
+
+    def one(self, clip: HasWeights, layer: int) -> SecondOrderLens:
+        """The lens of one layer, for work that takes layer by layer: those of all would hold gigabytes at a time."""
+        return SecondOrderLens(
+            clip, layer, split=self.split, normalize=self.normalize, half=self.half
+        )
 
 
 def trace_of(clip: "Clip", pixels: Pixels | Tensor, layers: Sequence[int], **keep: bool) -> Trace:

@@ -15,7 +15,7 @@ from clipneuron.data.plans import latest, to_retry
 from clipneuron.lens.effects import SecondOrderLens
 from clipneuron.lens.options import Preparation
 from clipneuron.lens.pursuit import prepare
-from clipneuron.lens.summaries import Moments, Summary, merge, top_keys
+from clipneuron.lens.summaries import Moments, Summary, best_keys, merge, top_keys
 from clipneuron.readers.arrow import list_column, neuron_columns, table_of, tensor
 from clipneuron.store.store import Failure, Run
 from clipneuron.tables import registry as tables
@@ -121,6 +121,28 @@ def merged(run: Run, block: NeuronBlock, source: Part) -> Summary:
         _summary(run.read(source.stage, "summaries", shards=[shard], filters=block.filters))
         for shard in source.shards
     ).ranked()
+
+
+def bounds(
+    run: Run, source: Part, layers: Sequence[int], top: int
+) -> dict[int, Int[Tensor, "neuron"]]:
+    """Per layer, the least of each neuron's `top` largest keys in those of the shards that are committed.
+
+    -1 where they have fewer pictures; nothing at all where no shard is committed, or none is named.
+    """
+    done, found = run.done(source.stage), dict[int, Tensor]()
+    for shard in source.shards:
+        if shard not in done:
+            continue
+        table = run.read(source.stage, "summaries", columns=_KEYS, shards=[shard])
+        for layer in layers:
+            keys = _keys(_of_layer(table, layer))
+            known = found.get(layer, keys.new_full((len(keys), top), -1))
+            found[layer] = best_keys(known, keys)
+    return {layer: keys[:, -1] for layer, keys in found.items()}
+
+
+_KEYS = ["layer", "neuron", "top_norms", "top_images"]
 
 
 def summary_table(layer: int, first: int, summary: Summary) -> pa.Table:
@@ -245,9 +267,13 @@ def _moments(means: pa.Table, remainders: pa.Table) -> Moments:
     )
 
 
-def _summary(table: pa.Table) -> Summary:
+def _keys(table: pa.Table) -> Int[Tensor, "neuron top"]:
     norms, images = tensor(table["top_norms"]), tensor(table["top_images"])
-    keys = torch.where(images < 0, -1, top_keys(norms, images.clamp(min=0)))
+    return torch.where(images < 0, -1, top_keys(norms, images.clamp(min=0)))
+
+
+def _summary(table: pa.Table) -> Summary:
+    keys = _keys(table)
     return Summary(
         int(table["count"][0].as_py()),
         tensor(table["norm_sum"]),
@@ -255,7 +281,7 @@ def _summary(table: pa.Table) -> Summary:
         tensor(table["fourth_sum"]),
         tensor(table["histogram"]),
         keys,
-        tensor(table["top_coefficients"]).reshape(len(norms), norms.shape[1], -1),
+        tensor(table["top_coefficients"]).reshape(*keys.shape, -1),
     )
 
 

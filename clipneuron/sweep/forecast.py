@@ -24,6 +24,7 @@ from clipneuron.sweep.pipeline import Sweep
 from clipneuron.sweep.stages.descriptions import DescriptionsStage
 from clipneuron.sweep.stages.texts import TextsStage
 from clipneuron.sweep.trees import groups
+from clipneuron.sweep.waves import kept
 
 _TEXTS, _NEURONS = 64, 8
 """Texts that are encoded, and neurons that are described at first, to learn how long one takes."""
@@ -223,15 +224,19 @@ def _per_picture(table: str, rows: int, pictures: int, sample: Sample | None) ->
 def _summaries(
     sweep: Sweep, pictures: int, shards: int, sample: Sample | None
 ) -> Callable[[str, int], Expected]:
-    """Summaries grow with a shard's pictures until it has as many as a neuron's top effects."""
+    """Summaries grow with the top pictures that they hold: those of a shard by its wave, those that are merged at most.
+
+    What is merged is taken to be full, which it is after the first wave only.
+    """
     neurons, top = len(sweep.layers) * sweep.clip.neurons, sweep.recipe.top
 
     def summaries(stage: str, count: int) -> Expected:
         size = None
         if sample:
             measured = sample.passes["effects"]
-            filled = min(top, ceil(pictures / count)) / min(top, measured.rows)
-            size = measured.sizes["summaries"] * filled * count
+            merged = count * min(top, ceil(pictures / count))
+            held = kept(pictures, count, top) if stage == "effects" else merged
+            size = measured.sizes["summaries"] * held / min(top, measured.rows)
         return Expected(stage, "summaries", neurons * count, size)
 
     return summaries

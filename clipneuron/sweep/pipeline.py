@@ -7,6 +7,7 @@ from functools import cached_property, partial
 
 import pyarrow as pa
 
+from clipneuron.config.memory import bytes_in
 from clipneuron.config.recipe import Recipe
 from clipneuron.data.opening import Collection
 from clipneuron.data.text_pools import Pool
@@ -26,6 +27,8 @@ from clipneuron.store.outlines import Results
 from clipneuron.store.store import Run, Store
 from clipneuron.sweep import lengths
 from clipneuron.sweep.inputs import model_of, pictures_of, readable, texts_of, unread
+from clipneuron.sweep.memory.models import shape_of
+from clipneuron.sweep.memory.plans import MemoryPlan, fitted
 from clipneuron.sweep.notes import many_large
 from clipneuron.sweep.report import Findings
 from clipneuron.sweep.results import SweepResults
@@ -77,7 +80,19 @@ class Sweep:
             lengths.check("recipe.atoms", [recipe.atoms], clip.embed, len(pool), pool.name)
         lengths.check("recipe.words", [recipe.words], clip.embed, recipe.words, pool.name)
         pictures = pictures_of(recipe, store.objects)
-        return cls(recipe, store, clip, pictures, pool, extends, retry)
+        sweep = cls(recipe, store, clip, pictures, pool, extends, retry)
+        _ = sweep.memory  # what cannot fit is refused here
+        return sweep
+
+    @cached_property
+    def memory(self) -> MemoryPlan:
+        """How the sweep's pass is made to fit; raises ValueError where it cannot be.
+
+        Where the device is left open, workers may have a GPU that this process lacks: it is planned for one.
+        """
+        recipe, on_cpu = self.recipe, self.recipe.device == "cpu"
+        shape = shape_of(self.clip, recipe)
+        return fitted(shape, self.layers, bytes_in(recipe.memory), recipe.precision, on_cpu)
 
     @cached_property
     def layers(self) -> tuple[int, ...]:
@@ -110,6 +125,7 @@ class Sweep:
             "block": recipe.block,
             "numerics": NUMERICS,
             **half,
+            **({"precision": "float16"} if self.memory.precision == "float16" else {}),
             **deep,  # as runs have been since before there was a choice
         }
 
@@ -185,12 +201,13 @@ class Sweep:
         pool = self.judged(texts, self.atoms)
         passes = self.loader, self.pictures, lenses, recipe.batch_size
         calibrate = CalibrateStage(*passes, plan)
-        effects = EffectsStage(*passes, recipe.top, plan, calibrate, planned.parts)
+        shared = plan, calibrate, planned.parts, self.memory.groups
+        effects = EffectsStage(*passes, recipe.top, *shared)
         shape = self.layers, neurons, recipe.block, FAN_IN
         tree = MergeTree.over(effects, planned.shards, *shape, planned.parts)
         on_cpu = partial(moved, self.clip, "cpu")
         directions = DirectionsStage(
-            on_cpu, lenses, neurons, recipe.block, tree, calibrate, planned.parts
+            on_cpu, lenses, neurons, recipe.block, tree, calibrate, planned.parts, recipe.device
         )
         descriptions = self.described(texts, directions)
         merges = tree.levels
@@ -239,6 +256,7 @@ class Sweep:
                 f"texts     {len(self.pool):,} of {self.pool.name}{_aside('dropped', self.pool.dropped)}",
                 f"layers    {layers}; split {recipe.split}, {'' if recipe.normalize else 'not '}normalised",
                 f"words     {recipe.words} per neuron; long descriptions of {self.atoms} in {clip.embed} dimensions",
+                f"memory    {self.memory.describe()}",
                 *(f"note      {note}" for note in notes if note),
             ]
         )
@@ -287,7 +305,8 @@ class Sweep:
     @property
     def lenses(self) -> Lenses:
         """Through which the run's layers are looked at."""
-        return Lenses(self.layers, self.recipe.split, self.recipe.normalize)
+        half = self.memory.precision == "float16"
+        return Lenses(self.layers, self.recipe.split, self.recipe.normalize, half)
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,8 @@ def sample(kind: Any, field: str) -> tuple[list[str], Any]:
         return (["cpu"], "cpu")
     if field.endswith("layers"):
         return (["1,3-4"], (1, 3, 4))
+    if field == "memory":
+        return (["24GB"], "24GB")
     if field == "protocols":
         return (["given/square/mean/nearest"], ("given/square/mean/nearest",))
     if kind == tuple[str, ...] and field == "methods":

@@ -3,6 +3,7 @@
 import gc
 import io
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from clipneuron.engine.ray_data import RayData
 from clipneuron.engine.runner import RunIncompleteError, Runner
 from clipneuron.engine.stage import Resources
 from clipneuron.store.store import Store
+from clipneuron.sweep.waves import waves
 from tests.engine.fakes import DeadlyFake, Fake, tables_of
 from tests.faults.hooks import Imports
 from tests.faults.light import Light, light_run
@@ -34,8 +36,12 @@ def runner(options: ClusterOptions = OPTIONS, **limits: object) -> Runner:
     return Runner(RayData(options, quiet), console=quiet, **limits)
 
 
-def test_a_sweep_on_a_cluster_gives_the_same_bytes_as_one_in_this_process(tmp_path: Path) -> None:
-    """Only processes with the model load torch, and they stay for the next stage."""
+def test_a_sweep_on_a_cluster_gives_the_same_bytes_as_one_in_this_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only processes with the model load torch, and they stay for the next stage, and for the next wave of shards."""
+    in_waves = partial(waves, ends=(4, 8))
+    monkeypatch.setattr("clipneuron.sweep.stages.effects.waves", in_waves)
     _, here = finished(tmp_path, "here")
     folder = tmp_path / "imports"
     folder.mkdir()

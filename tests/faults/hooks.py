@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from clipneuron.engine.stage import Loader, Output, Shard, Stage, Worker, decodes
+from clipneuron.engine.stage import Loader, Output, Shard, Stage, Worker, decodes, waves
 from clipneuron.store.objects.local import LocalObjects
 from clipneuron.store.store import Run
 
@@ -31,6 +31,9 @@ class HookedStage:
 
     def shards(self, run: Run) -> Sequence[Shard]:
         return self.stage.shards(run)
+
+    def waves(self, shards: Sequence[Shard]) -> Sequence[tuple["HookedStage", Sequence[Shard]]]:
+        return [(HookedStage(stage, self.hook), wave) for stage, wave in waves(self.stage, shards)]
 
     def loader(self, run: Run) -> "HookedLoader":
         return HookedLoader(self.stage.loader(run), self.hook)

@@ -1,5 +1,6 @@
 """Directions in coefficient space are those of the materialised effects, and the authors'."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,26 +8,35 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from clipneuron.lens.directions import dominant, first_directions
+from clipneuron.lens.directions import (
+    MANY_ROWS,
+    directions_of_effects,
+    dominant,
+    first_directions,
+    is_by_effects,
+)
 from clipneuron.lens.effects import SecondOrderLens
 from clipneuron.lens.summaries import Collector, Moments
 from tests.lens.literal import plain_trace, plain_weights
 from tests.samples.towers import authors_tower, random_pixels, tiny_tower
 
 
+@pytest.mark.parametrize("by_effects", [False, True])
 @pytest.mark.parametrize("images", [4, 30])
 @pytest.mark.parametrize("coordinates", [0, 3])
 @pytest.mark.parametrize("embed", [20, 7], ids=["independent", "dependent paths"])
-def test_directions_equal_the_svd_of_materialised_effects(images, coordinates, embed):
+def test_directions_equal_the_svd_of_materialised_effects(images, coordinates, embed, by_effects):
     generator = torch.Generator().manual_seed(3)
     options = {"generator": generator, "dtype": torch.float64}
     rows = torch.randn(7, images, 6, **options)
     basis = torch.randn(7, 6, embed, **options)
     remainders = torch.randn(7, images, coordinates, **options)
     outside = torch.linalg.qr(torch.randn(embed, coordinates, **options)).Q.T
-    found = first_directions(rows, basis, remainders, outside)
+    whole = rows @ basis + remainders @ outside
+    by_paths = partial(first_directions, rows, basis, remainders, outside)
+    found = directions_of_effects(whole) if by_effects else by_paths()
     for neuron in range(7):
-        effects = (rows[neuron] @ basis[neuron] + remainders[neuron] @ outside).numpy()
+        effects = whole[neuron].numpy()
         _, sizes, right = np.linalg.svd(effects, full_matrices=False)
         assert abs(found.vectors[neuron].numpy() @ right[0]) == pytest.approx(1, abs=1e-9)
         share = sizes[0] ** 2 / (sizes**2).sum()
@@ -43,6 +53,56 @@ def test_a_dead_neuron_has_no_direction():
     assert not found.vectors.any()
     assert found.explained_variance.item() == 0
     assert not found.vectors.isnan().any()
+    other = directions_of_effects(torch.zeros(1, 5, 8))
+    assert not other.vectors.any()
+    assert not other.projections.any()
+    assert other.explained_variance.item() == 0
+
+
+def test_a_tie_of_signs_is_decided_by_the_sum_of_the_projections_in_both_ways():
+    rows = torch.tensor([[[3.0], [-1.0]], [[-3.0], [1.0]]])
+    basis = torch.eye(4)[:1].expand(2, -1, -1)
+    nothing = torch.zeros(2, 2, 0), torch.zeros(0, 4)
+    for found in (first_directions(rows, basis, *nothing), directions_of_effects(rows @ basis)):
+        assert_close(found.projections, torch.tensor([[3.0, -1.0], [3.0, -1.0]]).double())
+        assert_close(found.vectors[:, 0], torch.tensor([1.0, -1.0]))
+
+
+def test_in_float32_both_ways_are_as_near_to_float64_where_one_direction_leads():
+    """The second singular value is 0.7 of the first, as clear a case as an early layer has."""
+    generator = torch.Generator().manual_seed(5)
+    rows = torch.randn(6, 40, 150, generator=generator)
+    rows[..., 0] *= 16
+    basis = torch.randn(6, 150, 48, generator=generator)
+    nothing = torch.zeros(6, 40, 0), torch.zeros(0, 48)
+    exact = directions_of_effects(rows.double() @ basis.double())
+    found = directions_of_effects(rows @ basis)
+    before = first_directions(rows, basis, *nothing)
+    for each in (found, before):
+        vectors = each.vectors.double()
+        units = vectors / vectors.norm(dim=1, keepdim=True)
+        assert ((units * exact.vectors).sum(1) > 1 - 1e-11).all()  # of the same sign
+        assert_close(each.explained_variance, exact.explained_variance, rtol=1e-6, atol=0)
+        assert_close(each.projections, exact.projections, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ((20, 43, 40, 128), False),  # layer 0 of the demo's model
+        ((24, 51, 100, 512), False),  # layer 9 of ViT-B-32
+        ((60, 64, 100, 512), False),  # layer 6
+        ((132, 64, 100, 512), True),  # layer 0
+        ((16, 35, 100, 768), False),  # layer 22 of ViT-L-14
+        ((64, 131, 100, 768), True),  # layer 19, all coordinates
+        ((368, 64, 100, 768), True),  # layer 0
+        ((368, 739, 2000, 768), False),  # so many top effects that their matrix is the larger one
+        ((MANY_ROWS - 1, 0, 2, 8), False),
+        ((MANY_ROWS, 0, 2, 8), True),
+    ],
+)
+def test_sizes_choose_the_way_to_a_direction(sizes, expected):
+    assert is_by_effects(*sizes) is expected
 
 
 def test_a_narrowed_lens_gives_the_same_norms_with_fewer_coordinates():

@@ -56,6 +56,27 @@ def test_any_cut_order_and_grouping_gives_the_same_summary(sizes, seed, random):
     assert_same(pieces[0].ranked(), whole)
 
 
+@settings(max_examples=40)
+@given(st.lists(st.integers(0, 9), min_size=2, max_size=5), st.integers(0, 99))
+def test_what_others_have_beaten_is_not_missed_in_the_whole(sizes, seed):
+    """The bound is that of all parts before; ties, of which there are many, are ranked by image."""
+    norms, images, coefficients = batch(seed, sum(sizes))
+    whole, merged = summarised([(norms, images, coefficients)]), None
+    for a, b in pairwise([0, *np.cumsum(sizes).tolist()]):
+        bound = None if merged is None else merged.ranked().keys[:, -1]
+        collector = Collector(NEURONS, PATHS, TOP, bound=bound)
+        # The last image of a part first: no order within it matters either.
+        collector.add(*(values[a:b].flip(0) for values in (norms, images, coefficients)))
+        part = collector.summary()
+        dropped = part.keys < 0
+        assert (
+            bound is None or (part.keys[~dropped] > bound[:, None].expand(-1, TOP)[~dropped]).all()
+        )
+        assert (part.coefficients[dropped] == 0).all()
+        merged = part if merged is None else merged + part
+    assert_same(merged.ranked(), whole)
+
+
 def test_top_effects_are_the_largest_ones_with_their_coefficients():
     norms, images, coefficients = batch(1, 50, first=100)
     found = summarised([(norms, images, coefficients)])

@@ -80,7 +80,7 @@ MODELS = {
     "ViT-B-32": Figures(2048, 5.5e-3, 1.00, 1.85, 127e3, 911e6, 891e6, 108e6),
     "ViT-L-14": Figures(2048, 5.3e-3, 0.98, 1.15, 107e3, 705e6, 693e6, 94e6),
 }
-"""Measured on a CPU by `benchmarks/scale.py`, November 2026, for the layers of the recipes of these models."""
+"""Measured on a CPU by `benchmarks/scale.py`, November 2026: all layers of ViT-B-32, layers 16 to 22 of ViT-L-14."""
 
 GPUS = {
     "RTX-4090": {"ViT-B-32": 8389.0, "ViT-L-14": 658.0},

@@ -1,27 +1,39 @@
 """effects: the sweep. Centred norms per picture, and a mergeable summary per neuron and shard."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
 from clipneuron.lens.effects import SecondOrderLens
+from clipneuron.lens.halves import HalfCollector
 from clipneuron.lens.summaries import Collector
 from clipneuron.lens.trace import Trace
 from clipneuron.readers.arrow import fixed_list_column, list_column, table_of
 from clipneuron.readers.feeding import fed
 from clipneuron.readers.lenses import ClipLoader, Lenses, trace_of
 from clipneuron.readers.pictures import Batch, PictureFeed
-from clipneuron.readers.sweep import MeanEffect, mean_effects, summary_table
+from clipneuron.readers.sweep import MeanEffect, Part, bounds, mean_effects, summary_table
 from clipneuron.store.store import Run
+from clipneuron.sweep.waves import waves
 from clipneuron.tables import registry as tables
 
 if TYPE_CHECKING:
     from clipneuron.models.clip.model import Clip
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known before a shard is swept."""
+
+    means: dict[int, MeanEffect]
+    bounds: dict[int, Int[Tensor, "neuron"]]
+    """Per layer, the key up to which nothing need be kept of a neuron; none in the first wave."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +48,10 @@ class EffectsStage(Stage):
     plan: Upstream
     means: Upstream
     parts: int = 1
+    groups: tuple[tuple[int, ...], ...] = ()
+    """Layers that are swept together, where memory does not allow all: each group is a forward pass of its own."""
+    before: tuple[str, ...] = ()
+    """The shards whose top pictures those of the wave that it works on have to beat."""
     resources: Resources = Resources(pool="clip")
 
     kind = "effects"
@@ -51,15 +67,22 @@ class EffectsStage(Stage):
         """The shards of the plan's first `parts` parts."""
         return self.pictures.shards(run, self.parts)
 
+    def waves(self, shards: Sequence[Shard]) -> Sequence[tuple[Stage, Sequence[Shard]]]:
+        """A single wave of a small collection; more of a larger one, each with more known before it."""
+        found = waves(_by_part(shards))
+        return [(replace(self, before=wave.before), wave.shards) for wave in found]
+
     def loader(self, run: Run) -> PictureFeed:
         """Reads and decodes pictures."""
         return self.pictures
 
-    def share(self, run: Run) -> dict[int, MeanEffect]:
-        """The mean effects."""
-        return mean_effects(run, self.means.name, self.lenses.layers)
+    def share(self, run: Run) -> Known:
+        """The mean effects, and what the waves before have made unreachable."""
+        layers = self.lenses.layers
+        known = bounds(run, Part(self.name, self.before), layers, self.top)
+        return Known(mean_effects(run, self.means.name, layers), known)
 
-    def build(self, shared: dict[int, MeanEffect]) -> "EffectsWorker":
+    def build(self, shared: Known) -> "EffectsWorker":
         """A worker with the model, the mean effects and a lens per layer."""
         return EffectsWorker(self, self.clip(), shared)
 
@@ -67,12 +90,14 @@ class EffectsStage(Stage):
 class LayerSweep:
     """What one shard leaves of one layer, batch by batch."""
 
-    def __init__(self, lens: SecondOrderLens, mean: MeanEffect, top: int) -> None:
+    def __init__(self, lens: SecondOrderLens, known: Known, top: int) -> None:
         like = lens.weights.projection
         self.lens, self.layer = lens, lens.layer
+        mean, bound = known.means[lens.layer], known.bounds.get(lens.layer)
         self.mean = mean.coefficients.to(like)
         self.mean_remainder = (mean.remainder @ mean.axes).to(like)
-        self.collector = Collector(lens.weights.neurons, lens.paths, top, like.device)
+        collector = HalfCollector if lens.half else Collector
+        self.collector = collector(lens.weights.neurons, lens.paths, top, like.device, bound)
         self.norms = [like.new_zeros(0, lens.weights.neurons)]
         self.remainders = [like.new_zeros(0, len(lens.remainder_basis))]
 
@@ -85,11 +110,16 @@ class LayerSweep:
         self.norms.append(norms)
         self.remainders.append(remainders)
 
-    def summaries(self) -> pa.Table:
-        """A row per neuron."""
-        return summary_table(self.layer, 0, self.collector.summary())
+    def swept(self, images: Tensor) -> "Swept":
+        """What is left of the layer; the sweep itself can be forgotten."""
+        return Swept(
+            self.layer,
+            torch.cat(self.norms).float(),
+            summary_table(self.layer, 0, self.collector.summary()),
+            self._remainder_rows(images),
+        )
 
-    def remainder_rows(self, images: Tensor) -> pa.Table:
+    def _remainder_rows(self, images: Tensor) -> pa.Table:
         """A row per picture."""
         columns = {
             "index": images.numpy(),
@@ -99,46 +129,77 @@ class LayerSweep:
         return table_of(columns, tables.schema("remainders"))
 
 
+@dataclass(frozen=True)
+class Swept:
+    """Of a shard and a layer: centred norms per picture, and the tables of neurons and of remainders."""
+
+    layer: int
+    norms: Float[Tensor, "image neuron"]
+    summaries: pa.Table
+    remainders: pa.Table
+
+
 class EffectsWorker:
     """Sweeps one shard after another."""
 
-    def __init__(self, stage: EffectsStage, clip: "Clip", means: dict[int, MeanEffect]) -> None:
-        self.stage, self.clip, self.means = stage, clip, means
-        wide = stage.lenses.on(clip)
-        self.lenses = {layer: lens.narrowed(means[layer].axes) for layer, lens in wide.items()}
+    def __init__(self, stage: EffectsStage, clip: "Clip", known: Known) -> None:
+        self.stage, self.clip, self.known = stage, clip, known
+        self.groups = stage.groups or (stage.lenses.layers,)
+        self._kept = self._lenses(self.groups[0]) if len(self.groups) == 1 else None
 
     @torch.inference_mode()
     def process(self, loaded: Batch, advance: Advance) -> Output:
         """The tables `norms`, `summaries` and `remainders`."""
-        sweeps = [
-            LayerSweep(lens, self.means[layer], self.stage.top)
-            for layer, lens in self.lenses.items()
-        ]
+        images = torch.tensor([picture.index for picture in loaded.good], dtype=torch.int64)
+        swept: list[Swept] = []
+        for group in self.groups:
+            sweeps = self._swept(group, loaded, advance if group == self.groups[-1] else _silent)
+            while sweeps:  # each is forgotten as soon as its tables are there
+                swept.append(sweeps.pop(0).swept(images))
+        advance(len(loaded.failures))
+        return Output(_tables(loaded, swept), loaded.failures)
+
+    def _swept(self, group: Sequence[int], loaded: Batch, advance: Advance) -> list[LayerSweep]:
+        """One pass over the shard's pictures."""
+        lenses = self._kept or self._lenses(group)
+        sweeps = [LayerSweep(lens, self.known, self.stage.top) for lens in lenses.values()]
         for pictures, pixels in fed(loaded, self.stage.batch_size, self.clip.device):
-            trace = trace_of(self.clip, pixels, self.stage.lenses.layers)
+            trace = trace_of(self.clip, pixels, group)
             images = torch.tensor([picture.index for picture in pictures])
             for sweep in sweeps:
                 sweep.add(trace, images)
             advance(len(pictures))
-        advance(len(loaded.failures))
-        return Output(_tables(loaded, sweeps), loaded.failures)
+        return sweeps
+
+    def _lenses(self, group: Sequence[int]) -> dict[int, SecondOrderLens]:
+        wide = replace(self.stage.lenses, layers=tuple(group)).on(self.clip)
+        return {layer: lens.narrowed(self.known.means[layer].axes) for layer, lens in wide.items()}
 
 
-def _tables(loaded: Batch, sweeps: Sequence[LayerSweep]) -> dict[str, pa.Table]:
-    images = torch.tensor([picture.index for picture in loaded.good], dtype=torch.int64)
+def _by_part(shards: Sequence[Shard]) -> list[list[Shard]]:
+    """The shards by the part of the plan that their pictures were added in."""
+    parts: dict[int, list[Shard]] = {}
+    for shard in shards:
+        parts.setdefault(shard.payload["part"][0].as_py(), []).append(shard)
+    return [parts[part] for part in sorted(parts)]
+
+
+def _silent(rows: int) -> None:
+    """Pictures are counted in the last of several passes."""
+
+
+def _tables(loaded: Batch, swept: Sequence[Swept]) -> dict[str, pa.Table]:
     return {
-        "norms": _norms(loaded, sweeps),
-        "summaries": pa.concat_tables([sweep.summaries() for sweep in sweeps]),
-        "remainders": pa.concat_tables([sweep.remainder_rows(images) for sweep in sweeps]),
+        "norms": _norms(loaded, swept),
+        "summaries": pa.concat_tables([layer.summaries for layer in swept]),
+        "remainders": pa.concat_tables([layer.remainders for layer in swept]),
     }
 
 
-def _norms(loaded: Batch, sweeps: Sequence[LayerSweep]) -> pa.Table:
+def _norms(loaded: Batch, swept: Sequence[Swept]) -> pa.Table:
     present = torch.tensor(loaded.present, dtype=torch.bool)
     columns: dict[str, object] = dict(loaded.rows())
-    for sweep in sweeps:
-        norms = torch.cat(sweep.norms).float()
-        columns[f"layer_{sweep.layer}"] = fixed_list_column(norms, present)
-    neurons = sweeps[0].lens.weights.neurons
-    layers = [sweep.layer for sweep in sweeps]
+    for layer in swept:
+        columns[f"layer_{layer.layer}"] = fixed_list_column(layer.norms, present)
+    neurons, layers = swept[0].norms.shape[1], [layer.layer for layer in swept]
     return table_of(columns, tables.schema("norms", layers=layers, neurons=neurons))

@@ -1,0 +1,1 @@
+"""The memory that a sweep needs, and how it is made to fit."""

@@ -1,0 +1,127 @@
+"""What a pass over the pictures holds where the model is, from shapes alone; without torch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from clipneuron.config.memory import Chosen
+
+CROSS_AXES, STEP, BLOCK, BINS = 64, 64, 256, 256
+"""As in `clipneuron.lens`, which a test compares: torch is not needed to plan."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What memory depends on, of a model and a recipe."""
+
+    layers: int
+    heads: int
+    neurons: int
+    width: int
+    embed: int
+    tokens: int
+    weights: int
+    """Bytes of the model where it computes, with what lenses copy of it."""
+    batch: int
+    top: int
+    shard: int
+    """Pictures per shard."""
+    number: int = 4
+    """Bytes of a number in the model's passes."""
+    remainders: bool = True
+    """Whether there are any, as in the split `equal`."""
+
+    def paths(self, layer: int) -> int:
+        """A, the number of (later layer, head) paths."""
+        return (self.layers - 1 - layer) * self.heads
+
+    def axes(self, layer: int) -> int:
+        """The remainders' axes, at most."""
+        if not self.remainders:
+            return 0
+        return min(2 * self.paths(layer) + 3, self.embed)
+
+
+@dataclass(frozen=True)
+class Held:
+    """Bytes that one layer holds throughout a pass."""
+
+    gram: float
+    cross: float
+    collector: float
+    paths: float
+    rest: float
+    """Means, norms and remainders of a shard's pictures."""
+
+    @property
+    def total(self) -> float:
+        """All of it."""
+        return self.gram + self.cross + self.collector + self.paths + self.rest
+
+
+def held(shape: Shape, layer: int, precision: Chosen) -> Held:
+    """What a layer holds: Gram matrices, cross terms, summaries, path matrices and what is kept per picture."""
+    paths, axes, neurons = shape.paths(layer), shape.axes(layer), shape.neurons
+    half = precision == "float16"
+    channel = shape.width // shape.heads
+    matrices = paths * channel * (shape.width + shape.embed) * 4
+    counts = neurons * (3 * 8 + BINS * 8 + 8 + shape.top * 8)
+    rest = neurons * paths * 4 + shape.shard * (neurons + axes) * 4
+    if not half:
+        gram, cross = neurons * paths**2 * 4, neurons * axes * paths * 4
+        return Held(gram, cross, neurons * shape.top * paths * 4 + counts, matrices, rest)
+    cosines = sum(min(STEP, paths - start) * (paths - start) for start in range(0, paths, STEP))
+    gram = neurons * (cosines * 2 + paths * 4)
+    cross = neurons * min(axes, CROSS_AXES) * paths * 2
+    collector = neurons * shape.top * (paths * 2 + 4) + counts
+    return Held(gram, cross, collector, 0, rest)
+
+
+def passing(shape: Shape, layers: Sequence[int], precision: Chosen) -> float:
+    """What comes and goes, at most: activations of a batch, with the largest of what follows them.
+
+    That is the forward pass of a block, a layer's coefficients and what is copied of them, path matrices while Gram
+    matrices are made, and a layer's summary while it is written down.
+    """
+    batch, neurons = shape.batch, shape.neurons
+    wide = max(shape.paths(layer) for layer in layers)
+    first = min(layers)
+    tokens = shape.tokens * (
+        len(layers) * neurons * shape.number + 4 * (shape.heads + 2) * (shape.layers - 1 - first)
+    )
+    block = shape.tokens * (2 * neurons + 6 * shape.width) * shape.number
+    activations = neurons * shape.tokens * 4 + shape.tokens * wide * 4 * 2
+    coefficients = neurons * wide * 4 * (4 if precision == "float16" else 3)
+    matrices = wide * (shape.width // shape.heads) * (shape.width + shape.embed) * 4 * 2
+    making = BLOCK * (wide * shape.embed * 4 * 3 + wide**2 * 4) + matrices
+    summary = neurons * shape.top * wide * 4 * (2 if precision == "float16" else 1)
+    per_batch = batch * tokens + batch * max(block, activations + coefficients)
+    return max(per_batch, making, summary + neurons * BINS * 8 * 2)
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes that a pass needs at most."""
+
+    at_model: float
+    """Where the model is: of a GPU its own memory."""
+    tables: float
+    """Of main memory: a shard's tables and their encoding, and the pixels of two shards."""
+
+    def of(self, on_cpu: bool) -> float:
+        """What has to fit beside each other: on the CPU all of it."""
+        return self.at_model + self.tables if on_cpu else self.at_model
+
+
+def need(shape: Shape, layers: Sequence[int], group: Sequence[int], precision: Chosen) -> Need:
+    """What a pass that sweeps a group of the layers at a time needs."""
+    kept = sum(held(shape, layer, precision).total for layer in group)
+    return Need(shape.weights + kept + passing(shape, group, precision), _tables(shape, layers))
+
+
+def _tables(shape: Shape, layers: Sequence[int]) -> float:
+    """Twice a shard's tables, which are encoded while they are there."""
+    found = 0
+    for layer in layers:
+        found += shape.neurons * (shape.top * (shape.paths(layer) * 4 + 12) + BINS * 8)
+        found += shape.shard * (shape.neurons + shape.axes(layer)) * 4
+    return 2.0 * found
