@@ -137,7 +137,7 @@ class DirectionsWorker:
 
 
 def _reachable(device: str) -> str:
-    """The device, or the CPU where it is a GPU and this process was given none: a cluster's tasks of neurons are not."""
+    """The device, or the CPU where it is a GPU and this process has none: a cluster gives tasks of neurons none."""
     return "cpu" if device.startswith("cuda") and not torch.cuda.is_available() else device
 
 
