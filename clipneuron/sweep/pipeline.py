@@ -15,6 +15,7 @@ from clipneuron.engine.runner import Runner, StageReport
 from clipneuron.engine.stage import Stage
 from clipneuron.models.clip.model import Clip
 from clipneuron.models.clip.preprocessing.preprocess import Preprocess
+from clipneuron.readers.cache import PixelCache
 from clipneuron.readers.lenses import ClipLoader, Lenses, moved
 from clipneuron.readers.pictures import PictureFeed
 from clipneuron.readers.sweep import Planned
@@ -25,7 +26,15 @@ from clipneuron.store.identity import differences, without
 from clipneuron.store.outlines import Results
 from clipneuron.store.store import Run, Store
 from clipneuron.sweep import lengths
-from clipneuron.sweep.inputs import model_of, pictures_of, readable, texts_of, unread
+from clipneuron.sweep.inputs import (
+    check_cache,
+    check_calibration,
+    model_of,
+    pictures_of,
+    readable,
+    texts_of,
+    unread,
+)
 from clipneuron.sweep.notes import many_large
 from clipneuron.sweep.report import Findings
 from clipneuron.sweep.results import SweepResults
@@ -77,6 +86,8 @@ class Sweep:
             lengths.check("recipe.atoms", [recipe.atoms], clip.embed, len(pool), pool.name)
         lengths.check("recipe.words", [recipe.words], clip.embed, recipe.words, pool.name)
         pictures = pictures_of(recipe, store.objects)
+        check_calibration(recipe, len(pictures), clip.embed)
+        check_cache(recipe)
         return cls(recipe, store, clip, pictures, pool, extends, retry)
 
     @cached_property
@@ -95,6 +106,7 @@ class Sweep:
         """Everything that changes the numbers of the sweep; descriptions are set apart by their label."""
         recipe = self.recipe
         deep = {} if recipe.high_depth == "clip" else {"high_depth": recipe.high_depth}
+        few = {"calibrate_on": recipe.calibrate_on} if recipe.calibrate_on else {}
         return {
             "model": self.clip.digest,
             "preprocess": repr(self.clip.preprocess),
@@ -108,6 +120,7 @@ class Sweep:
             "block": recipe.block,
             "numerics": NUMERICS,
             **deep,  # as runs have been since before there was a choice
+            **few,  # as well
         }
 
     def open(self) -> Run:
@@ -181,7 +194,7 @@ class Sweep:
         plan, texts = self.plan(), self.texts()
         pool = self.judged(texts, self.atoms)
         passes = self.loader, self.pictures, lenses, recipe.batch_size
-        calibrate = CalibrateStage(*passes, plan)
+        calibrate = self._calibrate(plan)
         effects = EffectsStage(*passes, recipe.top, plan, calibrate, planned.parts)
         shape = self.layers, neurons, recipe.block, FAN_IN
         tree = MergeTree.over(effects, planned.shards, *shape, planned.parts)
@@ -192,6 +205,13 @@ class Sweep:
         descriptions = self.described(texts, directions)
         merges = tree.levels
         return SweepStages(plan, texts, pool, calibrate, effects, merges, directions, descriptions)
+
+    def _calibrate(self, plan: PlanStage) -> CalibrateStage:
+        recipe = self.recipe
+        # Shards of a few pictures are no other stage's: keeping their pixels would serve nobody.
+        pictures = replace(self.pictures, cache=None) if recipe.calibrate_on else self.pictures
+        passes = self.loader, pictures, self.lenses, recipe.batch_size
+        return CalibrateStage(*passes, plan, recipe.calibrate_on)
 
     def judged(self, texts: TextsStage, atoms: int) -> PoolStage:
         """The stage that judges whether an encoded pool allows long descriptions of so many texts."""
@@ -234,6 +254,11 @@ class Sweep:
                 f"pictures  {len(self.collection):,}, {self.collection.classes}"
                 + _aside("skipped", self.collection.skipped),
                 f"texts     {len(self.pool):,} of {self.pool.name}{_aside('dropped', self.pool.dropped)}",
+                *(
+                    [f"means     of {recipe.calibrate_on:,} pictures, spread evenly"]
+                    if recipe.calibrate_on
+                    else []
+                ),
                 f"layers    {layers}; split {recipe.split}, {'' if recipe.normalize else 'not '}normalised",
                 f"words     {recipe.words} per neuron; long descriptions of {self.atoms} in {clip.embed} dimensions",
                 *(f"note      {note}" for note in notes if note),
@@ -279,7 +304,13 @@ class Sweep:
     @property
     def pictures(self) -> PictureFeed:
         """The pictures as the model reads them."""
-        return PictureFeed(self.collection.reader, self.preprocess)
+        return PictureFeed(self.collection.reader, self.preprocess, cache=self.cache)
+
+    @property
+    def cache(self) -> PixelCache | None:
+        """Where decoded shards are kept, None where they are not."""
+        recipe = self.recipe
+        return PixelCache.at(recipe.cache, recipe.cache_size) if recipe.cache else None
 
     @property
     def lenses(self) -> Lenses:

@@ -74,13 +74,24 @@ def _table(found: "RunUsage", prices: "Prices") -> "Table":
     from clipneuron.engine.stage import short_names
 
     right = (
-        *("rows", "core time", "used", "GPU time", "reading", "read", "written", "reads", "writes"),
+        *(
+            "rows",
+            "core time",
+            "used",
+            "GPU time",
+            "reading",
+            "cached",
+            "read",
+            "written",
+            "reads",
+            "writes",
+        ),
         "cost",
     )
     names = short_names(stage.name for stage in found.stages)
     rows = [(names[stage.name], *_cells(stage.amounts, prices, stage)) for stage in found.stages]
     rows.append(("all", *_cells(found.total, prices)))
-    spare = ("reads", "writes", "reading", "used", "rows")
+    spare = ("cached", "reads", "writes", "reading", "used", "rows")
     return terminal(
         found.name, ("stage", *right), rows, right=right, sections=[len(rows) - 1], spare=spare
     )
@@ -96,6 +107,7 @@ def _cells(
         "-" if used is None else f"{used:.0%}",
         _time(amounts.gpu_seconds),
         _time(amounts.load),
+        f"{amounts.cached:,}" if amounts.cached else "-",
         size(amounts.bytes_read) if amounts.is_counted else "-",
         size(amounts.size),
         f"{amounts.reads:,}" if amounts.is_counted else "-",

@@ -13,8 +13,10 @@ from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import PIL
 from jaxtyping import UInt8
 from numpy.typing import NDArray
+from PIL import features
 
 from clipneuron.lens.options import HighDepth
 from clipneuron.models.clip.preprocessing.contents import PictureError, shallow
@@ -105,6 +107,12 @@ class Preprocess:
         from clipneuron.models.clip.preprocessing.normalization import normalized
 
         return normalized(pixels, self.mean, self.std, device, dtype)
+
+    @property
+    def transform(self) -> str:
+        """What decides the pixels of `decode`, besides the picture: this, and the libraries that decode and resize."""
+        libraries = PIL.__version__, features.version("libjpeg_turbo"), features.version("webp")
+        return repr((self.frame, self.max_pixels, self.high_depth, libraries))
 
     @cached_property
     def frame(self) -> Frame:
