@@ -126,9 +126,9 @@ class PictureFeed:
             traffic.spared(len(pictures))
             return _unkept(pictures, *found)
         seen: list[str | None] = []
-        batch = self._decoded(pictures, _digested(self.reader.read_many(pictures), seen))
-        # Files may have changed, or gone, since they were looked at.
-        if _same(contents, seen):
+        kind = "md5" if _are_marked(pictures) else "sha256"
+        batch = self._decoded(pictures, _digested(self.reader.read_many(pictures), seen, kind))
+        if self._unchanged(pictures, contents, seen):
             self.cache.put(key, _about(batch), batch.pixels)
         return batch
 
@@ -138,13 +138,39 @@ class PictureFeed:
         With its id, which stands in the reasons of failures. None where one can't be read. Rows of Parquet files have
         no size here, and are read: the mark of a file does not say which of its columns has the pictures.
         """
-        if all(item.etag is not None and item.size is not None for item in pictures):
+        if _are_marked(pictures):
             return [[item.image, item.etag, item.offset, item.size] for item in pictures]
         seen: list[str | None] = []
-        deque(_digested(self.reader.read_many(pictures), seen), maxlen=0)
+        deque(_digested(self.reader.read_many(pictures), seen, "sha256"), maxlen=0)
         if None in seen:
             return None
         return [[item.image, digest] for item, digest in zip(pictures, seen, strict=True)]
+
+    def _unchanged(
+        self,
+        pictures: Sequence[Picture],
+        contents: Sequence[Sequence[object]],
+        seen: Sequence[str | None],
+    ) -> bool:
+        """Whether what was decoded is what the key is of: files may have changed, or gone, since they were listed."""
+        if None in seen:
+            return False
+        if not _are_marked(pictures):
+            return [item[1] for item in contents] == list(seen)
+        # S3's mark of an object that was written at once, without a key of its own, is the MD5 of its bytes.
+        doubtful = {
+            item.source: item.etag
+            for item, digest in zip(pictures, seen, strict=True)
+            if digest != item.etag
+        }
+        return all(self._etag(source) == etag for source, etag in doubtful.items())
+
+    def _etag(self, source: str) -> str | None:
+        try:
+            status = self.reader.files.status(source)
+        except OSError:
+            return None
+        return status.etag if status else None
 
     def _decoded(
         self, pictures: tuple[Picture, ...], encoded: Iterator[bytes | ReadError]
@@ -182,19 +208,18 @@ class PictureFeed:
 
 
 def _digested(
-    encoded: Iterator[bytes | ReadError], seen: list[str | None]
+    encoded: Iterator[bytes | ReadError], seen: list[str | None], kind: str
 ) -> Iterator[bytes | ReadError]:
     """The same, with a digest of each picture's bytes noted as they pass; None for what can't be read."""
     for data in encoded:
-        seen.append(None if isinstance(data, ReadError) else hashlib.sha256(data).hexdigest())
+        bad = isinstance(data, ReadError)
+        seen.append(None if bad else hashlib.new(kind, data, usedforsecurity=False).hexdigest())
         yield data
 
 
-def _same(contents: Sequence[Sequence[object]], seen: Sequence[str | None]) -> bool:
-    """Whether what was decoded is what was asked for; S3's marks are held by the reader."""
-    if None in seen:
-        return False
-    return all(len(item) > 2 or item[1] == now for item, now in zip(contents, seen, strict=True))
+def _are_marked(pictures: Sequence[Picture]) -> bool:
+    """Whether S3's marks say what each picture holds."""
+    return all(item.etag is not None and item.size is not None for item in pictures)
 
 
 def _about(batch: Batch) -> dict[str, Any]:
