@@ -53,7 +53,9 @@ def main(pictures: int = 256, rounds: int = 5) -> None:
     print(f"| decoded | {min(decoded) * per:.2f} | {given / pictures:,.0f} |")
     print(f"| decoded and kept | {first * per:.2f} | {stored / pictures:,.0f} |")
     print(f"| read from the cache | {min(read) * per:.2f} | {stored / pictures:,.0f} |")
-    print(f"\na kept picture costs 1/{min(decoded) / min(read):.1f} of the CPU time of a decoded one")
+    print(
+        f"\na kept picture costs 1/{min(decoded) / min(read):.1f} of the CPU time of a decoded one"
+    )
 
 
 def _cpu(load: Callable[[], Batch]) -> tuple[float, Batch]:
