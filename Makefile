@@ -24,7 +24,8 @@ test: .venv/ready
 quick: .venv/ready
 	$(PYTEST) -m "not process and not slow and not gpu and not weights"
 
-# The installations that the documents describe, each of a whole environment; hosts with addresses of their own (root).
+# What takes minutes: the installations that the documents describe, each of a whole environment, hosts with addresses of
+# their own (root), visits by a browser, jobs of a job server, and a cluster whose drivers, nodes and processes are killed.
 environment: .venv/ready
 	$(PYTEST) -m environment
 

@@ -59,7 +59,7 @@ def look_for(model: str | os.PathLike[str], revision: str = "", *, what: str, fi
     name = os.fspath(model)
     if Path(name).exists() or _is_cached(name, revision):
         return
-    if _is_path(name):
+    if is_path(name):
         close = _neighbours(Path(name))
         raise UnavailableError(
             f"there is no folder {name!r} with a {what}{close}: check the path in `{field}`"
@@ -67,7 +67,8 @@ def look_for(model: str | os.PathLike[str], revision: str = "", *, what: str, fi
     _ask_the_hub(name, revision, what, field)
 
 
-def _is_path(name: str) -> bool:
+def is_path(name: str) -> bool:
+    """Whether a name can only be that of a folder or file; "a/b" may be one of the hub's too, or of an architecture."""
     return (
         name.startswith(("/", ".", "~")) or name.count("/") > 1 or os.sep in name.replace("/", "")
     )

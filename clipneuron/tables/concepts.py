@@ -4,6 +4,8 @@ import pyarrow as pa
 
 from clipneuron.tables.columns import IMAGE, INDEX, LABEL, NOTE, REASON, STATUS, described, list_of
 
+JUDGED = 5
+"""First concepts of a picture by whose truth a method is judged."""
 METHOD = (pa.string(), "who named the concept, such as second-order; null if the picture failed")
 
 
@@ -108,8 +110,8 @@ def concept_scores() -> pa.Schema:
             "present": (pa.int32(), "texts of the pool that are true of the picture"),
             "precision": (
                 pa.float32(),
-                "share of the first 5 that are true; a place without a score above 0 is a miss; null where none is "
-                "true",
+                f"share of the first {JUDGED} that are true; a place without a score above 0 is a miss; "
+                "null where none is true",
             ),
             "bound": (pa.float32(), "the precision of a perfect ranking"),
             "mean_rank": (

@@ -17,6 +17,7 @@ from tests.samples import atlas_site
 from tests.samples.atlas_site import PAIR, SCRIPT
 
 pytestmark = [
+    pytest.mark.environment,
     pytest.mark.slow,
     pytest.mark.skipif(chromium.find() is None, reason="no Chromium is installed here"),
 ]

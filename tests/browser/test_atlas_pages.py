@@ -14,6 +14,7 @@ from tests.browser.chromium import Page
 from tests.samples import atlas_cards as made
 
 pytestmark = [
+    pytest.mark.environment,
     pytest.mark.slow,
     pytest.mark.skipif(chromium.find() is None, reason="no Chromium is installed here"),
 ]

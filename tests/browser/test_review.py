@@ -16,6 +16,7 @@ from tests.browser.web import serving
 from tests.samples.attack_tables import KEYS, Shard, attack_run, colour, screened
 
 pytestmark = [
+    pytest.mark.environment,
     pytest.mark.slow,
     pytest.mark.skipif(chromium.find() is None, reason="no Chromium is installed here"),
 ]

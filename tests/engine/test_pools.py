@@ -14,7 +14,7 @@ from tests.engine.pool_jobs import work
 from tests.faults.light import Light, light_run
 from tests.faults.worlds import check_same
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.environment, pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ from clipneuron.engine.runner import RunIncompleteError, Runner
 from clipneuron.engine.stage import Resources
 from clipneuron.store.store import Store
 from tests.engine.fakes import DeadlyFake, Fake, tables_of
-from tests.faults.hooks import HookedStage, Imports, hooked
+from tests.faults.hooks import Imports
 from tests.faults.light import Light, light_run
-from tests.faults.worlds import check_same
+from tests.faults.worlds import carry_out, check_same
 from tests.samples.world import clip, finished, quiet_runner, sweep_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cluster")]
@@ -39,13 +39,8 @@ def test_a_sweep_on_a_cluster_gives_the_same_bytes_as_one_in_this_process(tmp_pa
     folder = tmp_path / "imports"
     folder.mkdir()
     imports = Imports(folder)
-    sweep, by = sweep_of(tmp_path, "there"), runner()
-    run, planned, _ = sweep.planned(quiet_runner())
-    for stage in sweep.stages(planned).all[1:]:
-        if stage.kind in KINDS:
-            by.run_stage(HookedStage(stage, imports), hooked(run, imports))
-        else:
-            by.run_stage(stage, run)
+    by = runner()
+    carry_out(sweep_of(tmp_path, "there"), by, imports, KINDS, others=by)
     assert imports.seen("load") == imports.seen("marker") == {"False"}
     assert imports.seen("process") == {"True"}
     assert len(imports.processes("build")) == 1, "one process should have built every worker"
@@ -105,7 +100,8 @@ class Holder:
 @pytest.fixture
 def others() -> Iterator[None]:
     """A core of each of the cluster's two nodes is held by processes that are not ours."""
-    nodes = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in ray.nodes()]
+    alive = [node["NodeID"] for node in ray.nodes() if node["Alive"]]  # others have removed some
+    nodes = [NodeAffinitySchedulingStrategy(node, soft=False) for node in alive]
     holder = ray.remote(Holder)
     held = [holder.options(num_cpus=1, scheduling_strategy=node).remote() for node in nodes]
     ray.get([each.is_there.remote() for each in held])

@@ -21,7 +21,12 @@ from clipneuron.store.store import Run, Store
 from tests.faults.hooks import wait_for
 from tests.faults.worlds import attempts, check_same
 
-pytestmark = [pytest.mark.slow, pytest.mark.process, pytest.mark.timeout(280)]
+pytestmark = [
+    pytest.mark.environment,
+    pytest.mark.slow,
+    pytest.mark.process,
+    pytest.mark.timeout(280),
+]
 WORDS = ["run", "--recipe", "demo", "--limit", "48", "--shard-size", "4", "--top", "6"]
 WORDS += ["--layers", "4", "--until", "effects"]
 HERE = ["--engine", "in-process"]

@@ -21,7 +21,7 @@ from tests.faults.light import Light, light_run
 from tests.faults.worlds import carry_out, check_same, on_cluster
 from tests.samples.world import finished, sweep_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.environment, pytest.mark.slow, pytest.mark.timeout(240)]
 STEPS = ("load", "process", "marker", "committed")
 """Moments of a shard: in a decoding task, in an actor or task, in a commit before and after it counts."""
 POOLS = [Resources(pool="clip"), Resources()]

@@ -10,7 +10,7 @@ from tests.faults.worlds import check_same, on_cluster
 from tests.samples.attack_world import captions_stage, pictures_stage, run_with_words
 from tests.samples.world import quiet_runner
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.environment, pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 def test_killed_makers_lose_nothing_and_nothing_is_paid_twice(

@@ -17,7 +17,7 @@ from tests.faults.light import Light, light_run
 from tests.faults.worlds import attempts, carry_out, check_same, on_cluster
 from tests.samples.world import finished, quiet_runner, sweep_of, write_pictures
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.environment, pytest.mark.slow, pytest.mark.timeout(240)]
 SHAPE = {"shard_size": 2}
 LIGHT = Light(12)
 

@@ -17,17 +17,21 @@ from tests.samples.world import quiet_runner
 
 
 def carry_out(
-    sweep: Sweep, runner: Runner, hook: Hook, kinds: Sequence[str] = ("effects", "directions")
+    sweep: Sweep,
+    runner: Runner,
+    hook: Hook,
+    kinds: Sequence[str] = ("effects", "directions"),
+    others: Runner | None = None,
 ) -> list[StageReport]:
-    """Runs the sweep, the stages of these kinds with a hook on the runner, the others in this process."""
-    here = quiet_runner()
-    run, planned, _ = sweep.planned(here)
+    """Runs the sweep, the stages of these kinds with a hook on the runner, the others on another: in this process."""
+    others = others or quiet_runner()
+    run, planned, _ = sweep.planned(quiet_runner())
     reports = []
     for stage in sweep.stages(planned).all[1:]:
         if stage.kind in kinds:
             reports.append(runner.run_stage(HookedStage(stage, hook), hooked(run, hook)))
         else:
-            reports.append(here.run_stage(stage, run))
+            reports.append(others.run_stage(stage, run))
     return reports
 
 

@@ -15,7 +15,7 @@ from clipneuron.store.store import Run, Store
 from tests.faults.hooks import wait_for
 from tests.faults.worlds import attempts
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.environment, pytest.mark.slow, pytest.mark.timeout(300)]
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = str(Path(sys.executable).with_name("ray"))
 HERE = ["--engine", "in-process"]

@@ -16,6 +16,7 @@ from clipneuron.operations.submit.submission import STOPPED, Submission, outcome
 from tests.samples.cluster import free_port
 
 
+@pytest.mark.environment
 @pytest.mark.usefixtures("cluster")
 @pytest.mark.slow
 def test_jobs_of_a_real_cluster(job_server, tmp_path, monkeypatch):
@@ -32,15 +33,18 @@ def test_jobs_of_a_real_cluster(job_server, tmp_path, monkeypatch):
     order = Order("run", "aaaaaaaaaaaa", [], str(tmp_path / "store"), python=sys.executable)
     wanted = Wanted(
         store=order.store,
-        model="demo",
+        model="ViT-B/32",  # an architecture, though it looks like a folder
+        pretrained="opnai",
         images=(str(tmp_path / "no"),),
         pools=("clip",),
         cluster=ClusterOptions(actor_cpus=64),
     )
-    pictures, space = problems(server, order, wanted, patience)
+    pictures, weights, space = problems(server, order, wanted, patience)
     assert (
         f"the pictures are out of the cluster's reach: there is nothing at {tmp_path}" in pictures
     )
+    assert "the weights are out of the cluster's reach: 'opnai' is neither a known tag" in weights
+    assert "tags of ViT-B-32: openai" in weights
     assert "pool clip: the cluster has space for 0 of" in space
     assert not [job for job in server.jobs() if job.name.startswith("check-")]
     assert not list(tmp_path.rglob("probe-*"))

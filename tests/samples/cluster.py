@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import ray
-from ray._private.utils import get_ray_address_file
+from ray._private.utils import get_ray_address_file, write_ray_address
 from ray.cluster_utils import Cluster
 from ray.job_submission import JobSubmissionClient
 
@@ -32,6 +32,8 @@ def cluster() -> Iterator[Cluster]:
     # Ray notes the address in its usual folder as well, which it does not make, since this cluster has another.
     Path(get_ray_address_file(None)).parent.mkdir(parents=True, exist_ok=True)
     started = Cluster(initialize_head=True, head_node_args=head)
+    # Jobs look there for their own cluster; without it they take any that is on the machine, as other tests start some.
+    write_ray_address(started.address, folder)
     try:
         started.add_node(num_cpus=3, resources={"clip": 2.0})
         ray.init(address=started.address, log_to_driver=False)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from clipneuron.concepts.results import ConceptResults
 from clipneuron.evidence.results import EvidenceResults
 from clipneuron.explanation.results import ExplanationResults
 from clipneuron.store.outlines import Cut, StageOrder
@@ -36,6 +37,8 @@ class World:
     identity: Mapping[str, Any] = field(
         default_factory=lambda: {"model": "one", "images": "same", "top": TOP}
     )
+    concepts: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
+    """Method -> picture -> its concepts."""
     prefix: str = ""
     """Of the pictures' ids."""
 
@@ -132,6 +135,8 @@ def written(
         _score(run, found)
     if accuracies:
         _judge(run, found)
+    if found.concepts:
+        _conceive(run, found.concepts)
     return run
 
 
@@ -268,3 +273,21 @@ def _judge(run: Run, found: World) -> None:
             "predictions", {name: [row[n] for row in rows] for n, name in enumerate(names)}
         )
         run.commit("ablations", shard, {"predictions": table})
+
+
+def _conceive(run: Run, concepts: Mapping[str, Mapping[str, Sequence[str]]]) -> None:
+    """With a picture that could not be read."""
+    results = ConceptResults(name="c", concepts="concepts", index="concept-index")
+    run.announce(results)
+    names = tables.schema("picture_concepts").names
+    rows = [
+        {"image": image, "status": "ok", "method": method, "rank": rank, "concept": concept}
+        for method, pictures in concepts.items()
+        for image, named in pictures.items()
+        for rank, concept in enumerate(named)
+    ]
+    rows.append({"image": "torn.png", "status": "failed", "reason": "torn"})
+    columns = {name: [row.get(name) for row in rows] for name in names} | {
+        "index": range(len(rows))
+    }
+    run.commit("concepts", "0", {"picture_concepts": _table("picture_concepts", columns)})

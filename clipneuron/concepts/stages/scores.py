@@ -21,12 +21,10 @@ from clipneuron.readers.lenses import ClipLoader, Lenses
 from clipneuron.readers.pictures import Batch, PictureFeed, Pixels
 from clipneuron.store.store import Run
 from clipneuron.tables import registry as tables
+from clipneuron.tables.concepts import JUDGED
 
 if TYPE_CHECKING:
     from clipneuron.models.clip.model import Clip
-
-FIRST = 5
-"""Concepts whose precision is taken."""
 
 
 class Shared(NamedTuple):
@@ -67,7 +65,7 @@ class ConceptScoresStage(Stage):
     @property
     def identity(self) -> Mapping[str, object]:
         """How concepts are looked for."""
-        return {**self.search.identity, "first": FIRST}
+        return {**self.search.identity, "first": JUDGED}
 
     def shards(self, run: Run) -> Sequence[Shard]:
         """The shards of the pictures."""
@@ -112,7 +110,7 @@ class ConceptScoresWorker:
         found = self.finder.of(pixels)
         holds = self._holds(rows["index"].to_numpy())
         for method, scores in found.scores.items():
-            item = truthful(scores.cpu(), holds, FIRST)
+            item = truthful(scores.cpu(), holds, JUDGED)
             judged = {
                 name: pa.array(values.float().numpy(), from_pandas=True)  # NaN is null
                 for name, values in item._asdict().items()

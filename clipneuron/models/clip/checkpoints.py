@@ -52,8 +52,7 @@ def open_network(
 ) -> LoadedNetwork:
     """The network that `load_clip`'s arguments name; ValueError where they name none."""
     text = os.fspath(model)
-    name = text.replace("/", "-")  # OpenAI writes ViT-B/32, open_clip ViT-B-32
-    if name in open_clip.list_models():
+    if name := _architecture(text):
         return _named(name, _weights_of(name, pretrained), force_quick_gelu, cache_dir)
     if pretrained is not None and (text == "demo" or _is_address(text)):
         raise ValueError(f"{text!r} brings its own weights: leave out pretrained={pretrained!r}")
@@ -69,12 +68,29 @@ def open_network(
     raise ValueError(_unknown(text))
 
 
+def check_named(model: str, pretrained: str | None) -> None:
+    """Raises ValueError, before anything is fetched, where open_clip has no such architecture or weights for it.
+
+    For names alone: "demo", folders and models of the hub are for others to look after.
+    """
+    if name := _architecture(model):
+        _weights_of(name, pretrained)
+    elif model != "demo" and not _is_address(model):
+        raise ValueError(_unknown(model))
+
+
 def from_transformers(model: Any) -> LoadedNetwork:
     """A CLIPModel of Hugging Face's in memory, as a network of open_clip's; ValueError for other models."""
     texts = hugging_face.text_settings(model.config.to_dict())
     return LoadedNetwork(
         type(model).__name__, hugging_face.network_of(model), openai_tokenizer(texts)
     )
+
+
+def _architecture(text: str) -> str | None:
+    """open_clip's name of an architecture; None for what is none."""
+    name = text.replace("/", "-")  # OpenAI writes ViT-B/32, open_clip ViT-B-32
+    return name if name in open_clip.list_models() else None
 
 
 def _is_address(text: str) -> bool:

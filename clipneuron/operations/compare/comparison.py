@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from clipneuron.operations.compare.accuracies import AccuracyChange, accuracy_changes
 from clipneuron.operations.compare.arrays import floats
+from clipneuron.operations.compare.concepts import ConceptChanges, concept_changes
 from clipneuron.operations.compare.layers import LayerChanges, layer_changes, mean_norms
 from clipneuron.operations.compare.match.spaces import Spaces, joint_spaces
 from clipneuron.operations.compare.pictures import CommonPictures, common_pictures
@@ -31,6 +32,8 @@ class Comparison:
     """A row per neuron that is compared, by layer and neuron."""
     words: WordChanges
     accuracies: list[AccuracyChange]
+    concepts: list[ConceptChanges] = field(default_factory=list)
+    """What pictures show, by every method that both runs have."""
     notes: list[str] = field(default_factory=list)
     """What is only in one run, and what could not be compared, a sentence each."""
 
@@ -64,8 +67,9 @@ class Comparison:
             **_sided("note", *(table["note"] for table in known)),
         }
         notes = [*_only(a, b, layers), *_unlike(a, b, pictures, spaces)]
-        accuracies = accuracy_changes(a, b)
-        return cls(a, b, reasons(a.run, b.run), pa.table(columns), words, accuracies, notes)
+        accuracies, concepts = accuracy_changes(a, b), concept_changes(a, b)
+        why = reasons(a.run, b.run)
+        return cls(a, b, why, pa.table(columns), words, accuracies, concepts, notes)
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -177,6 +181,7 @@ def _only(a: Side, b: Side, layers: tuple[int, ...]) -> list[str]:
     for what, one, other in (
         ("scores of words (`clipneuron explain`)", a.explanation, b.explanation),
         ("ablation accuracies (`clipneuron reproduce`)", a.evidence, b.evidence),
+        ("concepts of pictures (`clipneuron concepts`)", a.concepts, b.concepts),
     ):
         if (one is None) != (other is None):
             notes.append(f"only in {'B' if one is None else 'A'}: {what}, which are not compared")

@@ -14,11 +14,14 @@ from clipneuron.operations.compare import charts
 from clipneuron.operations.compare.accuracies import AccuracyChange
 from clipneuron.operations.compare.alerts import named
 from clipneuron.operations.compare.comparison import Comparison
+from clipneuron.operations.compare.concepts import ConceptChanges
 from clipneuron.operations.compare.reasons import Reason
 from clipneuron.operations.compare.summary import NEAR, Summary, overall, summaries
 from clipneuron.operations.compare.words import WordChange, noise_floor
 from clipneuron.reports import markup
 from clipneuron.reports.quantities import counted
+from clipneuron.store import parquet
+from clipneuron.tables.concepts import JUDGED
 from clipneuron.version import __version__
 
 if TYPE_CHECKING:
@@ -50,7 +53,10 @@ LAYER = (
 )
 WORD = ("word", "neurons A", "neurons B", "gained", "lost", "net", "z")
 ACCURACY = ("ablation", "accuracy A", "accuracy B", "difference", "pictures A", "pictures B")
+METHOD = ("method", "pictures", "shared", "first is another")
+PICTURE = ("picture", "shared", "lost", "gained")
 SCORED = ("correlation A", "correlation B")
+CONCEPTS = f"shared: mean share of a picture's first {JUDGED} concepts that both runs have"
 _LONGEST = 60
 _WORDS, _ABLATIONS = 12, 8
 
@@ -100,12 +106,33 @@ class CompareReport:
             shown.append(
                 markup.terminal(title, ACCURACY, accuracies, right=ACCURACY[1:], spare=ACCURACY[4:])
             )
-        return shown
+        return [*shown, *self._concepts()]
+
+    def _concepts(self) -> "list[Table]":
+        changes = self.found.concepts
+        if not changes:
+            return []
+        rows = map(_method, changes)
+        pictures = markup.terminal(
+            self._changed_pictures, PICTURE, self.pictures, right=PICTURE[1:2]
+        )
+        return [
+            markup.terminal(
+                "Concepts of pictures", METHOD, rows, right=METHOD[1:], caption=CONCEPTS
+            ),
+            *([pictures] if self.pictures else []),
+        ]
 
     @cached_property
     def words(self) -> list[WordChange]:
         """Every word that some neuron gained or lost."""
         return self.found.words.by_word()
+
+    @property
+    def pictures(self) -> list[tuple[str, ...]]:
+        """The rows of the pictures whose concepts changed most, by the first method that both runs have."""
+        changes = self.found.concepts[:1]
+        return [_picture(one) for each in changes for one in each.most_changed(self.show)]
 
     @property
     def neurons(self) -> list[tuple[str, ...]]:
@@ -142,6 +169,7 @@ class CompareReport:
                     }
                     for one in self.found.accuracies
                 ],
+                "concepts": [each.as_json(self.show) for each in self.found.concepts],
                 "alerts": list(self.alerts),
             }
         )
@@ -162,12 +190,20 @@ class CompareReport:
             words=(WORD, [_word(one) for one in self.words[: 4 * _WORDS]]),
             standing_out=self._standing_out,
             neurons=(self._neuron_headings, self.neurons),
+            concepts=(METHOD, [_method(one) for one in self.found.concepts]),
+            about_concepts=CONCEPTS,
+            changed_pictures=self._changed_pictures,
+            changed=(PICTURE, self.pictures),
             accuracies=(ACCURACY, [_accuracy(one) for one in self.found.accuracies]),
             pictures={name: words for name, (_, words) in drawn.items()},
         )
         data = json.dumps(self.as_json(), indent=1, allow_nan=False).encode()
         pictures = {name: picture for name, (picture, _) in drawn.items()}
-        return {"report.md": page.encode(), "comparison.json": data, **pictures}
+        tables = {
+            f"concepts-{one.method}.parquet": parquet.encode(one.table())
+            for one in self.found.concepts
+        }
+        return {"report.md": page.encode(), "comparison.json": data, **pictures, **tables}
 
     @property
     def _why(self) -> list[tuple[str, ...]]:
@@ -184,6 +220,11 @@ class CompareReport:
         floor = noise_floor(len(self.words))
         count = sum(abs(one.z) > floor for one in self.words)
         return f"{counted(count, 'words')} of {len(self.words):,} moved by more than noise: |z| above {floor:.2f}"
+
+    @property
+    def _changed_pictures(self) -> str:
+        by = self.found.concepts[0].method if self.found.concepts else ""
+        return f"Pictures that changed most, by {by}"
 
     def _has_changed(self, row: int) -> bool:
         return bool(self.found.nearness[row] < self.near or self.found.words_changed[row])
@@ -239,6 +280,15 @@ def _word(one: WordChange) -> tuple[str, ...]:
     counts = (one.neurons_a, one.neurons_b, one.gained, one.lost)
     net = f"{one.net:+,}" if one.net else "0"
     return (one.word, *(f"{count:,}" for count in counts), net, f"{one.z:+.1f}")
+
+
+def _method(one: ConceptChanges) -> tuple[str, ...]:
+    shares = _percent(one.mean_shared), _percent(one.first_changed)
+    return one.method, f"{len(one.pictures):,}", *shares
+
+
+def _picture(one: Mapping[str, Any]) -> tuple[str, ...]:
+    return one["image"], _percent(one["shared"]), *("  ".join(one[how]) for how in PICTURE[2:])
 
 
 def _accuracy(one: AccuracyChange) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from clipneuron.concepts.results import ConceptResults
 from clipneuron.evidence.results import EvidenceResults
 from clipneuron.explanation.results import ExplanationResults
 from clipneuron.store.store import Run, Store
@@ -30,6 +31,7 @@ class Side:
     results: SweepResults
     explanation: ExplanationResults | None
     evidence: EvidenceResults | None
+    concepts: ConceptResults | None = None
 
     @classmethod
     def of(cls, run: Run) -> "Side":
@@ -45,7 +47,10 @@ class Side:
         explained, reproduced = run.results(ExplanationResults), run.results(EvidenceResults)
         scored = next((item for item in explained if run.done(item.scores)), None)
         judged = next((item for item in reproduced if any(map(run.done, item.predictions))), None)
-        return cls(run, results, scored, judged)
+        named = next(
+            (item for item in run.results(ConceptResults) if run.done(item.concepts)), None
+        )
+        return cls(run, results, scored, judged, named)
 
     @property
     def name(self) -> str:

@@ -2,16 +2,15 @@
 
 The store is looked at from every node: what the head writes there, the others must see. Weights are looked for where
 the driver would load them: a folder, this machine's cache or the hub. Whether those of an open_clip tag can be fetched
-is not known without loading open_clip, and left to the run.
+is left to the run; whether open_clip knows the tag is asked of a `NameCheck`, since only its library can say.
 """
 
 import json
-import os
 import platform
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,7 +19,7 @@ from clipneuron.config.cluster import ClusterOptions
 from clipneuron.data.opening import check_place
 from clipneuron.engine.cluster.connection import connected
 from clipneuron.engine.cluster.survey import on_each_node, shortages
-from clipneuron.models.places import look_for
+from clipneuron.models.places import is_path, look_for
 from clipneuron.store.errors import StoreError
 from clipneuron.store.objects.opening import open_objects, probe
 from clipneuron.store.objects.traces import no_trace_of_a_failure
@@ -29,6 +28,8 @@ from clipneuron.version import NUMERICS, __version__
 MARK = "clipneuron-check: "
 """How the line begins that holds the findings."""
 _HUB = "hf-hub:"
+NameCheck = Callable[[str, str | None], None]
+"""Raises ValueError for a model and weights whose names nobody knows."""
 
 
 class Wanted(Config):
@@ -81,7 +82,7 @@ def python() -> str:
     return ".".join(platform.python_version_tuple()[:2])
 
 
-def inspect(wanted: Wanted) -> Findings:
+def inspect(wanted: Wanted, check_names: NameCheck) -> Findings:
     """The findings, from within a job; the store is left as it was."""
     with connected(ClusterOptions(), pools=wanted.pools), _probed(wanted.store) as (key, trouble):
         seen = on_each_node(look, wanted.store, key)
@@ -92,7 +93,7 @@ def inspect(wanted: Wanted) -> Findings:
             python=python(),
             clipneuron=version(),
             store=trouble,
-            weights=_weights(wanted),
+            weights=_weights(wanted, check_names),
             pictures=_pictures(wanted.images),
             pools=tuple(shortages(wanted.pools, wanted.cluster)),
             nodes=nodes,
@@ -143,22 +144,18 @@ def _unseen(store: str, key: str) -> str:
     return f"{store} is another place there than on the head: give a shared folder, or s3://bucket/prefix"
 
 
-def _weights(wanted: Wanted) -> str:
-    """Why the model cannot be loaded, as far as that is to be seen without its libraries."""
+def _weights(wanted: Wanted, check_names: NameCheck) -> str:
+    """Why the model cannot be loaded, as far as that is to be seen without loading it."""
     try:
-        if wanted.model.startswith(_HUB):
-            look_for(wanted.model.removeprefix(_HUB), what="model", field="recipe.model")
-        elif _is_path(wanted.model):
-            look_for(wanted.model, what="model", field="recipe.model")
-        if wanted.pretrained and _is_path(wanted.pretrained):
+        if wanted.pretrained and is_path(wanted.pretrained):
             look_for(wanted.pretrained, what="checkpoint", field="recipe.pretrained")
-    except OSError as error:
+        if wanted.model.startswith(_HUB) or is_path(wanted.model):
+            look_for(wanted.model.removeprefix(_HUB), what="model", field="recipe.model")
+        elif wanted.model != "demo":
+            check_names(wanted.model, wanted.pretrained)
+    except (OSError, ValueError) as error:
         return str(error)
     return ""
-
-
-def _is_path(name: str) -> bool:
-    return name.startswith(("/", "~")) or os.sep in name
 
 
 def _pictures(places: tuple[str, ...]) -> str:

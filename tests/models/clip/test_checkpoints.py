@@ -12,6 +12,7 @@ from open_clip.transformer import QuickGELU
 from safetensors.torch import save_file
 from torch import nn
 
+from clipneuron.models.clip.checkpoints import check_named
 from clipneuron.models.clip.model import load_clip
 from tests.samples.towers import random_pixels, tiny_clip, tiny_config
 
@@ -248,3 +249,27 @@ def test_a_failing_download_says_how_to_do_without(monkeypatch, tmp_path):
         load_clip("ViT-B-32", "openai", cache_dir=str(tmp_path))
     with pytest.raises(ConnectionError, match="could not download hf-hub:nobody/nothing"):
         load_clip("hf-hub:nobody/nothing", cache_dir=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("model", "weights", "message"),
+    [
+        ("ViT-B-23", "openai", r"unknown model 'ViT-B-23'.*close: .*ViT-B-32"),
+        (
+            "ViT-B-32",
+            "opnai",
+            r"'opnai' is neither a known tag nor a file; tags of ViT-B-32: openai",
+        ),
+        ("ViT-B/32", None, "ViT-B-32 needs weights"),
+    ],
+)
+def test_names_that_open_clip_does_not_know_are_refused_before_anything_is_fetched(
+    model, weights, message
+):
+    with pytest.raises(ValueError, match=message):
+        check_named(model, weights)
+
+
+def test_names_that_it_knows_are_not(tmp_path):
+    for model, weights in (("ViT-B-32", "openai"), ("demo", None), (str(tmp_path), None)):
+        check_named(model, weights)

@@ -12,6 +12,7 @@ from clipneuron.operations.compare.report import CompareReport
 from clipneuron.operations.compare.sides import Side
 from clipneuron.operations.compare.summary import overall
 from clipneuron.operations.compare.words import noise_floor
+from clipneuron.store import parquet
 from tests.samples.compared import World, exchanged, renamed, world, written
 
 PLANTED = [((0, 1), (1, 4)), ((1, 7), (1, 11))]
@@ -198,6 +199,37 @@ def test_scores_and_accuracies_of_both(tmp_path):
         40,
     )
     assert rest.difference == 0
+
+
+def test_pictures_are_named_whose_concepts_changed(tmp_path):
+    seven = [f"word {number}" for number in range(7)]
+    before = {"a.png": seven, "b.png": ["ship", "car"], "c.png": ["egg"], "gone.png": ["egg"]}
+    after = {"c.png": ["egg"], "b.png": ["car", "ship"], "a.png": ["new", *seven[1:4], seven[5]]}
+    one = replace(world(), concepts={"second-order": before, "nearest": before, "splice": before})
+    other = replace(one, concepts={"nearest": before, "second-order": after})
+    found = compared(tmp_path, one, other)
+    changes, same = found.concepts
+    assert (changes.method, same.method, same.mean_shared) == ("second-order", "nearest", 1)
+    assert changes.pictures.to_pylist() == ["a.png", "b.png", "c.png"]
+    assert changes.shared.tolist() == pytest.approx([3 / 5, 1, 1])
+    assert changes.first_changed == pytest.approx(2 / 3)
+    (row,) = changes.most_changed(9)
+    assert (row["image"], row["lost"], row["gained"]) == (
+        "a.png",
+        ["word 0", "word 4"],
+        ["new", "word 5"],
+    )
+    files = CompareReport(found).files()
+    kept = parquet.decode(files["concepts-second-order.parquet"]).to_pylist()
+    assert kept[1]["concepts_b"] == ["car", "ship"]
+    assert json.loads(files["comparison.json"])["concepts"][0]["most_changed"] == [row]
+    page = files["report.md"].decode()
+    assert all(text in page for text in ("a.png", "word 0", "new", "concepts-METHOD.parquet"))
+    titles = [str(table.title) for table in CompareReport(found).tables()]
+    assert titles[-2:] == ["Concepts of pictures", "Pictures that changed most, by second-order"]
+    alone = Comparison.of(found.a, Side.of(written(tmp_path / "none", world())))
+    assert not alone.concepts
+    assert any(note.startswith("only in A: concepts of pictures") for note in alone.notes)
 
 
 def test_what_only_one_run_has_is_said(tmp_path):
