@@ -97,8 +97,11 @@ def key_of(*content: object) -> str:
 def packed(about: Mapping[str, Any], pixels: UInt8[np.ndarray, "..."]) -> bytes:
     """An object's bytes."""
     head = json.dumps({**about, "shape": pixels.shape}).encode()
-    body = b"".join([_LENGTH.pack(len(head)), head, np.ascontiguousarray(pixels).data])
-    return _MAGIC + hashlib.sha256(body).digest() + body
+    body = _LENGTH.pack(len(head)), head, np.ascontiguousarray(pixels).data
+    digest = hashlib.sha256()
+    for part in body:
+        digest.update(part)
+    return b"".join([_MAGIC, digest.digest(), *body])  # one copy of hundreds of MB
 
 
 def unpacked(data: bytes) -> Kept:

@@ -212,8 +212,10 @@ def _digested(
 ) -> Iterator[bytes | ReadError]:
     """The same, with a digest of each picture's bytes noted as they pass; None for what can't be read."""
     for data in encoded:
-        bad = isinstance(data, ReadError)
-        seen.append(None if bad else hashlib.new(kind, data, usedforsecurity=False).hexdigest())
+        if isinstance(data, ReadError):
+            seen.append(None)
+        else:
+            seen.append(hashlib.new(kind, data, usedforsecurity=False).hexdigest())
         yield data
 
 

@@ -3,22 +3,28 @@
 import os
 import threading
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from clipneuron.cli import main
 from clipneuron.data.opening import open_collection
+from clipneuron.engine.pipeline import Pipeline
 from clipneuron.engine.stage import Shard
 from clipneuron.models.clip.preprocessing.preprocess import Preprocess
+from clipneuron.operations.usage.accounts import usage_of
 from clipneuron.readers.cache import PixelCache, claimed, key_of, packed, unpacked
 from clipneuron.readers.pictures import PictureFeed
 from clipneuron.store import traffic
 from clipneuron.store.errors import StoreError
 from clipneuron.store.objects.local import LocalObjects
 from clipneuron.store.objects.opening import open_objects
+from clipneuron.store.store import Store
+from tests.readers.decoding import Decoding
 from tests.samples.pictures import Place, fill, png, rows
-from tests.samples.world import write_pictures
+from tests.samples.world import quiet_runner, write_pictures
 
 PREPROCESS = Preprocess(size=(8, 8), mean=(0.0,) * 3, std=(1.0,) * 3)
 
@@ -212,6 +218,32 @@ def test_a_place_in_trouble_costs_the_cache_alone(tmp_path, cache, monkeypatch, 
     check_same(found, loaded(folder, None)[0])
     assert count == 0
     assert "not kept: no space is left" in caplog.text
+
+
+def test_usage_and_status_say_how_many_pictures_were_found_decoded(tmp_path, cache, capsys):
+    collection = open_collection(write_pictures(tmp_path / "pictures"))
+    feed = PictureFeed(collection.reader, PREPROCESS, cache=cache)
+    Pipeline((Decoding(feed, collection.listing[:4]),)).run(
+        quiet_runner(), Store(tmp_path / "cold").open_run("r", {})
+    )
+    run = Store(tmp_path / "warm").open_run("r", {})
+    Pipeline((Decoding(feed, collection.listing),)).run(quiet_runner(), run)
+    by_markers = run.progress("decoding", within=60).cached_rows
+    run.write_manifest("decoding")
+    assert run.progress("decoding", within=60).cached_rows == by_markers == 4
+    assert usage_of(run).total.cached == 4
+    shown = {}
+    for verb, store in product(("usage", "status"), ("cold", "warm")):
+        main([verb, "--store", str(tmp_path / store)])
+        lines = capsys.readouterr().out.splitlines()
+        heading, row = (
+            next(line for line in lines if word in line) for word in (" rows ", " decoding ")
+        )
+        shown[verb, store] = "cached" in heading, row.strip(" │").split()[-1]
+    assert {place: column for place, (column, _) in shown.items()} == {
+        place: place[1] == "warm" for place in shown
+    }
+    assert {shown[verb, "warm"][1] for verb in ("usage", "status")} == {"4"}
 
 
 def test_bytes_survive_packing():

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 __all__ = ["MAX_PIXELS", "Decoded", "PictureError", "Preprocess"]
 
 
+_LIBRARIES = "libjpeg_turbo", "jpg", "jpg_2000", "webp", "avif", "libtiff"
+"""Pillow's names of the libraries behind it whose versions may decode to other pixels."""
+
+
 class Decoded(NamedTuple):
     """A picture as a tower reads it, and what is to be said of it."""
 
@@ -111,8 +115,8 @@ class Preprocess:
     @property
     def transform(self) -> str:
         """What decides the pixels of `decode`, besides the picture: this, and the libraries that decode and resize."""
-        libraries = PIL.__version__, features.version("libjpeg_turbo"), features.version("webp")
-        return repr((self.frame, self.max_pixels, self.high_depth, libraries))
+        versions = [features.version(name) for name in _LIBRARIES]
+        return repr((self.frame, self.max_pixels, self.high_depth, PIL.__version__, versions))
 
     @cached_property
     def frame(self) -> Frame:
