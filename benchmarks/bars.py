@@ -34,5 +34,7 @@ def judged(bars: Sequence[Bar]) -> int:
     broken = [bar for bar in bars if not bar.kept]
     for bar in broken:
         said = f"{bar.what}: {bar.ratio:.2f}, expected {bar.side} {bar.bound:g}"
-        print(f"error: {said}: run the part again alone, then profile what changed", file=sys.stderr)
+        print(
+            f"error: {said}: run the part again alone, then profile what changed", file=sys.stderr
+        )
     return min(1, len(broken))

@@ -3,12 +3,12 @@
     python benchmarks/effects.py                      # both splits, all layers / 8-10 / 9
     python benchmarks/effects.py --batch 16 --repeats 20
 
-Each repeat times the plain open_clip forward pass and every variant in turn on the same pixels, in core-seconds, so that
-other work on the machine counts little; reported are the least of either and their ratio. Norms are the sweep's
-centred norms: one forward pass with capture, coefficients minus their mean, Gram norms; PyTorch's own threads. "capture"
-is the forward pass with capture alone, in plain forward passes. "products" adds the products that no arrangement of the
-same sums can do without (coefficients, s G, k Q u), as many and as large, in one call per layer: a floor. Means and the
-remainders' axes come from 96 pictures of noise, in place of the real ones of `calibrate`.
+Each repeat times the plain open_clip forward pass and every variant in turn on the same pixels, in core-seconds, so
+that other work on the machine counts little; reported are the least of either and their ratio. Norms are the sweep's
+centred norms: one forward pass with capture, coefficients minus their mean, Gram norms; PyTorch's own threads.
+"capture" is the forward pass with capture alone, in plain forward passes. "products" adds the products that no
+arrangement of the same sums can do without (coefficients, s G, k Q u), as many and as large, on memory that stays
+in the cache: the floor. Means and the remainders' axes come from 96 pictures of noise, not from those of `calibrate`.
 """
 
 import argparse

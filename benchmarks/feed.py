@@ -52,12 +52,16 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     pictures = [made(seed, arguments.upright) for seed in range(arguments.pictures)]
-    print(f"{describe()}; Pillow {Image.__version__}, libjpeg-turbo {features.version('libjpeg_turbo')}")
+    print(
+        f"{describe()}; Pillow {Image.__version__}, libjpeg-turbo {features.version('libjpeg_turbo')}"
+    )
     found = ways(pictures, arguments.repeats)
     ours = found["clipneuron"].seconds
     print("\n| way | core-ms per picture | of ours | differing |\n|---|---|---|---|")
     for name, way in found.items():
-        print(f"| {name} | {way.seconds * 1e3:.2f} | {way.seconds / ours:.0%} | {way.differing:,} |")
+        print(
+            f"| {name} | {way.seconds * 1e3:.2f} | {way.seconds / ours:.0%} | {way.differing:,} |"
+        )
     print("\n| part of ours | core-ms per picture |\n|---|---|")
     for name, seconds in parts(pictures, arguments.repeats).items():
         print(f"| {name} | {seconds * 1e3:.2f} |")
@@ -91,10 +95,11 @@ def parts(pictures: Sequence[bytes], repeats: int) -> dict[str, float]:
     images = [_decoded(data) for data in pictures]
     height, width = OURS.frame.resized_size(images[0].height, images[0].width)
     fitting = [image.resize((width, height), Image.Resampling.BICUBIC) for image in images]
+    decoder, resize = PARTS
     steps = {
-        "JPEG to RGB (libjpeg-turbo, by Pillow): the floor": partial(_each, _decoded, pictures),
+        decoder: partial(_each, _decoded, pictures),
         "resize, crop, convert, transpose": partial(_each, OURS.frame.pixels, images),
-        "of which Pillow's resize": partial(_each, _resized(width, height), images),
+        resize: partial(_each, _resized(width, height), images),
         "of which to an array, colours first": partial(_each, _first_colours, fitting),
     }
     times = least(steps, repeats)
@@ -111,6 +116,10 @@ def least(works: dict[str, Callable[[], object]], repeats: int) -> dict[str, flo
             if repeat:
                 found[name] = min(found[name], time.process_time() - start)
     return found
+
+
+PARTS = "JPEG to RGB (libjpeg-turbo, by Pillow)", "of which Pillow's resize"
+"""The steps that no arrangement of Pillow's calls can leave out."""
 
 
 def _each(way: Callable[[Any], object], items: Iterable[Any]) -> None:

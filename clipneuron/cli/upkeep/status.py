@@ -80,10 +80,9 @@ def _stages_table(found: "RunStatus") -> "Table":
     from clipneuron.engine.status import now
 
     present, names = now(), _short(found)
-    right = ("shards", "in flight", "quarantined", "rows", "failed rows", "rate", "left")
     # The last column, which most runs do without.
     cached = ("cached",) if any(stage.cached_rows for stage in found.stages) else ()
-    right += cached
+    right = ("shards", "in flight", "quarantined", "rows", "failed rows", "rate", "left", *cached)
     cells = (_stage_cells(stage, present)[: 1 + len(right)] for stage in found.stages)
     rows = ((names[stage.name], *row) for stage, row in zip(found.stages, cells, strict=True))
     spare = ("failed rows", "in flight", "rows", "rate", *cached, "quarantined")

@@ -114,9 +114,9 @@ def _first_largest(scores: Tensor) -> tuple[Tensor, Tensor]:
     A CPU finds only values with vector instructions, not their places, so places are looked for in one chunk of each
     row. On a pool of 30,000 texts that takes a third of the time, an eighth of a step's.
     """
-    texts = scores.shape[1]
+    neurons, texts = scores.shape
     whole = texts - texts % _CHUNK
-    chunks = [scores[:, :whole].unflatten(1, (whole // _CHUNK, _CHUNK)).amax(dim=2)]
+    chunks = [scores[:, :whole].view(neurons, whole // _CHUNK, _CHUNK).amax(dim=2)]
     if whole < texts:
         chunks.append(scores[:, whole:].amax(dim=1, keepdim=True))
     chunk = torch.cat(chunks, dim=1).max(dim=1).indices
