@@ -69,6 +69,7 @@ def measured(pictures: int, repeats: int) -> Costs:
         shard = Shard("all", pictures, collection.listing)
         plain = PictureFeed(collection.reader, PREPROCESS)
         kept = replace(plain, cache=PixelCache.at(f"{name}/cache"))
+        plain.load(shard)  # to warm up
         filled, first = _timed(lambda: kept.load(shard))
         decoded, found = [], []
         for _ in range(repeats):

@@ -24,6 +24,7 @@ from pathlib import Path
 import torch
 from feed import least
 from machine import describe
+from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -88,15 +89,15 @@ def lines(axes: Sequence[Axis]) -> list[str]:
     return found
 
 
-def draw(axes: Sequence[Axis], figure: "object") -> None:
+def draw(axes: Sequence[Axis], figure: Figure) -> None:
     """All axes, each in multiples of its least size."""
-    axes_of = figure.subplots()  # type: ignore[attr-defined]
+    panel = figure.subplots()
     for axis in axes:
         sizes = [size / axis.sizes[0] for size in axis.sizes]
         seconds = [value / axis.seconds[0] for value in axis.seconds]
-        axes_of.plot(sizes, seconds, marker="o", label=f"{axis.name}: {axis.exponent:.2f}")
-    axes_of.set(xscale="log", yscale="log", xlabel="times the size", ylabel="times the seconds")
-    axes_of.legend(title="exponent", loc="center left", bbox_to_anchor=(1, 0.5))
+        panel.plot(sizes, seconds, marker="o", label=f"{axis.name}: {axis.exponent:.2f}")
+    panel.set(xscale="log", yscale="log", xlabel="times the size", ylabel="times the seconds")
+    panel.legend(title="exponent", loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 def timed(name: str, work: str, works: dict[int, Callable[[], object]], repeats: int = 3) -> Axis:
