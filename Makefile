@@ -5,7 +5,8 @@ BIN := .venv/bin
 STORE ?= demo-run
 ATLAS ?= demo-atlas
 
-WORKERS ?= 2
+# One more than two cores: there is always a test that waits.
+WORKERS ?= 3
 
 .PHONY: demo test quick environment bench check format lint types imports lock clean
 
@@ -15,19 +16,19 @@ demo: .venv/ready
 
 # Files of tests are dealt out to that many processes, those that use the Ray cluster to one (tests/samples/marks.py).
 # Compiled modules are kept, whatever the environment says: each process would compile all tests anew, for 8 s.
-PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n $(WORKERS)
+PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/pytest
 
 test: .venv/ready
-	$(PYTEST)
+	$(PYTEST) -n $(WORKERS)
 
 # What one runs after every edit: no Ray, no process.
 quick: .venv/ready
-	$(PYTEST) -m "not process and not slow and not gpu and not weights"
+	$(PYTEST) -n 2 -m "not process and not slow and not gpu and not weights"
 
 # What takes minutes: the installations that the documents describe, each of a whole environment, hosts with addresses of
 # their own (root), visits by a browser, jobs of a job server, and a cluster whose drivers, nodes and processes are killed.
 environment: .venv/ready
-	$(PYTEST) -m environment
+	$(PYTEST) -n 2 -m environment
 
 # The short benchmarks, on one thread, as ratios within the run: fails where one is below its bar. Minutes.
 bench: .venv/ready

@@ -16,10 +16,13 @@ from clipneuron.reports.printing import print
 
 
 def check_names(model: str, pretrained: str | None) -> None:
-    """Raises ValueError where open_clip has no such model; its library takes seconds, and is loaded for names only."""
-    from clipneuron.models.clip.checkpoints import check_named
+    """Raises ValueError where open_clip has no such model, UnavailableError where the hub lacks its weights.
 
-    check_named(model, pretrained)
+    Its library takes seconds to import, and is loaded for names only.
+    """
+    from clipneuron.models.clip.checkpoints import check_available
+
+    check_available(model, pretrained)
 
 
 if __name__ == "__main__":

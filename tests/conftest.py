@@ -1,5 +1,6 @@
 """Shared by all tests: shapes in signatures are checked, and shared reference data is found or skipped."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -19,6 +20,9 @@ install_import_hook(["clipneuron.lens", "clipneuron.models"], "beartype.beartype
 
 # Small tensors everywhere: a second thread costs more than it gives, above all on a busy machine.
 torch.set_num_threads(1)
+
+# What is imported and collected stays to the end: the garbage collector need not look through it again and again.
+gc.disable()
 
 # No test pulls the plug, so nobody has to wait until the disk has what is written (nor in processes: samples/light).
 os.fsync = lambda descriptor: None
@@ -51,6 +55,17 @@ def pytest_configure(config: pytest.Config) -> None:
         light = str(Path(__file__).parent / "samples" / "light")
         others = os.environ.get("PYTHONPATH", "")
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [light, others]))
+
+
+def pytest_collection_finish() -> None:
+    """From here on there is garbage again, of tests alone."""
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_unconfigure() -> None:
+    """Libraries look at exit for what of theirs is left."""
+    gc.unfreeze()
 
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"

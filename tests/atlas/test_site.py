@@ -105,8 +105,8 @@ def test_a_second_time_nothing_is_written_and_other_bytes_are_mended(world, writ
     (place / "9/9").mkdir(parents=True)
     (place / "9/9/index.html").write_text("of another run")
     (place / site.RECORD).write_text(json.dumps(record))
-    mended = published(run, line, place)
-    assert (mended.written, mended.removed) == (1, 1)
+    fixed = published(run, line, place)
+    assert (fixed.written, fixed.removed) == (1, 1)
     assert (place / "note.txt").read_text() == "mine"
     (place / "note.txt").unlink()
     assert files(place) == written

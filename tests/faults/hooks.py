@@ -96,7 +96,22 @@ class Slow:
         place.parent.mkdir(parents=True, exist_ok=True)
         place.touch()
         time.sleep(self.seconds)
+        while step == "process" and self._held.exists():
+            time.sleep(0.1)
         place.unlink()
+
+    @contextmanager
+    def holding(self) -> Iterator[None]:
+        """No shard is processed while the block runs, so that what the block waits for finds work left."""
+        self._held.touch()
+        try:
+            yield
+        finally:
+            self._held.unlink()
+
+    @property
+    def _held(self) -> Path:
+        return self.folder / "held"
 
     def busy(self, step: str) -> list[int]:
         """The processes in this step, those included that died in it."""

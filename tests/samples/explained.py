@@ -31,7 +31,7 @@ class Tints:
 
 
 def held_out(folder: Path, each: int = 24) -> Path:
-    """So many pictures of each class; 005.png of each is cut off, and mended but for the first."""
+    """So many pictures of each class; 005.png of each is cut off, and fixed but for the first."""
     if folder.exists():
         return folder
     for number, name in enumerate(CLASSES):

@@ -102,6 +102,11 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
             "FALL",
             "by how much an accuracy, undisturbed or under an ablation, may fall",
         ),
+        (
+            "--fail-concepts",
+            "SHARE",
+            "how many of the pictures may have another first concept by any one method, as a share",
+        ),
     )
     for option, metavar, text in limits:
         group.add_argument(option, type=share, metavar=metavar, help=text)
@@ -185,13 +190,19 @@ def _limits(chosen: argparse.Namespace) -> "Limits":
 
     if chosen.fail_share is not None and chosen.fail_below is None:
         raise ValueError("--fail-share needs --fail-below, the cosine below which a neuron counts")
-    asked = (chosen.fail_below, chosen.fail_words, chosen.fail_score, chosen.fail_accuracy)
+    asked = (
+        chosen.fail_below,
+        chosen.fail_words,
+        chosen.fail_score,
+        chosen.fail_accuracy,
+        chosen.fail_concepts,
+    )
     if chosen.match and any(limit is not None for limit in asked):
         raise ValueError(
             "--fail-... are about the same neurons of two runs, and --match is not: leave one out"
         )
-    below, words, score, accuracy = asked
-    return Limits(below, chosen.fail_share or 0.0, words, score, accuracy)
+    below, *others = asked
+    return Limits(below, chosen.fail_share or 0.0, *others)
 
 
 def _check_files(chosen: argparse.Namespace) -> None:

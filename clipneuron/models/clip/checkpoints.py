@@ -79,6 +79,19 @@ def check_named(model: str, pretrained: str | None) -> None:
         raise ValueError(_unknown(model))
 
 
+def check_available(model: str, pretrained: str | None) -> None:
+    """Looks in seconds for what `load_clip` would fetch by name, and fetches nothing.
+
+    Raises ValueError where open_clip knows no such names, UnavailableError where the hub does not have the weights of a
+    tag, or does not answer. Weights that open_clip has from elsewhere are taken to be there.
+    """
+    check_named(model, pretrained)
+    if (name := _architecture(model)) and (
+        repository := _repository(get_pretrained_cfg(name, pretrained))
+    ):
+        look_for(repository, what=f"weights {pretrained!r}", field="recipe.pretrained")
+
+
 def from_transformers(model: Any) -> LoadedNetwork:
     """A CLIPModel of Hugging Face's in memory, as a network of open_clip's; ValueError for other models."""
     texts = hugging_face.text_settings(model.config.to_dict())
@@ -152,10 +165,15 @@ def _check_architecture(config: dict[str, Any], name: str) -> None:
     check_texts_too(config, name)
 
 
+def _repository(tag: dict[str, Any]) -> str:
+    """Where the hub has the weights of a tag, as owner/name; "" where they are from elsewhere."""
+    return "/".join(str(tag.get("hf_hub", "")).split("/")[:2])
+
+
 def _downloaded(tag: dict[str, Any], name: str, title: str, cache_dir: str | None) -> Path:
     try:
-        if repository := tag.get("hf_hub"):
-            _look_for("/".join(repository.split("/")[:2]), cache_dir)
+        if repository := _repository(tag):
+            _look_for(repository, cache_dir)
         return Path(download_pretrained(tag, cache_dir=cache_dir))
     except (OSError, RuntimeError) as error:  # open_clip raises both
         raise ConnectionError(

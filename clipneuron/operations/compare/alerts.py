@@ -21,6 +21,8 @@ class Limits:
     """By how much the mean correlation of the words may fall."""
     accuracy: float | None = None
     """By how much the accuracy may fall, undisturbed or under any ablation."""
+    concepts: float | None = None
+    """Share of the pictures whose first concept may be another, by whichever method most are."""
 
     @property
     def near(self) -> float:
@@ -54,6 +56,13 @@ def exceeded(found: Comparison, limits: Limits) -> list[str]:
             f"the accuracy under the ablation {named(worst.ablation)} fell by {fall:.2%}, from {worst.a:.2%} to "
             f"{worst.b:.2%}; allowed are {limits.accuracy:.2%}"
         )
+    if limits.concepts is not None:
+        most = max(found.concepts, key=lambda one: one.first_changed)
+        if most.first_changed > limits.concepts:
+            alerts.append(
+                f"{most.first_changed:.2%} of the pictures have another first concept by {most.method}; allowed are "
+                f"{limits.concepts:.2%}"
+            )
     return alerts
 
 
@@ -79,6 +88,11 @@ def _check_known(found: Comparison, limits: Limits) -> None:
             "reproduce",
             limits.accuracy,
             bool(found.accuracies),
+        ),
+        "concepts of the same pictures, which `limits.concepts` is about": (
+            "concepts",
+            limits.concepts,
+            bool(found.concepts),
         ),
     }
     for what, (verb, limit, known) in wanting.items():

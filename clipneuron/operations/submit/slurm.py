@@ -75,7 +75,7 @@ def _options(
 
 
 def _requeuing(retries: int) -> list[str]:
-    """Put the job back into the queue where it failed in a way that another try may mend."""
+    """Put the job back into the queue where it failed in a way that another try may fix."""
     if not retries:
         return []
     return [

@@ -61,13 +61,15 @@ class Partition:
         before = self.done
         self._cut_off("two", LONG)
         self._told(f"two was cut off for {LONG:.0f} s; {self.done - before} commits meanwhile")
-        self._wait(driver, lambda: not node.running, "the node to see that it was given up")
-        late = node.kill()
-        self._told(f"healed; the node has ended by itself, and left {late} processes")
-        again = self._node(cluster, place)
-        self._told("the node started anew, as whatever looks after it does")
-        self._wait(driver, lambda: self._computes(again), "a model on the node that came back")
-        self._told("a process with a model is at work on it")
+        # The other host alone would have ended the run before a slow machine has started a node.
+        with self._steps.holding():
+            self._wait(driver, lambda: not node.running, "the node to see that it was given up")
+            late = node.kill()
+            self._told(f"healed; the node has ended by itself, and left {late} processes")
+            again = self._node(cluster, place)
+            self._told("the node started anew, as whatever looks after it does")
+            self._wait(driver, lambda: self._computes(again), "a model on the node that came back")
+            self._told("a process with a model is at work on it")
 
     def _node(self, cluster: Nodes, place: Place) -> Tree:
         """Space for one process with a model."""
@@ -99,9 +101,13 @@ class Partition:
         """Shards that are committed."""
         return len(self.run.done("light")) if self.run else 0
 
+    @property
+    def _steps(self) -> Slow:
+        return Slow(self.folder / "steps", self.seconds)
+
     def _computes(self, node: Tree) -> bool:
         """Whether a process of the crew is at work on the node, which also commits what others have computed."""
-        return bool(node.pids().intersection(Slow(self.folder / "steps", 0.0).busy("process")))
+        return bool(node.pids().intersection(self._steps.busy("process")))
 
     def _wait(self, driver: Tree, condition: Callable[[], object], what: str) -> None:
         deadline = time.monotonic() + MOST

@@ -12,7 +12,8 @@ from open_clip.transformer import QuickGELU
 from safetensors.torch import save_file
 from torch import nn
 
-from clipneuron.models.clip.checkpoints import check_named
+from clipneuron.models.clip import checkpoints
+from clipneuron.models.clip.checkpoints import check_available, check_named
 from clipneuron.models.clip.model import load_clip
 from tests.samples.towers import random_pixels, tiny_clip, tiny_config
 
@@ -273,3 +274,25 @@ def test_names_that_open_clip_does_not_know_are_refused_before_anything_is_fetch
 def test_names_that_it_knows_are_not(tmp_path):
     for model, weights in (("ViT-B-32", "openai"), ("demo", None), (str(tmp_path), None)):
         check_named(model, weights)
+
+
+@pytest.mark.parametrize(
+    ("model", "tag", "places"),
+    [
+        ("ViT-B/32", "openai", ["timm/vit_base_patch32_clip_224.openai"]),
+        ("ViT-B-32", "laion2b_s34b_b79k", ["laion/CLIP-ViT-B-32-laion2B-s34B-b79K"]),
+        ("demo", None, []),
+    ],
+)
+def test_weights_of_a_tag_are_looked_for_where_they_would_be_fetched(
+    monkeypatch, model, tag, places
+):
+    asked: list[str] = []
+    monkeypatch.setattr(checkpoints, "look_for", lambda place, **_: asked.append(place))
+    check_available(model, tag)
+    assert asked == places
+
+
+def test_weights_of_a_file_are_not_looked_for_on_the_hub(monkeypatch, architecture, weights):
+    monkeypatch.setattr(checkpoints, "look_for", None)
+    check_available(architecture, str(weights))

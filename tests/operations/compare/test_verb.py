@@ -20,10 +20,11 @@ PLANTED = [((0, 1), (1, 4))]
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three runs, each of another sweep: the second has two neurons exchanged, the third is as the second."""
     root = tmp_path_factory.mktemp("compare") / "runs"
-    one = world()
+    one = replace(world(), concepts={"nearest": {"a.png": ["ship"], "b.png": ["egg", "hen"]}})
     other = exchanged(one, PLANTED)
     worse = replace(
         other,
+        concepts={"nearest": {"a.png": ["ship"], "b.png": ["hen", "egg"]}},
         correlation={layer: values - 0.25 for layer, values in one.correlation.items()},
         accuracy={("none", -1, -1): 30, ("all", 0, -1): 30},
     )
@@ -76,6 +77,12 @@ def test_the_newest_runs_are_compared(store, capsys):
         ),
         (("first", "third", "--fail-score", "0.2"), 4, "the mean correlation of the words fell"),
         (("first", "third", "--fail-accuracy", "0.1"), 4, "none fell by 15.00%"),
+        (
+            ("first", "third", "--fail-concepts", "0.4"),
+            4,
+            "50.00% of the pictures have another first concept by nearest; allowed are 40.00%",
+        ),
+        (("first", "second", "--fail-concepts", "0"), 0, ""),
         (("second", "third", "--fail-below", "1", "--fail-share", "0.5"), 0, ""),
     ],
 )
