@@ -24,7 +24,7 @@ HERE = Path(__file__).resolve().parents[1]
 
 
 def kernel() -> list[Bar]:
-    """Norms of all layers and of the late three, in forward passes: ViT-B-32's shape, random weights."""
+    """Norms of the late three layers, in forward passes: ViT-B-32's shape, random weights."""
     import open_clip
     import torch
     from effects import measured
@@ -33,18 +33,12 @@ def kernel() -> list[Bar]:
 
     clip = load_clip(open_clip.create_model("ViT-B-32", pretrained=None))
     pixels = torch.randn(32, 3, *clip.image_size)
-    bars = []
-    for name, layers, split, bound in KERNEL:
-        cost = measured(clip, pixels, layers, split, repeats=2)
-        floor = f"{cost.products / cost.plain:.2f}: capture and products"
-        bars.append(Bar(name, cost.whole / cost.plain, "at most", bound, floor))
-    return bars
-
-
-KERNEL = (
-    ("all layers, equal split, in forward passes", tuple(range(11)), "equal", 1.40),
-    ("layers 8-10, equal split, in forward passes", (8, 9, 10), "equal", 1.10),
-)
+    cost = measured(clip, pixels, (8, 9, 10), "equal", repeats=2)
+    ratio, floor = (
+        cost.whole / cost.plain,
+        f"{cost.products / cost.plain:.2f}: capture and products",
+    )
+    return [Bar("layers 8-10, equal split, in forward passes", ratio, "at most", 1.10, floor)]
 
 
 def pursuit() -> list[Bar]:
@@ -121,27 +115,6 @@ def cache() -> list[Bar]:
     return [Bar(name, costs.decoded / costs.found, "at least", 4)]
 
 
-def ray() -> list[Bar]:
-    """The sweep through Ray with a store against a plain loop, in core-seconds of all processes."""
-    from engines import answer_of, quiet, sweep, write_pictures
-
-    from clipneuron.engine.in_process import InProcess
-
-    with tempfile.TemporaryDirectory() as folder:
-        options = Namespace(folder=Path(folder), pictures=160, shard=40, layers=[8, 9, 10])
-        write_pictures(options.folder / "pictures", options.pictures)
-        sweep(options).run(quiet(InProcess()), until="calibrate")
-        costs = {way: answer_of(way, options)[1] for way in WAYS}
-    loop, stored, through_ray = costs.values()
-    return [
-        Bar("store in one process, in plain loops", stored / loop, "at most", 1.25),
-        Bar("Ray and store, in plain loops", through_ray / loop, "at most", 1.35),
-    ]
-
-
-WAYS = ("plain loop", "in-process + store", "Ray, 1 actor")
-
-
 def start() -> list[Bar]:
     """What a person waits for, in imports of torch."""
     from verbs import core_seconds, least
@@ -158,7 +131,7 @@ def start() -> list[Bar]:
 
 
 PARTS: dict[str, Callable[[], list[Bar]]] = {
-    part.__name__: part for part in (kernel, pursuit, directions, decode, cache, ray, start)
+    part.__name__: part for part in (kernel, pursuit, directions, decode, cache, start)
 }
 
 

@@ -149,6 +149,7 @@ def test_a_run_that_grows_keeps_the_pictures_of_its_means(tmp_path):
         ({"calibrate_on": 12}, "12 pictures, too few .* ask for at least 13"),
         ({"calibrate_on": 1, "split": "centered"}, "1 picture, too few .* at least 2"),
         ({"cache_size": 2.0}, "bounds a cache: name its place"),
+        ({"cache": __file__}, "is a file; a store is a directory"),
     ],
 )
 def test_what_cannot_be_is_refused(plain, options, message):
