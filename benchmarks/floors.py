@@ -1,6 +1,6 @@
 """The short benchmarks, each as ratios within this run, held against bars: `make bench`. Fails below them.
 
-    python benchmarks/floors.py                         # all, about three minutes of two cores
+    python benchmarks/floors.py                         # all, about three and a half minutes of a core
     python benchmarks/floors.py --only pursuit decode
     python benchmarks/floors.py --list                  # the parts
 
