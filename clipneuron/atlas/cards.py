@@ -294,6 +294,8 @@ class WordCard:
     """Words that neurons use together with it, and how many do."""
     pictures: tuple[Shown, ...] = ()
     """Pictures whose concepts name it; `effect` is the concept's score."""
+    named_by: str = ""
+    """The method that named it in them."""
 
 
 @dataclass(frozen=True)
@@ -349,6 +351,8 @@ class PictureCard:
     heats_of: str = ""
     painted: Painted | None = None
     """How an adversarial picture came about."""
+    classes: int = 0
+    """Among how many classes that of the heats is the nearest; 0 where it is another one."""
 
 
 @dataclass(frozen=True)

@@ -34,11 +34,12 @@ def sources_of(run: Run, swept: SweepResults, texts: str) -> Sources:
         directions=swept.directions,
         texts=texts,
         pools=_pools(run, swept),
-        classifier=_last(known, "classifier"),
+        classifier=_classifier(run),
         indirect=_last(known, "indirect"),
         predictions=tuple(filter(run.done, evidence.predictions)) if evidence else (),
         claims=_claims(run, evidence),
         concepts=concepts.concepts if concepts else "",
+        concept_index=concepts.index if concepts and run.done(concepts.index) else "",
         concept_scores=(concepts.scores or "") if concepts else "",
         attack=_attack(run),
     )
@@ -73,6 +74,17 @@ def _last(stages: list[str], kind: str) -> str:
     """A stage of this kind, by name; the last one of several."""
     own = [name for name in stages if re.fullmatch(f"{kind}{_DIGEST}", name)]
     return max(own, default="")
+
+
+def _classifier(run: Run) -> str:
+    """The classifier of the most classes: lines of work may have one each."""
+    own = [name for name in run.stages() if re.fullmatch(f"classifier{_DIGEST}", name)]
+    return max(own, key=lambda name: (rows_of(run, name, "classifier"), name), default="")
+
+
+def rows_of(run: Run, stage: str, table: str) -> int:
+    """How many rows a stage has committed; raises StoreError."""
+    return sum(commit.stored(table).rows for commit in run.committed(stage).values())
 
 
 def _claims(run: Run, evidence: EvidenceResults | None) -> str:
@@ -120,7 +132,8 @@ def state_of(run: Run, sources: Sources) -> str:
         *sources.predictions,
         *(pool.scores for pool in sources.pools),
         *(stage for pool in sources.pools for stage in pool.others.values()),
-        *(sources.classifier, sources.indirect, sources.concepts, sources.concept_scores),
+        *(sources.classifier, sources.indirect),
+        *(sources.concepts, sources.concept_index, sources.concept_scores),
         *((attack.words, attack.captions, attack.pictures, attack.verdicts) if attack else ()),
     ]
     done = {stage: sorted(run.done(stage)) for stage in sorted({*stages} - {""})}

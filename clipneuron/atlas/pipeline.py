@@ -7,10 +7,12 @@ from typing import Any
 
 from clipneuron.atlas.gather.edition import edition
 from clipneuron.atlas.gather.paged import PagesStage
+from clipneuron.atlas.gather.pictured import Gallery
 from clipneuron.atlas.gather.shared import About
 from clipneuron.atlas.gather.sources import Compared, Sources
 from clipneuron.atlas.gather.tiles import Sizes
-from clipneuron.atlas.inputs import check_finished, planned_of, sources_of, state_of
+from clipneuron.atlas.inputs import check_finished, planned_of, rows_of, sources_of, state_of
+from clipneuron.atlas.mapped import mapped
 from clipneuron.atlas.results import AtlasResults
 from clipneuron.atlas.stages.heats import HeatsStage
 from clipneuron.atlas.stages.neighbours import NeighboursStage
@@ -29,7 +31,7 @@ from clipneuron.config.recipe import Recipe
 from clipneuron.demo import CAVEAT
 from clipneuron.engine.pipeline import distinct
 from clipneuron.engine.runner import Runner, StageReport
-from clipneuron.engine.stage import Stage
+from clipneuron.engine.stage import Stage, Upstream
 from clipneuron.models.clip.model import Clip
 from clipneuron.readers.lenses import moved
 from clipneuron.readers.sweep import NeuronBlock, Planned, neuron_blocks
@@ -107,6 +109,8 @@ class AtlasLine:
             "ablations": bool(sources.predictions),
             "adversarial pictures": bool(sources.attack),
         }
+        mapped = 0 if self.chosen or not sources.classifier else self.asked.class_maps
+        maps = f", class maps of up to {mapped:,}" if mapped else ""
         there = ", ".join(name for name, known in has.items() if known) or "nothing else"
         return "\n".join(
             [
@@ -114,7 +118,7 @@ class AtlasLine:
                 f"neurons   {neurons:,} of layers {', '.join(map(str, sweep.layers))}",
                 f"words     {', '.join(pool.name for pool in sources.pools) or 'none'}; also {there}",
                 f"pictures  {self.asked.top} top ones of each neuron and {len(self.asked.quantiles)} others, "
-                f"{'with' if self.asked.heats else 'without'} heats",
+                f"{'with' if self.asked.heats else 'without'} heats{maps}",
                 *([f"against   {self.against.run.name}"] if self.against else []),
             ]
         )
@@ -184,13 +188,15 @@ class AtlasLine:
         names: dict[str, Any] = {stage.kind: stage.name for stage in makers}
         state = state_of(self.run, self.sources)
         painted = self._painted(state)
+        maps = self._mapped(swept, makers[0], painted)
+        names |= {stage.kind.replace("-", "_"): stage.name for stage in maps}
         sources = replace(self.sources, painted=painted[0].name if painted else "", **names)
         common: dict[str, Any] = {
             "sources": sources,
             "about": self.about,
             "edition": edition(),
             "state": state,
-            "makers": (*makers, *painted),
+            "makers": (*makers, *painted, *maps),
             "against": self.against,
         }
         pages: tuple[PagesStage, ...] = ()
@@ -201,15 +207,23 @@ class AtlasLine:
                 PicturePagesStage(**common),
                 FrontPagesStage(**common),
             )
-        return AtlasStages(swept, makers, painted, pages, sources, self.about)
+        return AtlasStages(swept, (*makers, *maps), painted, pages, sources, self.about)
 
     def _painted(self, state: str) -> tuple[PaintedThumbnailsStage, ...]:
         if self.sources.attack is None:
             return ()
-        stage = PaintedThumbnailsStage(
-            attack=self.sources.attack, state=state, most=self.asked.gallery, sizes=self.sizes
-        )
-        return (stage,)
+        gallery = Gallery(self.sources.attack, state, self.asked.gallery)
+        return (PaintedThumbnailsStage(gallery=gallery, sizes=self.sizes),)
+
+    def _mapped(
+        self, swept: SweepStages, shown: Upstream, painted: Sequence[PaintedThumbnailsStage]
+    ) -> tuple[Stage, ...]:
+        classifier = self.sources.classifier
+        if self.chosen or not (self.asked.class_maps and classifier):
+            return ()
+        classes = rows_of(self.run, classifier, "classifier")
+        galleries = [stage.gallery for stage in painted]
+        return mapped(self.sweep, swept, shown, classifier, classes, galleries)
 
     @cached_property
     def about(self) -> About:

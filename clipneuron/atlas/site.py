@@ -15,6 +15,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from clipneuron.atlas import addresses
+from clipneuron.atlas.inputs import rows_of
 from clipneuron.atlas.results import AtlasResults
 from clipneuron.store.errors import ObjectMissingError
 from clipneuron.store.objects.concurrency import in_order
@@ -93,12 +94,8 @@ def publish(
 
 def files_of(run: Run, results: AtlasResults) -> int:
     """How many files a site has; raises StoreError."""
-    pages = sum(_rows(run, stage, "pages") for stage in results.pages)
-    return pages + 2 * sum(_rows(run, stage, "thumbnails") for stage in results.thumbnails)
-
-
-def _rows(run: Run, stage: str, table: str) -> int:
-    return sum(commit.stored(table).rows for commit in run.committed(stage).values())
+    pages = sum(rows_of(run, stage, "pages") for stage in results.pages)
+    return pages + 2 * sum(rows_of(run, stage, "thumbnails") for stage in results.thumbnails)
 
 
 def _wanted(

@@ -88,7 +88,11 @@ class OtherClip:
             embeddings = clip.encode_images(
                 clip.preprocess.normalize(batch, clip.device, clip.dtype)
             )
-            for places in (embeddings @ self._classifier.T).topk(top, dim=1).indices.tolist():
+            for places in (
+                (embeddings.to(self._classifier) @ self._classifier.T)
+                .topk(top, dim=1)
+                .indices.tolist()
+            ):
                 yield frozenset(self.classes[place] for place in places)
 
     @cached_property

@@ -1,6 +1,8 @@
 """`clipneuron atlas`: a site with a page for every neuron of a run, or single neurons in one file."""
 
 import argparse
+import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -237,7 +239,10 @@ def _write_cards(chosen: argparse.Namespace, line: "AtlasLine", stages: "AtlasSt
     if Path(chosen.single).suffix == ".png":
         from clipneuron.atlas.html.drawing import card_png
 
-        data = card_png(cards[0], site, tiles)
+        with warnings.catch_warnings(record=True) as told:
+            data = card_png(cards[0], site, tiles)
+        for warning in told:
+            print(f"clipneuron: {warning.message}", file=sys.stderr)
     else:
         from clipneuron.atlas.html.single import single
 

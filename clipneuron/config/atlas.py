@@ -31,6 +31,13 @@ class Atlas(Config):
         default=True,
         description="show where in its pictures a neuron acts, which takes a pass of the model over them",
     )
+    class_maps: int = Field(
+        default=100,
+        ge=0,
+        description="pictures whose pages show where the class is that the model takes them for, by each method of "
+        "`segmentation.methods`: those that most neurons show, and as many adversarial ones; 0 for none. Takes some "
+        "passes of the model over each",
+    )
     gallery: int = Field(
         default=24, ge=1, description="adversarial pictures of each pair of classes that are shown"
     )

@@ -23,6 +23,13 @@ _NEGLIGIBLE = 32
 """A residual whose correlation with the best text is below so many units of rounding counts as zero."""
 
 
+_LOOK = 8
+"""Steps from one look at whether a neuron still grows to the next: the CPU waits for a GPU's answer.
+
+Steps in between change nothing of a pursuit that has ended.
+"""
+
+
 class Pursuit(NamedTuple):
     """Sparse descriptions r_n ≈ sum_j gamma_j t_j, texts in the order in which they were chosen.
 
@@ -218,7 +225,7 @@ def _pursue(
         atom = texts[index]
         worthwhile = score > smallest * vector_norm(atom, dim=1)
         support.grow(step, index, atom, worthwhile)
-        if not support.growing.any():
+        if step % _LOOK == 0 and not support.growing.any():
             break
     return support
 
@@ -258,8 +265,8 @@ def _check_matrix(name: str, values: Tensor) -> None:
         )
     if values.dtype not in (torch.float32, torch.float64):
         raise ValueError(f"{name} are {values.dtype}; convert them to float32 or float64")
-    bad = (~values.isfinite()).any(dim=1).nonzero()[:, 0]
-    if len(bad):
+    if not values.isfinite().all():
+        bad = (~values.isfinite()).any(dim=1).nonzero()[:, 0]
         raise ValueError(
             f"{len(bad)} of {name} have NaN or infinite values, the first in row {int(bad[0])}; "
             "expected finite embeddings: drop these rows or encode them again"

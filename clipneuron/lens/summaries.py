@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import reduce
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 BINS_PER_DECADE = 32
@@ -157,8 +157,16 @@ def top_keys(
 
     The bits of non-negative float32 numbers sort like the numbers. Raises ValueError for image numbers of 2^32 or more.
     """
+    _check_numbers(images)
+    return _keys(norms, images)
+
+
+def _check_numbers(images: Int[Tensor, "*batch"]) -> None:
     if images.numel() and (int(images.max()) > _IMAGE_MASK or int(images.min()) < 0):
         raise ValueError(f"image numbers must lie between 0 and {_IMAGE_MASK}")
+
+
+def _keys(norms: Float[Tensor, "*batch"], images: Int[Tensor, "*batch"]) -> Int[Tensor, "*batch"]:
     bits = norms.float().contiguous().view(torch.int32).long()
     return (bits << _IMAGE_BITS) | (_IMAGE_MASK - images.long())
 
@@ -182,12 +190,18 @@ class Collector:
         images: Int[Tensor, "image"],
         coefficients: Float[Tensor, "image neuron path"],
     ) -> None:
-        """Count one batch: centred norms, image numbers and centred coefficients."""
+        """Count one batch: centred norms, image numbers and centred coefficients.
+
+        The numbers may stay on the CPU, where looking at them waits for nobody; the CPU waits for a GPU once, for how
+        many places change.
+        """
+        _check_numbers(images)
+        images = images.to(norms.device, non_blocking=True)
         self._count += len(norms)
         squares = norms.double().square()
         self._powers += torch.stack([norms.double(), squares, squares.square()]).sum(1)
         self._histogram += _histogram(norms)
-        keys = top_keys(norms.T, images.expand(norms.shape[1], -1))
+        keys = _keys(norms.T, images.expand(norms.shape[1], -1))
         places, newcomers = _replacements(self._keys, keys)
         self._keys[places] = keys[newcomers]
         neuron, image = newcomers
@@ -219,9 +233,15 @@ def _replacements(
     best = torch.cat([kept, keys], 1).topk(top, dim=1, sorted=False).indices
     stays = torch.zeros(len(kept), top + keys.shape[1], dtype=torch.bool, device=kept.device)
     stays.scatter_(1, best, True)
-    places = (~stays[:, :top]).nonzero(as_tuple=True)
-    newcomers = stays[:, top:].nonzero(as_tuple=True)
-    return (places[0], places[1]), (newcomers[0], newcomers[1])
+    leaving, newcomers = ~stays[:, :top], stays[:, top:]
+    count = int(leaving.sum())
+    return _where(leaving, count), _where(newcomers, count)
+
+
+def _where(flags: Bool[Tensor, "neuron entry"], count: int) -> tuple[Tensor, Tensor]:
+    """Where so many flags are set, row by row."""
+    row, column = torch.nonzero_static(flags, size=count).unbind(1)
+    return row, column
 
 
 def _histogram(norms: Float[Tensor, "image neuron"]) -> Int[Tensor, "bin"]:
@@ -229,7 +249,9 @@ def _histogram(norms: Float[Tensor, "image neuron"]) -> Int[Tensor, "bin"]:
     exponent = norms.float().clamp(min=10.0**LOWEST_DECADE).log10()
     bins = ((exponent - LOWEST_DECADE) * BINS_PER_DECADE).long().clamp(0, BINS - 1)
     bins += torch.arange(norms.shape[1], device=norms.device) * BINS
-    return bins.flatten().bincount(minlength=norms.shape[1] * BINS)
+    counts = bins.new_zeros(norms.shape[1] * BINS)
+    # bincount asks a GPU for the greatest bin, and the CPU waits for its answer
+    return counts.scatter_add_(0, bins.flatten(), torch.ones_like(bins).flatten())
 
 
 def _take(

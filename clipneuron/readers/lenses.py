@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from clipneuron.lens.effects import SecondOrderLens
 from clipneuron.lens.options import Split
@@ -45,6 +46,6 @@ class Lenses:
         }
 
 
-def trace_of(clip: "Clip", pixels: Pixels, layers: Sequence[int], **keep: bool) -> Trace:
+def trace_of(clip: "Clip", pixels: Pixels | Tensor, layers: Sequence[int], **keep: bool) -> Trace:
     """The trace of uint8 pixels, normalised where and as the model computes; `keep` as for `Clip.trace`."""
     return clip.trace(clip.preprocess.normalize(pixels, clip.device, clip.dtype), layers, **keep)

@@ -25,14 +25,14 @@ class Predictions:
         """Classify one batch; what the text tower thinks of a representation does not depend on its length."""
         for ablation, values in representations.items():
             logits = values.to(self.classifier) @ self.classifier.T
-            self._found.setdefault(ablation, []).append(logits.argmax(1).cpu())
+            self._found.setdefault(ablation, []).append(logits.argmax(1))
 
     def table(self, loaded: Batch) -> pa.Table:
         """A row per good picture and ablation, and one per picture that failed."""
         rows = pa.table(loaded.rows())
         good = pa.array([failed is None for failed in rows["reason"].to_pylist()])
         parts = [
-            _part(rows.filter(good), ablation, torch.cat(found).numpy())
+            _part(rows.filter(good), ablation, torch.cat(found).cpu().numpy())
             for ablation, found in self._found.items()
         ]
         failed = rows.filter(pa.compute.invert(good))

@@ -107,6 +107,8 @@ class Sweep:
         recipe = self.recipe
         deep = {} if recipe.high_depth == "clip" else {"high_depth": recipe.high_depth}
         few = {"calibrate_on": recipe.calibrate_on} if recipe.calibrate_on else {}
+        # 2: scores of attention and means of texts in float32
+        half = {} if recipe.dtype == "float32" else {"half_precision": 2}
         return {
             "model": self.clip.digest,
             "preprocess": repr(self.clip.preprocess),
@@ -119,6 +121,7 @@ class Sweep:
             "shard_size": recipe.shard_size,
             "block": recipe.block,
             "numerics": NUMERICS,
+            **half,
             **deep,  # as runs have been since before there was a choice
             **few,  # as well
         }

@@ -12,6 +12,7 @@ from clipneuron.tables.columns import (
     described,
     list_of,
 )
+from clipneuron.tables.segmentation import METHOD
 
 
 def shown_pictures() -> pa.Schema:
@@ -82,6 +83,24 @@ def heats() -> pa.Schema:
             "heat": (
                 pa.binary(),
                 "a byte per patch, row after row: 128 is 0, 255 is scale, 1 is -scale",
+            ),
+        },
+    )
+
+
+def class_maps() -> pa.Schema:
+    """Where in a picture is the class that the model takes it for, a row per picture that has a page and method."""
+    return described(
+        "class_maps",
+        {
+            "key": (pa.string(), "name of the picture in addresses of the site"),
+            "class": (pa.string(), "the class whose text the picture is nearest to"),
+            "method": METHOD,
+            "rows": (pa.int16(), "patches from top to bottom"),
+            "scale": (pa.float32(), "the map's greatest value less its least one"),
+            "map": (
+                pa.binary(),
+                "a byte per patch, row after row: 128 is the least value, 255 the greatest",
             ),
         },
     )

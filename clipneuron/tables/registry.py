@@ -99,6 +99,7 @@ TABLES: dict[str, Callable[..., pa.Schema]] = {
         atlas_tables.active_neurons,
         atlas_tables.thumbnails,
         atlas_tables.heats,
+        atlas_tables.class_maps,
         atlas_tables.neuron_profiles,
         atlas_tables.near_neurons,
         atlas_tables.pages,

@@ -3,12 +3,14 @@
 import base64
 import hashlib
 import io
+import warnings
 from dataclasses import replace
 
 import pytest
 from PIL import Image
 
 from clipneuron.atlas.cards import Described, NeuronCard, Word
+from clipneuron.atlas.html import letters
 from clipneuron.atlas.html.drawing import card_png
 from clipneuron.atlas.html.single import single
 from tests.samples import atlas_cards as made
@@ -59,3 +61,34 @@ def test_a_bare_neuron_and_hostile_words_can_be_drawn() -> None:
     assert card_png(NeuronCard(9, 1), made.SITE, {}).startswith(b"\x89PNG")
     words = (Word("$\\frac{1}$ $x", 0.5), Word(made.HOSTILE, -0.5))
     assert card_png(NeuronCard(9, 1, pools=(Described("a $", "b", words),)), made.SITE, {})
+
+
+def saying(*words: str) -> NeuronCard:
+    return NeuronCard(9, 1, pools=(Described("a", "b", tuple(Word(word, 0.5) for word in words)),))
+
+
+def test_letters_that_no_font_has_are_named_once_and_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """CJK, which matplotlib's own font lacks, on a machine without another one."""
+    monkeypatch.setattr(letters, "_others", lambda: iter(()))
+    with pytest.warns(
+        UserWarning, match="no font of this machine has 字船, which are boxes"
+    ) as told:
+        card_png(saying("船", "船 ship", "字"), made.SITE, {})
+    assert len(told) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        card_png(saying("ship", "émigré", "корабль", "πλοίο"), made.SITE, {})
+
+
+def test_letters_are_taken_from_another_font_that_has_them() -> None:
+    """A letter that comes with matplotlib, in a font that is not its first."""
+    found = letters.fonts_for("\u24b6 ship")
+    assert found.families[0] == letters.OWN
+    assert len(found.families) == 2
+    assert found.missing == ""
+    assert letters.fonts_for("ship") == ((letters.OWN,), "")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert card_png(saying("\u24b6"), made.SITE, {})

@@ -87,6 +87,29 @@ def test_a_page_has_the_scores_of_its_words_and_classes(world, written):
     assert "nearest" in page
 
 
+def test_what_is_known_of_some_neurons_alone_is_on_their_pages(written):
+    """Indirect effects are of a sample of neurons, often of one layer."""
+    assert "Held at its mean" in written[addresses.neuron(1, 5)].decode()
+    for other in ((1, 6), (0, 5)):
+        assert "Held at its mean" not in written[addresses.neuron(*other)].decode()
+
+
+def test_a_word_shows_the_pictures_whose_concepts_name_it(world, written):
+    run, line, _ = world
+    word = run.read(line.sources.concept_index, "concept_pictures")["concept"][0].as_py()
+    pages = {path: data.decode() for path, data in written.items() if path.startswith("word/")}
+    assert [path for path, page in pages.items() if "concepts name it" in page] == [
+        addresses.word(word)
+    ]
+    section = pages[addresses.word(word)].partition("concepts name it")[2]
+    assert "named by nearest" in section
+    first, last = (section.index(f"picture/{index}/") for index in (1, 0))
+    assert first < last, "the higher score first"
+    assert "9.0" not in section, "of the control"
+    assert "picture/2/" not in section
+    assert "picture/999/" not in section
+
+
 def test_foreign_text_is_shown_and_never_obeyed(written):
     page = written[addresses.pair("cat:dog")].decode()
     assert HOSTILE not in page

@@ -4,20 +4,14 @@ Each line of work runs once in this process and once by the steps of a cluster's
 A real cluster runs a sweep as well: test_ray_data.py.
 """
 
-import io
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from importlib import import_module
 from inspect import isclass
 from pkgutil import iter_modules
-from typing import NamedTuple
-from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 
 import clipneuron.atlas.stages
 import clipneuron.attack.stages
@@ -27,17 +21,14 @@ import clipneuron.explanation.stages
 import clipneuron.segmentation.stages
 import clipneuron.sweep.stages
 from clipneuron.data.opening import open_collection
-from clipneuron.engine import runner
-from clipneuron.engine.attempts import Ending
-from clipneuron.engine.in_process import InProcess
-from clipneuron.engine.runner import Runner
-from clipneuron.engine.stage import Advance, Shard, Stage
+from clipneuron.engine.stage import Stage
 from clipneuron.store.store import Run
 from clipneuron.sweep.stages.merge import MergeStage
 from clipneuron.tables import registry as tables
+from tests.engine.conftest import Done
 from tests.engine.fakes import tables_of
 from tests.engine.pickled import Pickled
-from tests.samples.lines import LINES
+from tests.samples.lines import Line
 from tests.samples.world import clip, finished, quiet_runner, sweep_of, write_pictures
 
 pytestmark = pytest.mark.slow
@@ -64,45 +55,16 @@ NAMES = sorted({*KINDS.values(), *PLANS, "random-words", "witness-texts"})
 """Every kind of stage that there is."""
 
 
-@dataclass
-class Counting:
-    """The executor of one process, which notes how many rows each shard has told of."""
-
-    rows: dict[tuple[str, str], int] = field(default_factory=dict)
-
-    def execute(
-        self, stage: Stage, run: Run, todo: Sequence[Shard], advance: Advance
-    ) -> Iterator[Ending]:
-        told: list[int] = []
-        for ending in InProcess().execute(stage, run, todo, told.append):
-            self.rows[stage.name, ending.shard] = sum(told)
-            told.clear()
-            yield ending
-
-
-class Done(NamedTuple):
-    """A stage that was done in this process and, with pickles, beside it."""
-
-    stage: Stage
-    here: Run
-    there: Run
-    rows: dict[tuple[str, str], int]
-
-
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Done]]:
-    """By kind: the stages of all lines that are of it."""
-    found: dict[str, list[Done]] = {}
-    quiet = Console(file=io.StringIO())
-    for line in LINES:
-        folder, counting = tmp_path_factory.mktemp(line.__name__), Counting()
-        with patch.object(runner, "InProcess", lambda counting=counting: counting):
-            here, stages = line(folder, "here", Runner(counting, console=quiet))
-        there, _ = line(folder, "there", Runner(Pickled(), console=quiet))
-        assert {stage.name for stage in stages} <= set(here.stages()) == set(there.stages())
-        assert there.verify() == []
-        for stage in stages:
-            found.setdefault(stage.kind, []).append(Done(stage, here, there, counting.rows))
+def there(done: dict[str, list[Done]]) -> dict[Line, Run]:
+    """Every line's run once more, by the steps of a cluster's processes."""
+    folders = {each.line: each.folder for same in done.values() for each in same}
+    found = {}
+    for line, folder in folders.items():
+        found[line], _ = line(folder, "there", quiet_runner(executor=Pickled()))
+        assert found[line].verify() == []
+    for each in [each for same in done.values() for each in same]:
+        assert {each.stage.name} <= set(each.run.stages()) == set(found[each.line].stages())
     return found
 
 
@@ -114,7 +76,7 @@ def test_every_kind_of_stage_is_held_to_the_contract(done):
 @pytest.mark.parametrize("name", NAMES)
 def test_tables_follow_their_declared_schema(done, name):
     rows: Counter[str] = Counter()
-    for stage, run, _, _ in done[name]:
+    for stage, _, _, run, _ in done[name]:
         commits = run.committed(stage.name)
         assert sorted(commits) == sorted(shard.name for shard in stage.shards(run))
         for commit in commits.values():
@@ -125,14 +87,14 @@ def test_tables_follow_their_declared_schema(done, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_stage_gives_the_same_bytes_on_the_far_side_of_pickles(done, name):
-    for stage, here, there, _ in done[name]:
-        assert tables_of(there)[stage.name] == tables_of(here)[stage.name]
+def test_a_stage_gives_the_same_bytes_on_the_far_side_of_pickles(done, there, name):
+    for stage, line, _, here, _ in done[name]:
+        assert tables_of(there[line])[stage.name] == tables_of(here)[stage.name]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_progress_counts_every_row_once(done, name):
-    for stage, run, _, rows in done[name]:
+    for stage, _, _, run, rows in done[name]:
         for shard in stage.shards(run):
             assert rows[stage.name, shard.name] == shard.rows
 

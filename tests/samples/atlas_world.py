@@ -9,6 +9,8 @@ import pyarrow as pa
 
 from clipneuron.atlas.pipeline import AtlasLine
 from clipneuron.attack.results import AttackResults
+from clipneuron.concepts.results import ConceptResults
+from clipneuron.engine.stage import name_of
 from clipneuron.explanation.results import ExplanationResults
 from clipneuron.store.store import Failure, Run, Store
 from clipneuron.sweep.results import SweepResults
@@ -20,6 +22,7 @@ from tests.samples.world import clip, quiet_runner, sweep_of
 PAIR = ("cat", "dog")
 MARGINS = (0.2, -0.1, 0.1, None)
 """Of adversarial pictures: two fool the model, one does not, one could not be painted."""
+CLASSES = ("cat", "dog", "tree")
 SCORES = [
     field.name
     for field in tables.schema("scores")
@@ -36,16 +39,19 @@ def swept(folder: Path, store: str = "store", **options: object) -> tuple[Run, A
 
 
 def explained(folder: Path, store: str = "store") -> tuple[Run, Any]:
-    """A run with scores and classes as well, and an attack; all of these are stated, none is computed."""
+    """A run with scores, classes, concepts, an indirect effect and an attack as well; none of these is computed."""
     run, recipe = swept(folder, store)
     results = run.results(SweepResults)[0]
     scored(run, results)
+    classed(run)
+    named(run, results)
+    measured(run)
     attacked(run, results)
     return run, recipe
 
 
 def scored(run: Run, results: SweepResults) -> None:
-    """Commit scores of all words, 0.5 for a neuron's own and 0.125 for another one's, and three classes."""
+    """Commit scores of all words, 0.5 for a neuron's own and 0.125 for another one's."""
     for layer in results.layers:
         rows = [
             {"layer": layer, "neuron": neuron, "describer": describer, "by": "nobody"}
@@ -54,12 +60,6 @@ def scored(run: Run, results: SweepResults) -> None:
             for neuron in range(clip().neurons)
         ]
         run.commit("scores", f"layer-{layer:02d}", {"scores": _table("scores", rows)})
-    axes = np.eye(3, clip().embed, dtype=np.float32).tolist()
-    classes = [
-        {"label": label, "name": name, "embedding": axis}
-        for label, (name, axis) in enumerate(zip(("cat", "dog", "tree"), axes, strict=True))
-    ]
-    run.commit("classifier", "000000", {"classifier": _table("classifier", classes)})
     words = dict.fromkeys(("pursuit", "other-neuron", "nearest"), results.descriptions)
     found = ExplanationResults(
         name="scores",
@@ -69,6 +69,46 @@ def scored(run: Run, results: SweepResults) -> None:
         scores="scores",
     )
     run.announce(found)
+
+
+def classed(run: Run) -> None:
+    """Commit a classifier of three classes, and one of fewer, which no page is to show."""
+    axes = np.eye(3, clip().embed, dtype=np.float32).tolist()
+    for stage, names in (("classifier", CLASSES), ("classifier-ffffffff", CLASSES[:1])):
+        classes = [
+            {"label": label, "name": name, "embedding": axis}
+            for label, (name, axis) in enumerate(zip(names, axes, strict=False))
+        ]
+        run.commit(stage, "000000", {"classifier": _table("classifier", classes)})
+
+
+def named(run: Run, results: SweepResults) -> None:
+    """Commit concepts of the swept pictures: a neuron's word in pictures 0, 1 and 999, which the run does not have.
+
+    The control names it with higher scores.
+    """
+    word = run.read(results.descriptions, "neuron_words", columns=["text"])["text"][0].as_py()
+    found = [("other-neurons", 2, 9.0), ("nearest", 0, 0.5), ("nearest", 1, 0.75)]
+    found.append(("nearest", 999, 8.0))
+    blank = {"status": "ok", "activated": 1, "layers": [], "neurons": [], "given": []}
+    rows = [
+        {"concept": word, "text_index": 0, "method": method, "score": score}
+        | {"rank": 0, "index": index, "image": str(index)}
+        for method, index, score in found
+    ]
+    looked = name_of("concept-pictures", "", {"images": run.identity["images"]}, [])
+    run.commit(looked, "000000", {"plan": run.read("plan", "plan")})
+    table = _table("picture_concepts", [{**blank, **row} for row in rows])
+    run.commit("concepts", "000000", {"picture_concepts": table})
+    run.commit("concept-index", "000000", {"concept_pictures": _table("concept_pictures", rows)})
+    run.announce(ConceptResults(name="concepts", concepts="concepts", index="concept-index"))
+
+
+def measured(run: Run) -> None:
+    """Commit the indirect effect of one neuron of the last layer: of other layers and neurons none is known."""
+    vector = [0.5] + [0.0] * (clip().embed - 1)
+    rows = [{"index": 0, "layer": 1, "neuron": 5, "indirect": vector, "second_order": vector}]
+    run.commit("indirect", "000000", {"indirect": _table("indirect", rows)})
 
 
 def atlas_of(run: Run, recipe: Any, folder: Path, store: str = "store", **more: Any) -> AtlasLine:

@@ -16,7 +16,7 @@ from clipneuron.store import records
 from clipneuron.store.store import Run, Store
 from clipneuron.sweep.results import SweepResults
 from clipneuron.sweep.stages.merge import MergeTree
-from tests.samples.atlas_world import atlas_of, attacked, swept
+from tests.samples.atlas_world import atlas_of, attacked, classed, swept
 from tests.samples.attack_world import (
     captions_stage,
     classifier_stage,
@@ -100,6 +100,7 @@ def atlas(folder: Path, store: str, by: Runner) -> tuple[Run, list[Stage]]:
     """
     with patch.object(records, "new_attempt", lambda: "a" * 16):
         run, recipe = swept(folder, store)
+        classed(run)
         attacked(run, run.results(SweepResults)[0])
         line = atlas_of(run, recipe, folder, store)
         line.bring(by)

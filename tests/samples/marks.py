@@ -26,9 +26,11 @@ _EVENTS = {
     "os.system",
     "tests.start",
 }
-_OF_CLUSTER = re.compile(
-    r'^from ray\.(cluster_utils|job_submission) import|usefixtures\("cluster"\)', re.MULTILINE
-)
+_SHARED = {
+    "cluster": r'^from ray\.(cluster_utils|job_submission) import|usefixtures\("cluster"\)',
+    "lines": r"^from tests\.engine\.conftest import",
+}
+"""What several files share, and how those that use it are told."""
 
 _held: list[str] = []
 """The test that runs now, where it must not start a process."""
@@ -57,17 +59,18 @@ def _weight(item: pytest.Item) -> int:
 
 
 @cache
-def _uses_cluster(file: str) -> bool:
-    return bool(_OF_CLUSTER.search((ROOT / file).read_text()))
+def _shared(file: str) -> str | None:
+    text = (ROOT / file).read_text()
+    return next((each for each, of in _SHARED.items() if re.search(of, text, re.MULTILINE)), None)
 
 
 def share_of(test: str) -> str:
-    """What a test is dealt out with: its file, whose tests share what they set up, or all that use the cluster.
+    """What a test is dealt out with: its file, whose tests share what they set up, or the cluster or lines.
 
     Read from the file, since the process that deals out has not imported it.
     """
     file = test.partition("::")[0]
-    return "cluster" if _uses_cluster(file) else file
+    return _shared(file) or file
 
 
 class Dealing(LoadScopeScheduling):

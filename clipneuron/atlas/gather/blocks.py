@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from clipneuron.atlas.cards import Source
 from clipneuron.atlas.gather.neurons import NeuronRows, Rows
@@ -139,9 +140,7 @@ class BlockReader:
         rows = self._read(self.sources.indirect, "indirect", block)
         columns = {name: rows[name] for name in ("index", "layer", "neuron")}
         for name in ("indirect", "second_order"):
-            vectors = rows[name].combine_chunks()
-            flat = vectors.flatten().to_numpy().reshape(len(vectors), -1)
-            columns[name] = np.linalg.norm(flat, axis=1)
+            columns[name] = _lengths(rows[name].combine_chunks())
         return pa.table(columns)
 
     def _sources_of(self, layer: int, neuron: int) -> Iterator[Source]:
@@ -161,6 +160,15 @@ class BlockReader:
                 for item in self._committed(stage)[shard].objects:
                     if item.table in names:
                         yield Source(item.table, item.key, item.sha256)
+
+
+def _lengths(vectors: pa.ListArray) -> NDArray[np.float32]:
+    """Of each vector; none of none, whose number of coordinates is not known."""
+    if not len(vectors):
+        return np.zeros(0, np.float32)
+    flat = vectors.flatten().to_numpy().reshape(len(vectors), -1)
+    found: NDArray[np.float32] = np.linalg.norm(flat, axis=1)
+    return found
 
 
 def _layer_of(shard: str) -> str:

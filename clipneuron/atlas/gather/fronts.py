@@ -9,6 +9,7 @@ from clipneuron.atlas.finding import chunks
 from clipneuron.atlas.finding.search import Entry, index
 from clipneuron.atlas.gather.front import claims_of, front_card, map_card, meanings_of
 from clipneuron.atlas.gather.layers import LayerCards
+from clipneuron.atlas.gather.pictures import maps_of
 from clipneuron.atlas.gather.shared import Shared
 from clipneuron.store.run import Run
 
@@ -65,11 +66,18 @@ class FrontPages:
     def _pairs(self) -> Iterator[tuple[str, bytes]]:
         for card in self.shared.pairs.cards:
             yield self.shared.rendered(card)
+            keys = [painted.picture.key for painted in card.gallery]
+            maps = maps_of(self.run, self.shared.sources.painted_class_maps, keys)
             for painted in card.gallery:
-                heats = (("first order", painted.heat),) if painted.heat else ()
-                toward = f"{card.c2} less {card.c1}" if heats else ""
+                seen, heats = maps.get(painted.picture.key, ("", []))
+                name = f"First order, of {card.c2} less {card.c1}"
+                shown = (*heats, *([(name, painted.heat)] if painted.heat else []))
                 picture = PictureCard(
-                    painted.picture, heats=heats, heats_of=toward, painted=painted
+                    painted.picture,
+                    heats=shown,
+                    heats_of=seen,
+                    classes=len(self.shared.classes) if heats else 0,
+                    painted=painted,
                 )
                 yield self.shared.rendered(picture)
 

@@ -26,22 +26,6 @@ OURS = METHODS[0]
 Rows = Sequence[Mapping[str, Any]]
 
 
-def gallery(run: Run, attack: AttackResults, pair: Pair, most: int) -> list[str]:
-    """Pictures of a pair that the site shows: those that fool the model first, of each method in its order."""
-    columns = ["picture", "method", "margin", "fooled", "status"]
-    own = [("pair", "==", pair_name(pair)), ("status", "==", "ok")]
-    rows = run.read(attack.verdicts, "verdicts", columns=columns, filters=own).to_pylist()
-    rows.sort(
-        key=lambda row: (
-            not row["fooled"],
-            METHODS.index(row["method"]),
-            -row["margin"],
-            row["picture"],
-        )
-    )
-    return [row["picture"] for row in rows[:most]]
-
-
 @dataclass(frozen=True)
 class PairCards:
     """The pairs of an attack, and the adversarial pictures that each neuron took part in."""

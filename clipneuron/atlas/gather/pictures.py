@@ -6,13 +6,19 @@ from typing import Any
 
 import pyarrow as pa
 
-from clipneuron.atlas.cards import Concepts, PictureCard, Word
+from clipneuron.atlas.cards import Concepts, Heat, PictureCard, Word
 from clipneuron.atlas.gather.overview import Overview
 from clipneuron.atlas.gather.sources import Sources
+from clipneuron.lens.attribution.methods import METHODS
 from clipneuron.store.run import Run
 
 ACTIVE = 24
 """Neurons that are shown of a picture."""
+
+Maps = tuple[str, list[tuple[str, Heat]]]
+"""A class, and where it is by each method."""
+
+_ORDER = {name: place for place, name in enumerate(METHODS)}
 
 
 @dataclass(frozen=True)
@@ -40,21 +46,56 @@ class PictureReader:
         )
         return _by_index(rows.sort_by([("index", "ascending"), ("rank", "ascending")]))
 
+    def maps(self, numbers: Sequence[int]) -> dict[str, Maps]:
+        """The maps of each of these pictures, by its key."""
+        return maps_of(self.run, self.sources.class_maps, [*map(str, numbers)])
+
+
+def maps_of(run: Run, stage: str, keys: Sequence[str]) -> dict[str, Maps]:
+    """Of each picture by its key, the class it is taken for and where that is by every method; raises StoreError.
+
+    None where no stage is named.
+    """
+    if not stage or not keys:
+        return {}
+    found: dict[str, Maps] = {}
+    for row in run.read(stage, "class_maps", filters=[("key", "in", [*keys])]).to_pylist():
+        rows, values = row["rows"], row["map"]
+        heat = Heat(rows, len(values) // rows, values, row["scale"])
+        _, heats = found.setdefault(row["key"], (row["class"], []))
+        heats.append((row["method"], heat))
+    for _, heats in found.values():
+        heats.sort(key=lambda item: _ORDER[item[0]])
+    return {
+        key: (name, [(METHODS[method].title, heat) for method, heat in heats])
+        for key, (name, heats) in found.items()
+    }
+
 
 def picture_card(
     overview: Overview,
     index: int,
     active: Sequence[Mapping[str, Any]],
     concepts: Sequence[Mapping[str, Any]],
+    maps: Maps = ("", []),
+    classes: int = 0,
 ) -> PictureCard:
-    """The card of a picture of the collection, by its number."""
+    """The card of a picture of the collection, by its number; its maps are of the nearest of so many classes."""
     picture = overview.pictures.of(index)
     assert picture is not None, "a picture that has a page has a thumbnail"
     rows = (
         (overview.card(overview.row((row["layer"], row["neuron"]))), row["excess"])
         for row in active[:ACTIVE]
     )
-    return PictureCard(picture=picture, concepts=tuple(_by_method(concepts)), active=tuple(rows))
+    seen, heats = maps
+    return PictureCard(
+        picture=picture,
+        concepts=tuple(_by_method(concepts)),
+        active=tuple(rows),
+        heats=tuple(heats),
+        heats_of=seen,
+        classes=classes,
+    )
 
 
 def _by_method(rows: Sequence[Mapping[str, Any]]) -> Iterable[Concepts]:

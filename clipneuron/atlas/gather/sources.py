@@ -41,6 +41,8 @@ class Sources:
     """The file with the paper's claims, among the run's reports."""
     concepts: str = ""
     """Of the swept pictures."""
+    concept_index: str = ""
+    """The pictures of each concept."""
     concept_scores: str = ""
     attack: AttackResults | None = None
     shown: str = ""
@@ -48,6 +50,8 @@ class Sources:
     painted: str = ""
     """The thumbnails of adversarial pictures."""
     heats: str = ""
+    class_maps: str = ""
+    painted_class_maps: str = ""
     profiles: str = ""
     neighbours: str = ""
 

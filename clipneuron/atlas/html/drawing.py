@@ -1,12 +1,14 @@
 """A neuron's card as one PNG, for slides and papers: words, pictures with heat, and charts."""
 
 import io
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from math import ceil
 from textwrap import fill
 from typing import Any
 
 import numpy as np
+from matplotlib import rc
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from PIL import Image
@@ -15,6 +17,7 @@ from clipneuron.atlas.cards import Described, NeuronCard, Shown
 from clipneuron.atlas.html import wording
 from clipneuron.atlas.html.charts.heat import heat_png
 from clipneuron.atlas.html.charts.svg import decades, number
+from clipneuron.atlas.html.letters import fonts_for
 from clipneuron.atlas.html.links import Site
 from clipneuron.reports.charts import BLUE, RED, chart
 from clipneuron.reports.printing import one_line
@@ -33,7 +36,8 @@ Part = tuple[float, Callable[[SubFigure], None]]
 def card_png(card: NeuronCard, site: Site, tiles: Mapping[str, bytes]) -> bytes:
     """The card as PNG, 1000 pixels wide; the same bytes for the same card.
 
-    tiles: WebP bytes by `Tile.path`; a picture that is not among them is an empty frame.
+    tiles: WebP bytes by `Tile.path`; a picture that is not among them is an empty frame. Warns of letters that no font
+    of this machine has: they are boxes.
     """
     parts: list[Part] = [(1.0, lambda place: _heading(place, card))]
     pools = [one for one in card.pools if one.words][:2]
@@ -47,14 +51,28 @@ def card_png(card: NeuronCard, site: Site, tiles: Mapping[str, bytes]) -> bytes:
     if charts:
         parts.append((2.1, lambda place: _in_a_row(place, charts)))
 
+    note = " · ".join(map(one_line, filter(None, [site.title, site.footer])))
+    words = (text for one in pools for text in (one.pool, *(word.text for word in one.words)))
+    fonts = fonts_for(one_line("".join([note, wording.lead(card), *words])))
+
     def draw(figure: Figure) -> None:
+        if len(fonts.families) > 1:
+            rc("font", family=[*fonts.families])  # within the chart's settings
         heights = [height for height, _ in parts]
         strips = figure.subfigures(len(parts), 1, squeeze=False, height_ratios=heights)
         for strip, (_, drawn) in zip(strips[:, 0], parts, strict=True):
             drawn(strip)
 
-    note = " · ".join(map(one_line, filter(None, [site.title, site.footer])))
-    return chart(draw, note, sum(height for height, _ in parts) + 0.3)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # of each letter, and each time
+        drawn = chart(draw, note, sum(height for height, _ in parts) + 0.3)
+    if fonts.missing:
+        warnings.warn(
+            f"no font of this machine has {one_line(fonts.missing)}, which are boxes in the picture: install one that "
+            "does (such as Noto Sans CJK), or write .html",
+            stacklevel=2,
+        )
+    return drawn
 
 
 def _heading(place: SubFigure, card: NeuronCard) -> None:

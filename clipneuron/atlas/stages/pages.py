@@ -14,9 +14,9 @@ from clipneuron.atlas.gather.blocks import BlockReader
 from clipneuron.atlas.gather.fronts import FrontPages
 from clipneuron.atlas.gather.neurons import NeuronRows
 from clipneuron.atlas.gather.paged import PagesStage, output_of
-from clipneuron.atlas.gather.pictures import PictureReader, picture_card
+from clipneuron.atlas.gather.pictures import Maps, PictureReader, picture_card
 from clipneuron.atlas.gather.shared import Shared
-from clipneuron.atlas.gather.words import word_card
+from clipneuron.atlas.gather.words import ConceptReader, Named, word_card
 from clipneuron.engine.stage import Advance, Output, Shard
 from clipneuron.readers.sweep import NeuronBlock
 from clipneuron.store.store import Run
@@ -95,14 +95,16 @@ class WordPagesStage(PagesStage):
         for pool in self.sources.pools:
             rows = run.read(pool.descriptions, "neuron_words", columns=["text"])
             found |= {*rows["text"].unique().to_pylist()}
+        words = sorted(found)
         return [
-            Shard(f"{start:08d}", min(self.count, len(found) - start), start)
-            for start in range(0, len(found), self.count)
+            Shard(f"{start:08d}", len(some), (start, some))
+            for start in range(0, len(words), self.count)
+            for some in [words[start : start + self.count]]
         ]
 
-    def loader(self, run: Run) -> "Passing":
-        """Nothing to read: what words need is shared."""
-        return Passing()
+    def loader(self, run: Run) -> "WordLoader":
+        """Reads the pictures whose concepts name words; what else words need is shared."""
+        return WordLoader(ConceptReader(run, self.sources))
 
     def build(self, shared: Shared) -> "WordPages":
         """A worker that writes pages."""
@@ -110,12 +112,15 @@ class WordPagesStage(PagesStage):
 
 
 @dataclass(frozen=True)
-class Passing:
-    """Passes on which words they are."""
+class WordLoader:
+    """Reads in which pictures concepts name some words after others."""
 
-    def load(self, shard: Shard) -> range:
-        """Their numbers among all words."""
-        return range(shard.payload, shard.payload + shard.rows)
+    reader: ConceptReader
+
+    def load(self, shard: Shard) -> tuple[range, Named]:
+        """Their numbers among all words, and where they are named."""
+        start, words = shard.payload
+        return range(start, start + len(words)), self.reader.named(words)
 
 
 @dataclass(frozen=True)
@@ -124,13 +129,13 @@ class WordPages:
 
     shared: Shared
 
-    def process(self, loaded: range, advance: Advance) -> Output:
+    def process(self, loaded: tuple[range, Named], advance: Advance) -> Output:
         """The table `pages`."""
-        files = []
-        for number in loaded:
-            own = self.shared
-            pools = own.pools.get(own.uses.texts[number], ())
-            files.append(own.rendered(word_card(own.uses, own.overview, number, pools, ())))
+        own, (numbers, named), files = self.shared, loaded, []
+        for number in numbers:
+            text = own.uses.texts[number]
+            about = own.pools.get(text, ()), named.pictures.get(text, ()), named.method
+            files.append(own.rendered(word_card(own.uses, own.overview, number, *about)))
             advance(1)
         return output_of(files)
 
@@ -164,8 +169,8 @@ class PicturePagesStage(PagesStage):
         return PicturePages(shared)
 
 
-Pictured = tuple[list[int], dict[int, Any], dict[int, Any]]
-"""Numbers of pictures, and the neurons that act on each, and its concepts."""
+Pictured = tuple[list[int], dict[int, Any], dict[int, Any], dict[str, Maps]]
+"""Numbers of pictures, and the neurons that act on each, its concepts, and where its class is."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +183,8 @@ class PictureLoader:
         """The pictures of a shard."""
         numbers: list[int] = shard.payload
         ends = numbers[0], numbers[-1]
-        return numbers, self.reader.active(*ends), self.reader.concepts(*ends)
+        reader = self.reader
+        return numbers, reader.active(*ends), reader.concepts(*ends), reader.maps(numbers)
 
 
 @dataclass(frozen=True)
@@ -189,10 +195,15 @@ class PicturePages:
 
     def process(self, loaded: Pictured, advance: Advance) -> Output:
         """The table `pages`."""
-        numbers, active, concepts = loaded
+        numbers, active, concepts, maps = loaded
         files = []
         for number in numbers:
-            about = active.get(number, ()), concepts.get(number, ())
+            about = (
+                active.get(number, ()),
+                concepts.get(number, ()),
+                maps.get(str(number), ("", [])),
+                len(self.shared.classes),
+            )
             files.append(self.shared.rendered(picture_card(self.shared.overview, number, *about)))
             advance(1)
         return output_of(files)

@@ -100,6 +100,8 @@ class LayerNorms:
         column, images, norms = f"layer_{layer}", [], []
         for _, rows in self.run.scan(self.effects, "norms", columns=["index", "status", column]):
             good = rows.filter(pc.equal(rows["status"], "ok"))
+            if not good.num_rows:
+                continue
             images.append(good["index"].to_numpy())
             norms.append(tensor(good[column]).numpy().reshape(good.num_rows, -1)[:, neurons])
         columns = ["neuron", "threshold", "top_images", "top_norms"]

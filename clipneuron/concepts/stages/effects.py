@@ -12,6 +12,7 @@ from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Up
 from clipneuron.lens.ablations import representations
 from clipneuron.lens.first_order import head_effects
 from clipneuron.readers.arrow import list_column, table_of
+from clipneuron.readers.feeding import fed
 from clipneuron.readers.lenses import ClipLoader, Lenses, trace_of
 from clipneuron.readers.pictures import Batch, PictureFeed
 from clipneuron.store.store import Run
@@ -86,7 +87,7 @@ class DirectEffectsWorker:
         """The table `direct_effects`."""
         schema, floats = tables.schema("direct_effects"), pa.list_(pa.float32())
         lenses, parts = self.stage.lenses, []
-        for pictures, pixels in loaded.slices(self.stage.batch_size):
+        for pictures, pixels in fed(loaded, self.stage.batch_size, self.clip.device):
             trace = trace_of(self.clip, pixels, (), first_order=True)
             effects = head_effects(
                 self.clip.weights, trace, split=lenses.split, normalize=lenses.normalize

@@ -17,6 +17,7 @@ from clipneuron.lens.effects import SecondOrderLens
 from clipneuron.lens.options import Rule
 from clipneuron.readers.arrow import neuron_columns, table_of, tensor, unchanging
 from clipneuron.readers.evidence import classifier_of
+from clipneuron.readers.feeding import fed
 from clipneuron.readers.lenses import ClipLoader, Lenses, trace_of
 from clipneuron.readers.pictures import Batch, PictureFeed
 from clipneuron.readers.predictions import Predictions
@@ -138,7 +139,7 @@ class AblationsWorker:
         """The tables `predictions` and `significance`."""
         predictions = Predictions(self.classifier)
         energies = {item.lens.layer: self._energy(item.lens.layer) for item in self.layers}
-        for pictures, pixels in loaded.slices(self.stage.batch_size):
+        for pictures, pixels in fed(loaded, self.stage.batch_size, self.clip.device):
             trace = trace_of(self.clip, pixels, self.stage.lenses.layers, writes=True)
             before = representations(trace, normalize=self.stage.lenses.normalize)
             predictions.add({NONE: before})

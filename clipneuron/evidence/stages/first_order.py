@@ -17,6 +17,7 @@ from clipneuron.lens.options import Split
 from clipneuron.lens.trace import Trace
 from clipneuron.readers.arrow import list_column, table_of, unchanging
 from clipneuron.readers.evidence import classifier_of, first_order_means
+from clipneuron.readers.feeding import fed
 from clipneuron.readers.lenses import ClipLoader, trace_of
 from clipneuron.readers.pictures import Batch, PictureFeed, Pixels
 from clipneuron.readers.predictions import Predictions
@@ -42,7 +43,7 @@ class HeadEffects:
     batch_size: int
 
     def of(
-        self, clip: "Clip", pixels: Pixels
+        self, clip: "Clip", pixels: Pixels | Tensor
     ) -> tuple[Trace, Float[Tensor, "image layer head embed"]]:
         """The trace of uint8 pixels, and its heads' effects."""
         trace = trace_of(clip, pixels, [], first_order=True)
@@ -101,7 +102,7 @@ class FirstOrderMeansWorker:
         weights = self.clip.weights
         shape = weights.layers, weights.heads, weights.embed
         sums = torch.zeros(shape, dtype=torch.float64, device=self.clip.device)
-        for pictures, pixels in loaded.slices(self.effects.batch_size):
+        for pictures, pixels in fed(loaded, self.effects.batch_size, self.clip.device):
             sums += self.effects.of(self.clip, pixels)[1].sum(0, dtype=torch.float64)
             advance(len(pictures))
         advance(len(loaded.failures))
@@ -172,7 +173,7 @@ class FirstOrderWorker:
         """The tables `predictions` and `first_order`."""
         predictions = Predictions(self.classifier)
         squares = self.means.new_zeros(self.means.shape[:2])
-        for pictures, pixels in loaded.slices(self.effects.batch_size):
+        for pictures, pixels in fed(loaded, self.effects.batch_size, self.clip.device):
             trace, effects = self.effects.of(self.clip, pixels)
             before = representations(trace, normalize=self.effects.normalize)
             predictions.add(_ablated(before, effects, self.means.to(effects)))

@@ -15,6 +15,7 @@ from clipneuron.models.clip.interventions import halted, resume
 from clipneuron.models.clip.model import Clip
 from clipneuron.readers.arrow import unchanging
 from clipneuron.readers.evidence import ActivationMeans, activation_means, classifier_of
+from clipneuron.readers.feeding import fed
 from clipneuron.readers.lenses import ClipLoader
 from clipneuron.readers.pictures import Batch, PictureFeed, Pixels
 from clipneuron.readers.predictions import Predictions
@@ -89,13 +90,13 @@ class IndirectAblationsWorker:
     def process(self, loaded: Batch, advance: Advance) -> Output:
         """The table `predictions`."""
         predictions = Predictions(self.classifier)
-        for pictures, pixels in loaded.slices(self.stage.batch_size):
+        for pictures, pixels in fed(loaded, self.stage.batch_size, self.clip.device):
             predictions.add(self._ablated(pixels))
             advance(len(pictures))
         advance(len(loaded.failures))
         return Output({"predictions": predictions.table(loaded)}, loaded.failures)
 
-    def _ablated(self, pixels: Pixels) -> dict[Ablation, Float[Tensor, "image embed"]]:
+    def _ablated(self, pixels: Pixels | Tensor) -> dict[Ablation, Float[Tensor, "image embed"]]:
         clip = self.clip
         normalized = clip.preprocess.normalize(pixels, clip.device, clip.dtype)
         found: dict[Ablation, Tensor] = {}

@@ -18,6 +18,7 @@ from clipneuron.readers.arrow import (
     neuron_columns,
     table_of,
 )
+from clipneuron.readers.feeding import fed
 from clipneuron.readers.lenses import ClipLoader, Lenses, trace_of
 from clipneuron.readers.pictures import Batch, PictureFeed
 from clipneuron.readers.written import SweptNeurons, swept_neurons
@@ -86,7 +87,7 @@ class ProjectionsWorker:
         """The tables `projections`, `patch_activations` and `acting_effects`."""
         gathered = {layer: _Gathered() for layer in self.layers}
         embeddings = [torch.zeros(0, self.clip.embed)]
-        for pictures, pixels in loaded.slices(self.stage.batch_size):
+        for pictures, pixels in fed(loaded, self.stage.batch_size, self.clip.device):
             trace = trace_of(self.clip, pixels, self.stage.lenses.layers)
             embeddings.append(representations(trace).float().cpu())
             for layer, item in self.layers.items():

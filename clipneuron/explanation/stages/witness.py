@@ -9,6 +9,7 @@ import torch
 
 from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
 from clipneuron.readers.arrow import fixed_list_column, table_of
+from clipneuron.readers.feeding import fed
 from clipneuron.readers.lenses import ClipLoader
 from clipneuron.readers.pictures import Batch, PictureFeed
 from clipneuron.store.store import Run
@@ -72,7 +73,7 @@ class WitnessWorker:
     def process(self, loaded: Batch, advance: Advance) -> Output:
         """The table `witness_embeddings`."""
         found = [torch.zeros(0, self.clip.embed)]
-        for pictures, pixels in loaded.slices(self.stage.batch_size):
+        for pictures, pixels in fed(loaded, self.stage.batch_size, self.clip.device):
             clip = self.clip
             read = clip.preprocess.normalize(pixels, clip.device, clip.dtype)
             units = torch.nn.functional.normalize(clip.encode_images(read).float(), dim=1)

@@ -249,10 +249,12 @@ class Clip:
     ) -> Float[Tensor, "class embed"]:
         """One unit row per class: the normalised mean of its normalised texts (CLIP, section 3.1.4).
 
-        Templates contain {} in place of the class name; the default is OpenAI's 80 for ImageNet.
+        Templates contain {} in place of the class name; the default is OpenAI's 80 for ImageNet. Rows are in float32
+        or better, for models in half precision too: a mean of 80 texts is finer than what its texts are rounded to.
         """
         chosen = IMAGENET_TEMPLATES if templates is None else templates
         embeddings = self.encode_texts(fill_templates(class_names, chosen))
+        embeddings = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
         units = functional.normalize(embeddings, dim=-1)
         means = reduce(units, "(c t) d -> c d", "mean", t=len(chosen))
         return functional.normalize(means, dim=-1)

@@ -11,6 +11,7 @@ import torch
 from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
 from clipneuron.lens.indirect import ActivationSums
 from clipneuron.readers.arrow import list_column, table_of
+from clipneuron.readers.feeding import fed
 from clipneuron.readers.lenses import ClipLoader, trace_of
 from clipneuron.readers.pictures import Batch, PictureFeed
 from clipneuron.readers.sweep import grown
@@ -73,7 +74,7 @@ class ActivationMeansWorker:
     def process(self, loaded: Batch, advance: Advance) -> Output:
         """The table `activation_means`."""
         sums: dict[int, ActivationSums] = {}
-        for pictures, pixels in loaded.slices(self.stage.batch_size):
+        for pictures, pixels in fed(loaded, self.stage.batch_size, self.clip.device):
             trace = trace_of(self.clip, pixels, self.stage.layers)
             for layer in self.stage.layers:
                 mine = ActivationSums.of(trace.activations[layer])

@@ -11,6 +11,7 @@ from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Up
 from clipneuron.lens.effects import SecondOrderLens
 from clipneuron.lens.summaries import Moments
 from clipneuron.readers.arrow import list_column, neuron_columns, table_of
+from clipneuron.readers.feeding import fed
 from clipneuron.readers.lenses import ClipLoader, Lenses, trace_of
 from clipneuron.readers.pictures import Batch, PictureFeed, spread
 from clipneuron.store.store import Run
@@ -70,7 +71,7 @@ class CalibrateWorker:
     def process(self, loaded: Batch, advance: Advance) -> Output:
         """The tables `means` and `remainder_means`."""
         sums = {layer: self._nothing(lens) for layer, lens in self.lenses.items()}
-        for pictures, pixels in loaded.slices(self.stage.batch_size):
+        for pictures, pixels in fed(loaded, self.stage.batch_size, self.clip.device):
             trace = trace_of(self.clip, pixels, self.stage.lenses.layers)
             for layer, lens in self.lenses.items():
                 sums[layer] += Moments.of(lens.coefficients(trace), lens.remainders(trace))

@@ -13,6 +13,7 @@ from clipneuron.lens.effects import SecondOrderLens
 from clipneuron.lens.summaries import Collector
 from clipneuron.lens.trace import Trace
 from clipneuron.readers.arrow import fixed_list_column, list_column, table_of
+from clipneuron.readers.feeding import fed
 from clipneuron.readers.lenses import ClipLoader, Lenses, trace_of
 from clipneuron.readers.pictures import Batch, PictureFeed
 from clipneuron.readers.sweep import MeanEffect, mean_effects, summary_table
@@ -80,7 +81,7 @@ class LayerSweep:
         coefficients = self.lens.coefficients(trace, self.mean)
         remainders = self.lens.remainders(trace) - self.mean_remainder
         norms = self.lens.norms_of(coefficients, remainders)
-        self.collector.add(norms, images.to(norms.device), coefficients)
+        self.collector.add(norms, images, coefficients)
         self.norms.append(norms)
         self.remainders.append(remainders)
 
@@ -113,7 +114,7 @@ class EffectsWorker:
             LayerSweep(lens, self.means[layer], self.stage.top)
             for layer, lens in self.lenses.items()
         ]
-        for pictures, pixels in loaded.slices(self.stage.batch_size):
+        for pictures, pixels in fed(loaded, self.stage.batch_size, self.clip.device):
             trace = trace_of(self.clip, pixels, self.stage.lenses.layers)
             images = torch.tensor([picture.index for picture in pictures])
             for sweep in sweeps:

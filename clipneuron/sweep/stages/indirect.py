@@ -21,6 +21,7 @@ from clipneuron.models.clip.interventions import halted, resume
 from clipneuron.models.clip.model import Clip
 from clipneuron.readers.arrow import list_column, table_of, tensor, unchanging
 from clipneuron.readers.evidence import ActivationMeans, activation_means
+from clipneuron.readers.feeding import fed
 from clipneuron.readers.lenses import ClipLoader, Lenses
 from clipneuron.readers.pictures import Batch, PictureFeed
 from clipneuron.store.store import Run
@@ -104,7 +105,7 @@ class IndirectWorker:
         """The table `indirect`."""
         parts = [tables.schema("indirect").empty_table()]
         few = max(1, self.stage.batch_size // 8)
-        for pictures, pixels in loaded.slices(few):
+        for pictures, pixels in fed(loaded, few, self.clip.device):
             images = [picture.index for picture in pictures]
             normalized = self.clip.preprocess.normalize(pixels, self.clip.device, self.clip.dtype)
             trace, halts = halted(self.clip.visual, normalized, [*self.lenses])

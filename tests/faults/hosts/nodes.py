@@ -21,7 +21,7 @@ from tests.samples.cluster import free_port
 ROOT = Path(__file__).resolve().parents[3]
 LABEL = "clipneuron-pool"
 """The label of cluster.yaml."""
-_STARTED = "Ray runtime started"
+_STARTED, _CURRENT = "Ray runtime started", "ray_current_cluster"
 
 SURROUNDINGS = {
     "RAY_AUTH_MODE": "disabled",
@@ -145,6 +145,8 @@ class Nodes:
 
     def head(self) -> Tree:
         """A head without cores, as in cluster.yaml; again on the same ports after the last one has ended."""
+        # A machine that was switched off has lost its temporary files; by this one Ray takes the last head for alive.
+        (self.folder / "head" / _CURRENT).unlink(missing_ok=True)
         words = ["--head", "--port", str(self.port), "--num-cpus", "0"]
         words += ["--dashboard-host", self.place.address, "--dashboard-port", str(self.jobs_port)]
         return self._joined("head", self.place, words)

@@ -272,6 +272,19 @@ def test_large_scores_do_not_overflow():
     torch.testing.assert_close(row.sum(dim=-1), torch.ones(2, 4))
 
 
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+def test_scores_of_a_half_precise_model_are_not_rounded(half):
+    attention = tiny_tower(dtype=half).transformer.resblocks[0].attn
+    exact = tiny_tower(dtype=half).to(torch.float64).transformer.resblocks[0].attn
+    tokens = torch.randn(2, 17, 32, generator=torch.Generator().manual_seed(0)).to(half)
+    with torch.no_grad():
+        for module in (attention, exact):
+            module.in_proj_weight.mul_(8)  # exact in every format; scores of several tens
+        found = class_token_attention(attention, tokens)
+        _, expected = exact(*[tokens.double()] * 3, average_attn_weights=False)
+    torch.testing.assert_close(found.double(), expected[:, :, 0], atol=2e-5, rtol=0)
+
+
 def test_the_keys_bias_changes_nothing():
     tower = tiny_tower()
     attention = tower.transformer.resblocks[0].attn

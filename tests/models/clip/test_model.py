@@ -202,7 +202,8 @@ def test_device_and_type_can_be_chosen():
 def test_half_precision_runs_end_to_end():
     clip = load_clip(tiny_clip(), dtype=torch.bfloat16)
     assert clip.trace(random_pixels(clip.visual)).embeddings.dtype == torch.bfloat16
-    assert clip.classifier(["cat"], ["a {}"]).dtype == torch.bfloat16
+    assert clip.encode_texts(["cat"]).dtype == torch.bfloat16
+    assert clip.classifier(["cat"], ["a {}"]).dtype == torch.float32
 
 
 def test_preprocess_is_the_models(network, clip):

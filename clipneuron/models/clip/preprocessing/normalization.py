@@ -21,9 +21,10 @@ def normalized(
     if values.dtype != torch.uint8:
         raise ValueError(f"expected uint8 pixels as `decode` yields them, got {values.dtype}")
     chosen = dtype or torch.float32
-    values = values.to(device or values.device).to(chosen).div_(255)
-    means = torch.tensor(mean, dtype=chosen, device=values.device)[:, None, None]
-    stds = torch.tensor(std, dtype=chosen, device=values.device)[:, None, None]
+    # Nothing waits for a GPU: its own queue keeps copies and kernels in order.
+    values = values.to(device or values.device, non_blocking=True).to(chosen).div_(255)
+    scales = torch.tensor([mean, std], dtype=chosen).to(values.device, non_blocking=True)
+    means, stds = scales[..., None, None]
     return values.sub_(means).div_(stds)
 
 
