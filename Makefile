@@ -8,7 +8,7 @@ ATLAS ?= demo-atlas
 # One more than two cores: there is always a test that waits.
 WORKERS ?= 3
 
-.PHONY: demo test quick environment check format lint types imports lock clean
+.PHONY: demo test quick environment bench check format lint types imports lock clean
 
 demo: .venv/ready
 	$(BIN)/clipneuron explain --recipe demo --store $(STORE)
@@ -29,6 +29,10 @@ quick: .venv/ready
 # their own (root), visits by a browser, jobs of a job server, and a cluster whose drivers, nodes and processes are killed.
 environment: .venv/ready
 	$(PYTEST) -n 2 -m environment
+
+# The short benchmarks, on one thread, as ratios within the run: fails where one is below its bar. Minutes.
+bench: .venv/ready
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/floors.py
 
 check: lint types imports test environment
 

@@ -8,7 +8,7 @@ neurons, only large effects, only small effects, reconstruction from one directi
 pools. Indirect effects run the later blocks again for each neuron; reported are the time per image and neuron, and the
 operations according to `resume_flops`. Each repeat times everything in turn; reported are medians of the ratios to the
 plain forward pass timed just before. Means, directions and thresholds (the 98th percentile of 64 norms) come from
-pictures of noise; the share of the timed effects above the thresholds is printed.
+pictures of noise; the share of the timed effects above the thresholds is printed. Times are core-seconds.
 """
 
 import argparse
@@ -21,6 +21,7 @@ import open_clip
 import torch
 from effects import moments, seconds
 from machine import describe
+from shards import flops
 
 from clipneuron import Clip, SecondOrderLens, load_clip
 from clipneuron.lens.ablations import LayerAblation, Replacement
@@ -121,12 +122,12 @@ def report(
     for name in passes:
         ratio = statistics.median(own / plain for plain, own in (here[name] for here in rounds))
         each = statistics.median(here[name][1] for here in rounds) / len(pixels) * 1e3
-        print(f"{name:26} {each:8.1f} ms/image, {ratio:5.2f} x the plain forward pass")
+        print(f"{name:26} {each:8.1f} core-ms/image, {ratio:5.2f} x the plain forward pass")
 
 
 def indirect(clip: Clip, pixels: torch.Tensor, options: argparse.Namespace) -> None:
     """Print the cost of an indirect effect per image and neuron, for the last layers."""
-    some, neurons = pixels[:4], range(options.neurons)
+    some, neurons, forward = pixels[:4], range(options.neurons), flops(options.model)
     for layer in range(clip.layers - 4, clip.layers - 1):
         halt = halted(clip.visual, some, [layer])[1][layer]
         writes, means = clip.weights.blocks[layer].neuron_writes, halt.activations.mean(0)
@@ -137,8 +138,9 @@ def indirect(clip: Clip, pixels: torch.Tensor, options: argparse.Namespace) -> N
         each = [own / len(some) / len(neurons) for _, own in pairs]
         share = statistics.median(own / plain / len(neurons) for plain, own in pairs)
         print(
-            f"indirect, layer {layer:2}: {statistics.median(each) * 1e3:6.2f} ms per image and neuron, "
-            f"{share:.3f} of a plain forward pass; {resume_flops(clip.visual, layer) / 1e9:.3f} GFLOP"
+            f"indirect, layer {layer:2}: {statistics.median(each) * 1e3:6.2f} core-ms per image and neuron, "
+            f"{share:.3f} of a plain forward pass; {resume_flops(clip.visual, layer) / 1e9:.3f} GFLOP, "
+            f"{resume_flops(clip.visual, layer) / forward:.3f} of its operations: the floor"
         )
 
 

@@ -3,17 +3,19 @@
     python benchmarks/effects.py                      # both splits, all layers / 8-10 / 9
     python benchmarks/effects.py --batch 16 --repeats 20
 
-Each repeat times the plain open_clip forward pass and every variant in turn on the same pixels, so that a drift of the
-machine's speed affects all alike; reported are medians of the ratios within a repeat. Norms are the sweep's centred
-norms: one forward pass with capture, coefficients minus their mean, Gram norms; PyTorch's own threads. Means and
-the remainders' axes come from 96 pictures of noise, in place of the real ones of `calibrate`.
+Each repeat times the plain open_clip forward pass and every variant in turn on the same pixels, in core-seconds, so
+that other work on the machine counts little; reported are the least of either and their ratio. Norms are the sweep's
+centred norms: one forward pass with capture, coefficients minus their mean, Gram norms; PyTorch's own threads.
+"capture" is the forward pass with capture alone, in plain forward passes. "products" adds the products that no
+arrangement of the same sums can do without (coefficients, s G, k Q u), as many and as large, on memory that stays
+in the cache: the floor. Means and the remainders' axes come from 96 pictures of noise, not from those of `calibrate`.
 """
 
 import argparse
 import resource
-import statistics
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import open_clip
 import torch
@@ -42,13 +44,23 @@ def main() -> None:
     print(describe())
     print(f"{arguments.model}, batch {arguments.batch}, {arguments.repeats} repeats, float32")
     print(
-        f"{'layers':12} {'split':9} {'ms/image':>9} {'added':>7}   (plain forward in the same repeat)"
+        f"{'layers':12} {'split':9} {'core-ms/image':>13} {'added':>7} {'capture':>8} {'products':>9}"
     )
     for split in ("equal", "centered"):
         for name, layers in LAYERS.items():
             report(clip, pixels, name, layers, split, arguments)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"peak memory of this process: {peak:.1f} GiB")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Least core-seconds of a batch."""
+
+    plain: float
+    capture: float
+    products: float
+    whole: float
 
 
 def report(
@@ -60,16 +72,54 @@ def report(
     options: argparse.Namespace,
 ) -> None:
     """Print one row of the table."""
-    lenses, means = calibrated(clip, pixels.shape, layers, split, options.wide)
-    plain, full = [], []
-    sweep = sweeper(clip, pixels, layers, lenses, means)
-    for repeat in range(options.repeats + 1):
-        times = seconds(lambda: clip.visual(pixels)), seconds(sweep)
-        if repeat:
-            plain.append(times[0])
-            full.append(times[1])
-    ratio = statistics.median(b / a for a, b in zip(plain, full, strict=True)) - 1
-    print(f"{name:12} {split:9} {statistics.median(full) / len(pixels) * 1e3:9.2f} {ratio:7.1%}")
+    cost = measured(clip, pixels, layers, split, options.repeats, options.wide)
+    shares = f"{cost.capture / cost.plain:7.2f}x {cost.products / cost.plain:8.2f}x"
+    each = cost.whole / len(pixels) * 1e3
+    print(f"{name:12} {split:9} {each:13.2f} {cost.whole / cost.plain - 1:7.1%} {shares}")
+
+
+def measured(
+    clip: Clip,
+    pixels: torch.Tensor,
+    layers: tuple[int, ...],
+    split: str,
+    repeats: int,
+    wide: bool = False,
+) -> Cost:
+    """Everything in turn, after one warm-up."""
+    lenses, means = calibrated(clip, pixels.shape, layers, split, wide)
+    works = (
+        lambda: clip.visual(pixels),
+        lambda: clip.trace(pixels, layers),
+        products(lenses, len(pixels), clip.weights.neurons, _tokens(clip)),
+        sweeper(clip, pixels, layers, lenses, means),
+    )
+    times = [[seconds(work) for work in works] for _ in range(repeats + 1)][1:]
+    plain, capture, multiplied, whole = (min(each) for each in zip(*times, strict=True))
+    return Cost(plain, capture, capture + multiplied, whole)
+
+
+def _tokens(clip: Clip) -> int:
+    return len(clip.visual.positional_embedding)
+
+
+def products(
+    lenses: list[SecondOrderLens], images: int, neurons: int, tokens: int
+) -> Callable[[], None]:
+    """The matrix products of the norms of all layers, on blocks that stay in the cache, and nothing else."""
+
+    def multiply() -> None:
+        for lens in lenses:
+            paths, axes = lens.paths, len(lens.remainder_basis)
+            activations, attention = torch.zeros(tokens, neurons), torch.zeros(tokens, paths)
+            for _ in range(images):
+                activations.T @ attention
+            # A block's rows: [image, path + axis] of each neuron, times [path + axis, path] of its own.
+            rows, own = torch.zeros(32, images, paths + axes), torch.zeros(32, paths + axes, paths)
+            for _ in range(neurons // 32):
+                rows @ own
+
+    return multiply
 
 
 def moments(
@@ -119,11 +169,11 @@ def sweeper(
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Wall time of one call."""
-    start = time.perf_counter()
+    """Core-seconds of one call."""
+    start = time.process_time()
     with torch.inference_mode():
         work()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 if __name__ == "__main__":

@@ -138,5 +138,13 @@ def once(checkout: Path, words: list[str], store: Path) -> Cost:
     return Cost(seconds, usage.ru_maxrss / 1024, process.returncode)
 
 
+def core_seconds(command: list[str]) -> float:
+    """Of a process and of those it waited for; raises CalledProcessError where it fails."""
+    before = os.times()
+    subprocess.run(command, check=True, capture_output=True)
+    after = os.times()
+    return sum(after[2:4]) - sum(before[2:4])
+
+
 if __name__ == "__main__":
     main()

@@ -42,6 +42,10 @@ examples:
       any open_clip ViT on your own pictures
   clipneuron run --recipe vit_b_32 --images s3://imagenet/train --store s3://runs --address auto --actor-gpus 0.5
       on a cluster with GPUs, two models on each
+  clipneuron run --recipe vit_b_32 --images s3://imagenet/train --store s3://runs --calibrate-on 5000
+      the mean effects from 5,000 pictures, as in the paper, and a single pass over all
+  clipneuron run --recipe vit_b_32 --images photos/ --store runs --cache /local/pixels --cache-size 200
+      decode every picture once: later passes, runs and `reproduce` read the pixels that are kept, 200 GB at most
   clipneuron run --recipe demo --limit 3000 --store demo-run --extend demo
       the collection has grown: only what is new is swept, and all neurons are described anew
 """

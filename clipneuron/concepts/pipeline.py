@@ -92,7 +92,9 @@ class ConceptsLine:
         plan = PlanStage(
             self.looked.pictures, min(recipe.shard_size, SHARD), kind="concept-pictures"
         )
-        pictures = PictureFeed(self.looked.pictures.reader, sweep.preprocess, planned=plan.name)
+        pictures = PictureFeed(
+            self.looked.pictures.reader, sweep.preprocess, planned=plan.name, cache=sweep.cache
+        )
         effects, heads = self._sampled(swept)
         sources = Sources(
             means=swept.calibrate,

@@ -39,6 +39,20 @@ class Recipe(Config):
     member: Member = ""
     every: int = Field(default=1, ge=1, description="use every n-th picture (the authors: 250)")
     limit: int = Field(default=0, ge=0, description="use at most this many pictures; 0 means all")
+    calibrate_on: int = Field(
+        default=0,
+        ge=0,
+        description="take the mean effects from so many of the pictures, spread evenly (the paper: 5000), so that the "
+        "others are passed over once instead of twice; 0 means all",
+    )
+    cache: str = Field(
+        default="",
+        description="keep the decoded pixels of shards in this folder (on every node, or shared) or "
+        "s3://bucket/prefix, and read them from there; results are the same",
+    )
+    cache_size: float = Field(
+        default=0.0, ge=0, description="GB that the cache may take in one place; 0 means no bound"
+    )
     high_depth: HighDepth = Field(
         default="clip",
         description="grey pictures of 16 bits, 32 bits or floats: clip values to 0-255 as open_clip does, scale each "

@@ -151,6 +151,7 @@ def log_ending(run: str, stage: str, rows: int, ending: Ending) -> None:
         "failed_rows": done.failed_rows,
         "bytes": done.size,
         "bytes_read": usage.bytes_read,
+        "cached": usage.cached,
         "reads": usage.reads,
         "writes": usage.writes,
         "commit_seconds": round(done.commit, 4),

@@ -42,6 +42,8 @@ class StageStatus:
     """Time of the last commit, in seconds since 1970."""
     damaged: tuple[str, ...] = ()
     """What is wrong with its records, and what to do; of those that were read."""
+    cached_rows: int = 0
+    """Pictures whose decoded pixels were found in a cache."""
 
     @classmethod
     def of(cls, seen: Progress) -> "StageStatus":
@@ -62,6 +64,7 @@ class StageStatus:
             rate=_rate(seen),
             last=max(seen.done.values(), default=None),
             damaged=seen.damaged,
+            cached_rows=seen.cached_rows,
         )
 
     @property

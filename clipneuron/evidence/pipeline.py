@@ -155,7 +155,9 @@ class Reproduction:
         classifier = ClassifierStage(sweep.loader, self.classes, self.templates)
         pools = {pool.name: self._described(pool, swept) for pool in self.pools}
         sums = {name: pool.reconstructions for name, pool in pools.items()}
-        pictures = PictureFeed(self.collection.reader, sweep.preprocess, planned=plan.name)
+        pictures = PictureFeed(
+            self.collection.reader, sweep.preprocess, planned=plan.name, cache=sweep.cache
+        )
         passes = sweep.loader, pictures
         ablations = AblationsStage(
             *passes,

@@ -138,7 +138,9 @@ class ExplanationLine:
         sweep, recipe = self.sweep, self.sweep.recipe
         swept = sweep.stages(planned)
         plan = PlanStage(self.collection, min(recipe.shard_size, SHARD), kind="held-out")
-        pictures = PictureFeed(self.collection.reader, sweep.preprocess, planned=plan.name)
+        pictures = PictureFeed(
+            self.collection.reader, sweep.preprocess, planned=plan.name, cache=sweep.cache
+        )
         projections = ProjectionsStage(
             sweep.loader,
             pictures,
@@ -203,7 +205,9 @@ class ExplanationLine:
         clip = self.witness.clip
         loader = partial(moved, clip, recipe.device)
         texts = TextsStage(loader, pool, kind="witness-texts", model=clip.digest)
-        feed = PictureFeed(pictures.reader, clip.preprocess, planned=plan.name)
+        feed = PictureFeed(
+            pictures.reader, clip.preprocess, planned=plan.name, cache=pictures.cache
+        )
         seen = WitnessStage(loader, feed, recipe.batch_size, plan, self.witness.name, clip.digest)
         return (seen, texts)
 

@@ -3,10 +3,13 @@
 What decodes pictures imports no torch, which costs a process seconds and hundreds of MB: pixels are arrays here.
 """
 
-from collections.abc import Iterator, Mapping
+import hashlib
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,8 +20,11 @@ from numpy.typing import NDArray
 from clipneuron.data.collections import Picture, Pictures, Reader
 from clipneuron.engine.stage import Shard
 from clipneuron.models.clip.preprocessing.preprocess import Decoded, PictureError, Preprocess
+from clipneuron.readers.cache import PixelCache, key_of
+from clipneuron.store import traffic
 from clipneuron.store.errors import UNREACHABLE, PlaceError, ReadError
 from clipneuron.store.store import Failure, Run
+from clipneuron.version import NUMERICS
 
 Pixels = UInt8[np.ndarray, "image 3 height width"]
 """Pictures in the size that a model reads, as arrays: see above."""
@@ -76,6 +82,8 @@ class PictureFeed:
     preprocess: Preprocess
     threads: int = 2
     planned: str = "plan"
+    cache: PixelCache | None = None
+    """Where decoded shards are kept and looked for."""
 
     decodes = True
     """On a cluster it works in processes of its own, beside those of the models."""
@@ -107,8 +115,67 @@ class PictureFeed:
         shard is tried again.
         """
         pictures = tuple(Pictures(shard.payload))
+        if self.cache is None:
+            return self._decoded(pictures, self.reader.read_many(pictures))
+        contents = self._contents(pictures)
+        if contents is None:  # a picture that can't be read now may be readable later
+            return self._decoded(pictures, self.reader.read_many(pictures))
+        key = key_of(NUMERICS, self.preprocess.transform, contents)
+        found = self.cache.get(key)
+        if found is not None:
+            traffic.spared(len(pictures))
+            return _unkept(pictures, *found)
+        seen: list[str | None] = []
+        kind = "md5" if _are_marked(pictures) else "sha256"
+        batch = self._decoded(pictures, _digested(self.reader.read_many(pictures), seen, kind))
+        if self._unchanged(pictures, contents, seen):
+            self.cache.put(key, _about(batch), batch.pixels)
+        return batch
+
+    def _contents(self, pictures: Sequence[Picture]) -> list[list[object]] | None:
+        """What each picture holds, for a key: S3's mark of it where there is one, else a digest of its bytes.
+
+        With its id, which stands in the reasons of failures. None where one can't be read. Rows of Parquet files have
+        no size here, and are read: the mark of a file does not say which of its columns has the pictures.
+        """
+        if _are_marked(pictures):
+            return [[item.image, item.etag, item.offset, item.size] for item in pictures]
+        seen: list[str | None] = []
+        deque(_digested(self.reader.read_many(pictures), seen, "sha256"), maxlen=0)
+        if None in seen:
+            return None
+        return [[item.image, digest] for item, digest in zip(pictures, seen, strict=True)]
+
+    def _unchanged(
+        self,
+        pictures: Sequence[Picture],
+        contents: Sequence[Sequence[object]],
+        seen: Sequence[str | None],
+    ) -> bool:
+        """Whether what was decoded is what the key is of: files may have changed, or gone, since they were listed."""
+        if None in seen:
+            return False
+        if not _are_marked(pictures):
+            return [item[1] for item in contents] == list(seen)
+        # S3's mark of an object that was written at once, without a key of its own, is the MD5 of its bytes.
+        doubtful = {
+            item.source: item.etag
+            for item, digest in zip(pictures, seen, strict=True)
+            if digest != item.etag
+        }
+        return all(self._etag(source) == etag for source, etag in doubtful.items())
+
+    def _etag(self, source: str) -> str | None:
+        try:
+            status = self.reader.files.status(source)
+        except OSError:
+            return None
+        return status.etag if status else None
+
+    def _decoded(
+        self, pictures: tuple[Picture, ...], encoded: Iterator[bytes | ReadError]
+    ) -> Batch:
         results: list[Decoded | Failure] = []
-        encoded = self.reader.read_many(pictures)
         window = (
             4 * self.threads
         )  # encoded pictures in memory at a time: map() reads all it is given
@@ -138,6 +205,58 @@ class PictureFeed:
                 raise PlaceError(f"the pictures cannot be reached: {error.reason}") from error
             what = "" if isinstance(data, ReadError) else _instead(data)
             return Failure(picture.image, error.status, error.reason + what)
+
+
+def _digested(
+    encoded: Iterator[bytes | ReadError], seen: list[str | None], kind: str
+) -> Iterator[bytes | ReadError]:
+    """The same, with a digest of each picture's bytes noted as they pass; None for what can't be read."""
+    for data in encoded:
+        if isinstance(data, ReadError):
+            seen.append(None)
+        else:
+            seen.append(hashlib.new(kind, data, usedforsecurity=False).hexdigest())
+        yield data
+
+
+def _are_marked(pictures: Sequence[Picture]) -> bool:
+    """Whether S3's marks say what each picture holds."""
+    return all(item.etag is not None and item.size is not None for item in pictures)
+
+
+def _about(batch: Batch) -> dict[str, Any]:
+    """What a cache keeps of a shard besides its pixels."""
+    return {
+        "failures": [[item.image, item.status, item.reason] for item in batch.failures],
+        "notes": dict(batch.notes),
+        "sizes": dict(batch.sizes),
+    }
+
+
+def _unkept(pictures: tuple[Picture, ...], about: Mapping[str, Any], pixels: Pixels) -> Batch:
+    """The batch of these pictures of which a cache kept so much."""
+    failures = tuple(Failure(*item) for item in about["failures"])
+    failed = {failure.image for failure in failures}
+    return Batch(
+        pictures,
+        tuple(picture for picture in pictures if picture.image not in failed),
+        pixels,
+        failures,
+        about["notes"],
+        {image: (height, width) for image, (height, width) in about["sizes"].items()},
+    )
+
+
+def spread(shards: Sequence[Shard], count: int) -> list[Shard]:
+    """Every n-th picture of shards, `count` of them, in new shards as large as the first and named as they are."""
+    rows = pa.concat_tables([shard.payload for shard in shards])
+    every, size = len(rows) // count, shards[0].rows
+    kept = rows.take(pa.array(range(0, every * count, every), pa.int64())).combine_chunks()
+    starts = range(0, count, size)
+    return [
+        Shard(shard.name, min(size, count - start), kept.slice(start, size))
+        for shard, start in zip(shards, starts, strict=False)
+    ]
 
 
 def _instead(data: bytes) -> str:

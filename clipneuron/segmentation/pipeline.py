@@ -133,7 +133,9 @@ class SegmentationLine:
 
     def _feed(self, plan: PlanStage) -> MaskedFeed:
         found = self.evaluated
-        pictures = PictureFeed(self.collection.reader, self.sweep.preprocess, planned=plan.name)
+        pictures = PictureFeed(
+            self.collection.reader, self.sweep.preprocess, planned=plan.name, cache=self.sweep.cache
+        )
         alignments = dict.fromkeys(Protocol.named(name).alignment for name in self.asked.protocols)
         numbers = {name: number for number, name in enumerate(found.classes)}
         return MaskedFeed(pictures, found.masks.reader, found.listing, numbers, tuple(alignments))

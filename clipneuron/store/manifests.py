@@ -23,6 +23,19 @@ from clipneuron.tables import registry as tables
 _Stamped = tuple[str, Commit]
 
 
+class Rows(NamedTuple):
+    """What became of the rows of a commit."""
+
+    failed: int
+    cached: int
+    """Pictures whose decoded pixels were found in a cache."""
+
+    @classmethod
+    def of(cls, commit: Commit) -> "Rows":
+        """Those of a marker."""
+        return cls(len(commit.failures), (commit.usage and commit.usage.cached) or 0)
+
+
 class Seen(NamedTuple):
     """What a stage's markers say, as far as they can be read."""
 
@@ -74,15 +87,20 @@ def problem(objects: Objects, stage: str, commits: Iterable[Commit]) -> str:
     return f"{objects.location(_key(stage))} {said}: {repair}"
 
 
-def failed_rows(objects: Objects, stage: str) -> dict[str, tuple[str, int]]:
-    """Stamp and failed rows of each shard, according to the manifest alone."""
+def rows_of(objects: Objects, stage: str) -> dict[str, tuple[str, Rows]]:
+    """Stamp and rows of each shard, according to the manifest alone."""
     try:
-        rows = parquet.decode(objects.get(_key(stage)), ["shard", "stamp", "failed"])
-        rows = rows.filter(pc.is_valid(rows["stamp"]))
-        shards, stamps, failed = (rows[name].to_pylist() for name in ("shard", "stamp", "failed"))
+        found = parquet.decode(objects.get(_key(stage)), ["shard", "stamp", "failed", "marker"])
+        found = found.filter(pc.is_valid(found["stamp"]))
+        names = "shard", "stamp", "failed"
+        shards, stamps, failed = (found[name].to_pylist() for name in names)
+        # A quotation mark within a text of JSON has a backslash before it, so this is no text's.
+        cached = pc.extract_regex(found["marker"], r'"cached":(?P<number>\d+)').to_pylist()
     except (ObjectMissingError, pa.ArrowException, OSError, ValueError, KeyError):
         return {}
-    return dict(zip(shards, zip(stamps, failed, strict=True), strict=True))
+    numbers = (int(match["number"]) if match else 0 for match in cached)
+    rows = zip(stamps, map(Rows, failed, numbers), strict=True)
+    return dict(zip(shards, rows, strict=True))
 
 
 def table(stamped: Iterable[_Stamped]) -> pa.Table:

@@ -7,6 +7,7 @@ from typing import Any
 
 from clipneuron.store import attempts, manifests, markers, outlines
 from clipneuron.store.errors import DamagedError
+from clipneuron.store.manifests import Rows
 from clipneuron.store.objects.concurrency import in_order
 from clipneuron.store.objects.protocol import Objects
 from clipneuron.store.outlines import Cut
@@ -35,6 +36,8 @@ class Progress:
     """Commits that were not read."""
     damaged: tuple[str, ...] = ()
     """What is wrong with the stage's records, and what to do; of those that were read."""
+    cached_rows: int = 0
+    """Pictures of the commits that were read whose decoded pixels were found in a cache."""
 
 
 def look(objects: Objects, stage: str, within: float) -> Progress:
@@ -44,13 +47,13 @@ def look(objects: Objects, stage: str, within: float) -> Progress:
         partial(_markers, objects, stage),
         partial(attempts.in_flight, objects, stage, within),
         partial(attempts.failed_counts, objects, stage),
-        partial(manifests.failed_rows, objects, stage),
+        partial(manifests.rows_of, objects, stage),
     ]
     cut, found, begun, failed, known = in_order(lambda ask: ask(), questions, len(questions))
     stamps = {shard: stamp for shard, (stamp, _) in found.items()}
     seen = {shard: rows for shard, (stamp, rows) in known.items() if stamps.get(shard) == stamp}
     read = _read(objects, stage, [shard for shard in found if shard not in seen])
-    seen |= {shard: rows for shard, rows in read.items() if isinstance(rows, int)}
+    seen |= {shard: rows for shard, rows in read.items() if isinstance(rows, Rows)}
     broken = (cut, *read.values())
     return Progress(
         stage,
@@ -58,9 +61,10 @@ def look(objects: Objects, stage: str, within: float) -> Progress:
         {shard: time for shard, (_, time) in found.items()},
         tuple(begun),
         {shard: count for shard, count in failed.items() if shard not in found},
-        sum(seen.values()),
+        sum(rows.failed for rows in seen.values()),
         len(found) - len(seen),
         tuple(str(error) for error in broken if isinstance(error, DamagedError)),
+        sum(rows.cached for rows in seen.values()),
     )
 
 
@@ -89,11 +93,11 @@ def _markers(objects: Objects, stage: str) -> dict[str, tuple[str, float]]:
     }
 
 
-def _read(objects: Objects, stage: str, shards: list[str]) -> dict[str, int | DamagedError]:
-    """Failed rows of these shards or, where they are many, of some that are spread over them."""
+def _read(objects: Objects, stage: str, shards: list[str]) -> dict[str, Rows | DamagedError]:
+    """Rows of these shards or, where they are many, of some that are spread over them."""
     some = shards[:: -(-len(shards) // _MOST_READ) or 1]
     shard_of = {markers.key(stage, shard): shard for shard in some}
     return {
-        shard_of[key]: read if isinstance(read, DamagedError) else len(read.failures)
+        shard_of[key]: read if isinstance(read, DamagedError) else Rows.of(read)
         for key, read in markers.load_listed(objects, Commit, shard_of)
     }

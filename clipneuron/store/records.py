@@ -91,10 +91,13 @@ class Usage(_Record):
     """Requests that wrote or deleted something, the marker's among them."""
     bytes_read: int | None = None
     """Of pictures and of tables."""
+    cached: int | None = None
+    """Pictures whose decoded pixels were found in a cache; None where nobody counted."""
 
     def with_traffic(self, more: Traffic) -> "Usage":
         """This and what processes have asked for besides."""
-        told = Traffic(self.reads or 0, self.writes or 0, self.bytes_read or 0) + more
+        told = Traffic(self.reads or 0, self.writes or 0, self.bytes_read or 0, self.cached or 0)
+        told += more
         return self.model_copy(update=asdict(told))
 
 

@@ -18,17 +18,23 @@ class Traffic:
     writes: int = 0
     """Requests that wrote or deleted something."""
     bytes_read: int = 0
+    cached: int = 0
+    """Pictures that were not decoded, since their pixels were kept."""
 
     def __add__(self, other: "Traffic") -> "Traffic":
         return Traffic(
             self.reads + other.reads,
             self.writes + other.writes,
             self.bytes_read + other.bytes_read,
+            self.cached + other.cached,
         )
 
     def __mul__(self, times: float) -> "Traffic":
         return Traffic(
-            round(self.reads * times), round(self.writes * times), round(self.bytes_read * times)
+            round(self.reads * times),
+            round(self.writes * times),
+            round(self.bytes_read * times),
+            round(self.cached * times),
         )
 
     def __sub__(self, other: "Traffic") -> "Traffic":
@@ -36,6 +42,7 @@ class Traffic:
             self.reads - other.reads,
             self.writes - other.writes,
             self.bytes_read - other.bytes_read,
+            self.cached - other.cached,
         )
 
 
@@ -52,6 +59,11 @@ def read(size: int = 0, requests: int = 1) -> None:
 def wrote() -> None:
     """A request has written or deleted something."""
     _count(Traffic(writes=1))
+
+
+def spared(pictures: int) -> None:
+    """So many pictures were found decoded."""
+    _count(Traffic(cached=pictures))
 
 
 def so_far() -> Traffic:

@@ -28,6 +28,8 @@ from clipneuron.sweep.waves import kept
 
 _TEXTS, _NEURONS = 64, 8
 """Texts that are encoded, and neurons that are described at first, to learn how long one takes."""
+_UNCACHED = {"cache": "", "cache_size": 0.0}
+"""A sample is decoded, and leaves nothing behind."""
 _SECONDS = 3.0
 """How long the descriptions may be tried."""
 
@@ -105,7 +107,9 @@ def sample_of(sweep: Sweep, pictures: int) -> Sample:
     """
     count = min(pictures, len(sweep.collection))
     some = thinned(sweep.collection, len(sweep.collection) // count, count)
-    recipe = sweep.recipe.model_copy(update={"shard_size": ceil(count / 2)})
+    recipe = sweep.recipe.model_copy(
+        update={"shard_size": ceil(count / 2), "calibrate_on": 0, **_UNCACHED}
+    )
     with tempfile.TemporaryDirectory(prefix="clipneuron-") as folder:
         small = replace(sweep, recipe=recipe, collection=some, store=Store(folder), extends="")
         run, planned, _ = small.planned(Runner(console=Console(file=io.StringIO())))
@@ -132,7 +136,7 @@ def ahead(sweep: Sweep, pictures: int, sample: Sample) -> list[Ahead]:
     encoded = run.done(texts.name)
     new = sum(shard.rows for shard in texts.shards(run) if shard.name not in encoded)
     neurons = len(sweep.layers) * sweep.clip.neurons
-    first = 0 if run.done("calibrate") and sweep.extends else pictures
+    first = 0 if run.done("calibrate") and sweep.extends else calibrated(sweep, pictures)
     rows = [
         ("texts", new, "texts"),
         ("calibrate", first, "images"),
@@ -151,6 +155,11 @@ def ahead(sweep: Sweep, pictures: int, sample: Sample) -> list[Ahead]:
         for stage, count, unit in rows
         if count
     ]
+
+
+def calibrated(sweep: Sweep, pictures: int) -> int:
+    """Pictures of a first pass over so many."""
+    return min(sweep.recipe.calibrate_on or pictures, pictures)
 
 
 def _texts(stage: TextsStage, run: Run) -> Measured:
@@ -196,7 +205,8 @@ def expected(
     """
     neurons = len(sweep.layers) * sweep.clip.neurons
     per_shard = [("means", neurons), ("remainder_means", len(sweep.layers))]
-    found = [_per_shard("calibrate", table, rows, shards, sample) for table, rows in per_shard]
+    first = min(shards, ceil(calibrated(sweep, pictures) / sweep.recipe.shard_size))
+    found = [_per_shard("calibrate", table, rows, first, sample) for table, rows in per_shard]
     found += [
         _per_picture("norms", 1, pictures, sample),
         _per_picture("remainders", len(sweep.layers), pictures, sample),

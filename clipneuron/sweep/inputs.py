@@ -26,7 +26,8 @@ from clipneuron.data.text_pools import Pool, check_pool, open_pool, pool_of
 from clipneuron.demo import pool as demo_pool
 from clipneuron.demo.collection import CONTENTS, write_collection, write_things
 from clipneuron.demo.pictures import WORLD
-from clipneuron.store.objects.opening import probe
+from clipneuron.reports.quantities import counted
+from clipneuron.store.objects.opening import open_objects, probe
 from clipneuron.store.objects.protocol import Objects
 
 if TYPE_CHECKING:
@@ -79,6 +80,36 @@ def pictures_of(recipe: Recipe, store: Objects) -> Collection:
             f"{recipe.images}; look at `recipe.images`, `recipe.every` and `recipe.limit`"
         )
     return collection
+
+
+def check_calibration(recipe: Recipe, pictures: int, embed: int) -> None:
+    """Raises ValueError for mean effects of more pictures than there are, or of too few.
+
+    The split `equal` describes what belongs to no neuron along the axes that the calibrated pictures span, at most as
+    many as the joint space has dimensions: with fewer pictures, those beyond them would be described in part.
+    """
+    asked = recipe.calibrate_on
+    if not asked:
+        return
+    if asked > pictures:
+        raise ValueError(
+            f"`recipe.calibrate_on` asks for the means of {asked:,} pictures, and there are {pictures:,}: ask for at "
+            "most as many, or for 0, which takes all"
+        )
+    least = embed + 1 if recipe.split == "equal" else 2
+    if asked < least:
+        raise ValueError(
+            f"`recipe.calibrate_on` asks for the means of {counted(asked, 'pictures')}, too few for a joint space of "
+            f"{embed} dimensions in the split {recipe.split}: ask for at least {least:,}, or for 0, which takes all"
+        )
+
+
+def check_cache(recipe: Recipe) -> None:
+    """Raises ValueError for a place that can't keep decoded pictures, StoreError for a bucket out of reach."""
+    if recipe.cache_size and not recipe.cache:
+        raise ValueError("`recipe.cache_size` bounds a cache: name its place by `recipe.cache` too")
+    if recipe.cache:
+        open_objects(recipe.cache)
 
 
 def class_names_in(spec: str) -> tuple[str, ...]:

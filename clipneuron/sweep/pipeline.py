@@ -16,6 +16,7 @@ from clipneuron.engine.runner import Runner, StageReport
 from clipneuron.engine.stage import Stage
 from clipneuron.models.clip.model import Clip
 from clipneuron.models.clip.preprocessing.preprocess import Preprocess
+from clipneuron.readers.cache import PixelCache
 from clipneuron.readers.lenses import ClipLoader, Lenses, moved
 from clipneuron.readers.pictures import PictureFeed
 from clipneuron.readers.sweep import Planned
@@ -26,7 +27,15 @@ from clipneuron.store.identity import differences, without
 from clipneuron.store.outlines import Results
 from clipneuron.store.store import Run, Store
 from clipneuron.sweep import lengths
-from clipneuron.sweep.inputs import model_of, pictures_of, readable, texts_of, unread
+from clipneuron.sweep.inputs import (
+    check_cache,
+    check_calibration,
+    model_of,
+    pictures_of,
+    readable,
+    texts_of,
+    unread,
+)
 from clipneuron.sweep.memory.models import shape_of
 from clipneuron.sweep.memory.plans import MemoryPlan, fitted
 from clipneuron.sweep.notes import many_large
@@ -80,6 +89,8 @@ class Sweep:
             lengths.check("recipe.atoms", [recipe.atoms], clip.embed, len(pool), pool.name)
         lengths.check("recipe.words", [recipe.words], clip.embed, recipe.words, pool.name)
         pictures = pictures_of(recipe, store.objects)
+        check_calibration(recipe, len(pictures), clip.embed)
+        check_cache(recipe)
         sweep = cls(recipe, store, clip, pictures, pool, extends, retry)
         _ = sweep.memory  # what cannot fit is refused here
         return sweep
@@ -110,6 +121,8 @@ class Sweep:
         """Everything that changes the numbers of the sweep; descriptions are set apart by their label."""
         recipe = self.recipe
         deep = {} if recipe.high_depth == "clip" else {"high_depth": recipe.high_depth}
+        precise = {"precision": "float16"} if self.memory.precision == "float16" else {}
+        few = {"calibrate_on": recipe.calibrate_on} if recipe.calibrate_on else {}
         # 2: scores of attention and means of texts in float32
         half = {} if recipe.dtype == "float32" else {"half_precision": 2}
         return {
@@ -124,9 +137,11 @@ class Sweep:
             "shard_size": recipe.shard_size,
             "block": recipe.block,
             "numerics": NUMERICS,
+            # as runs have been since before there was a choice
             **half,
-            **({"precision": "float16"} if self.memory.precision == "float16" else {}),
-            **deep,  # as runs have been since before there was a choice
+            **precise,
+            **deep,
+            **few,
         }
 
     def open(self) -> Run:
@@ -200,7 +215,7 @@ class Sweep:
         plan, texts = self.plan(), self.texts()
         pool = self.judged(texts, self.atoms)
         passes = self.loader, self.pictures, lenses, recipe.batch_size
-        calibrate = CalibrateStage(*passes, plan)
+        calibrate = self._calibrate(plan)
         shared = plan, calibrate, planned.parts, self.memory.groups
         effects = EffectsStage(*passes, recipe.top, *shared)
         shape = self.layers, neurons, recipe.block, FAN_IN
@@ -212,6 +227,13 @@ class Sweep:
         descriptions = self.described(texts, directions)
         merges = tree.levels
         return SweepStages(plan, texts, pool, calibrate, effects, merges, directions, descriptions)
+
+    def _calibrate(self, plan: PlanStage) -> CalibrateStage:
+        recipe = self.recipe
+        # Shards of a few pictures are no other stage's: keeping their pixels would serve nobody.
+        pictures = replace(self.pictures, cache=None) if recipe.calibrate_on else self.pictures
+        passes = self.loader, pictures, self.lenses, recipe.batch_size
+        return CalibrateStage(*passes, plan, recipe.calibrate_on)
 
     def judged(self, texts: TextsStage, atoms: int) -> PoolStage:
         """The stage that judges whether an encoded pool allows long descriptions of so many texts."""
@@ -248,12 +270,14 @@ class Sweep:
             lengths.warning("recipe.atoms", self.atoms, clip.embed),
             lengths.warning("recipe.words", recipe.words, clip.embed),
         ]
+        means = f"means     of {recipe.calibrate_on:,} pictures, spread evenly"
         return "\n".join(
             [
                 f"model     {clip.name}: {counted(clip.layers, 'layers')} of {clip.neurons:,} neurons",
                 f"pictures  {len(self.collection):,}, {self.collection.classes}"
                 + _aside("skipped", self.collection.skipped),
                 f"texts     {len(self.pool):,} of {self.pool.name}{_aside('dropped', self.pool.dropped)}",
+                *([means] if recipe.calibrate_on else []),
                 f"layers    {layers}; split {recipe.split}, {'' if recipe.normalize else 'not '}normalised",
                 f"words     {recipe.words} per neuron; long descriptions of {self.atoms} in {clip.embed} dimensions",
                 f"memory    {self.memory.describe()}",
@@ -300,7 +324,13 @@ class Sweep:
     @property
     def pictures(self) -> PictureFeed:
         """The pictures as the model reads them."""
-        return PictureFeed(self.collection.reader, self.preprocess)
+        return PictureFeed(self.collection.reader, self.preprocess, cache=self.cache)
+
+    @property
+    def cache(self) -> PixelCache | None:
+        """Where decoded shards are kept, None where they are not."""
+        recipe = self.recipe
+        return PixelCache.at(recipe.cache, recipe.cache_size) if recipe.cache else None
 
     @property
     def lenses(self) -> Lenses:

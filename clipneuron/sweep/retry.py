@@ -60,7 +60,7 @@ class Retry:
         commits = self.run.committed("calibrate").values()
         failed = sum(len(commit.failures) for commit in commits)
         planned = self.run.read("plan", "plan", shards=["part-0000"], columns=["index"])
-        return failed / len(planned)
+        return failed / (self.sweep.recipe.calibrate_on or len(planned))
 
     def again(self) -> Sweep:
         """The sweep with the pictures to try again, and none that the run has not planned yet.

@@ -32,9 +32,12 @@ TEXTS = (
 )
 
 
+TOWER = {"layers": 3, "width": 16, "embed": 12, "image_size": 16, "patch_size": 8}
+
+
 @cache
 def clip() -> Clip:
-    return load_clip(tiny_clip(layers=3, width=16, embed=12, image_size=16, patch_size=8))
+    return load_clip(tiny_clip(**TOWER))
 
 
 def write_pictures(folder: Path, count: int = 12, seed: int = 0) -> Path:

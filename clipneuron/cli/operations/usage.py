@@ -73,14 +73,18 @@ def usage(chosen: argparse.Namespace) -> int:
 def _table(found: "RunUsage", prices: "Prices") -> "Table":
     from clipneuron.engine.stage import short_names
 
+    cached = (
+        ("cached",) if found.total.cached else ()
+    )  # the last column, which most runs do without
     right = (
         *("rows", "core time", "used", "GPU time", "reading", "read", "written", "reads", "writes"),
-        "cost",
+        *("cost", *cached),
     )
     names = short_names(stage.name for stage in found.stages)
-    rows = [(names[stage.name], *_cells(stage.amounts, prices, stage)) for stage in found.stages]
-    rows.append(("all", *_cells(found.total, prices)))
-    spare = ("reads", "writes", "reading", "used", "rows")
+    cells = {names[stage.name]: _cells(stage.amounts, prices, stage) for stage in found.stages}
+    cells["all"] = _cells(found.total, prices)
+    rows = [(name, *row[: len(right)]) for name, row in cells.items()]
+    spare = ("reads", "writes", "reading", "used", "rows", *cached)
     return terminal(
         found.name, ("stage", *right), rows, right=right, sections=[len(rows) - 1], spare=spare
     )
@@ -101,6 +105,7 @@ def _cells(
         f"{amounts.reads:,}" if amounts.is_counted else "-",
         f"{amounts.writes:,}",
         _money(prices.work(amounts)) if prices.given else "-",
+        f"{amounts.cached:,}" if amounts.cached else "-",
     )
 
 

@@ -80,9 +80,12 @@ def _stages_table(found: "RunStatus") -> "Table":
     from clipneuron.engine.status import now
 
     present, names = now(), _short(found)
-    right = ("shards", "in flight", "quarantined", "rows", "failed rows", "rate", "left")
-    rows = ((names[stage.name], *_stage_cells(stage, present)) for stage in found.stages)
-    spare = ("failed rows", "in flight", "rows", "rate", "quarantined")
+    # The last column, which most runs do without.
+    cached = ("cached",) if any(stage.cached_rows for stage in found.stages) else ()
+    right = ("shards", "in flight", "quarantined", "rows", "failed rows", "rate", "left", *cached)
+    cells = (_stage_cells(stage, present)[: 1 + len(right)] for stage in found.stages)
+    rows = ((names[stage.name], *row) for stage, row in zip(found.stages, cells, strict=True))
+    spare = ("failed rows", "in flight", "rows", "rate", *cached, "quarantined")
     return terminal(found.name, ("stage", "state", *right), rows, right=right, spare=spare)
 
 
@@ -93,10 +96,15 @@ def _stage_cells(stage: "StageStatus", present: float) -> tuple[str, ...]:
         _count(stage.in_flight),
         _count(stage.quarantined),
         counted(stage.rows, stage.unit) if stage.rows else "-",
-        f"{'at least ' if stage.unseen else ''}{stage.failed_rows:,}",
+        f"{_at_least(stage)}{stage.failed_rows:,}",
         per_second(stage.rate),
         duration(stage.remaining(present)),
+        f"{_at_least(stage)}{stage.cached_rows:,}" if stage.cached_rows else "-",
     )
+
+
+def _at_least(stage: "StageStatus") -> str:
+    return "at least " if stage.unseen else ""
 
 
 def _runs_table(found: "Iterable[RunStatus]") -> "Table":

@@ -19,6 +19,7 @@ _SECONDS = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0]
 
 COUNTERS = {
     "clipneuron_pictures": "pictures (or other rows: texts, neurons) of committed shards",
+    "clipneuron_cached_pictures": "pictures of committed shards whose decoded pixels were found in the cache",
     "clipneuron_shards": "committed shards",
     "clipneuron_failed_rows": "rows of committed shards that could not be used",
     "clipneuron_retries": "attempts at a shard that failed or met a place in trouble, and will be repeated",
@@ -68,6 +69,7 @@ class StageMetrics:
 
     def _committed(self, done: Done, shard: Shard) -> None:
         self._count("clipneuron_pictures", shard.rows)
+        self._count("clipneuron_cached_pictures", done.usage.cached or 0)
         self._count("clipneuron_shards", 1)
         self._count("clipneuron_failed_rows", done.failed_rows)
         self._count("clipneuron_bytes_written", done.size)

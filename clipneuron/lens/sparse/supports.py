@@ -12,6 +12,9 @@ from clipneuron.lens.sparse.nonnegative import nonnegative_weights
 STOPPED = -1
 """The index that fills a support after a neuron's pursuit has ended early."""
 
+_CHUNK = 128
+"""Scores among which `_first_largest` looks at once for where the largest is."""
+
 
 class Support:
     """The chosen texts of a block of neurons as QR factors, T = Q R.
@@ -35,8 +38,7 @@ class Support:
     ) -> tuple[Float[Tensor, "neuron"], Int[Tensor, "neuron"]]:
         """The best score of the texts not yet chosen, and whose it is; `scores` are overwritten."""
         taken = self.indices[:, :step].clamp(min=0)
-        score, index = self._rated(scores).scatter_(1, taken, -math.inf).max(dim=1)
-        return score, index
+        return _first_largest(self._rated(scores).scatter_(1, taken, -math.inf))
 
     def grow(self, step: int, index: Tensor, atom: Tensor, worthwhile: Tensor) -> None:
         """Add the texts `index`, whose embeddings are `atom`, to the neurons that are still growing."""
@@ -104,6 +106,24 @@ def solved(upper: Tensor, coordinates: Tensor) -> Tensor:
     """R⁻¹ c of every neuron [neuron, atom]."""
     solution: Tensor = torch.linalg.solve_triangular(upper, coordinates[:, :, None], upper=True)
     return solution[:, :, 0]
+
+
+def _first_largest(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """What `scores.max(dim=1)` gives, the first of equals: the value of each row and its place [neuron].
+
+    A CPU finds only values with vector instructions, not their places, so places are looked for in one chunk of each
+    row. On a pool of 30,000 texts that takes a third of the time, an eighth of a step's.
+    """
+    neurons, texts = scores.shape
+    whole = texts - texts % _CHUNK
+    chunks = [scores[:, :whole].view(neurons, whole // _CHUNK, _CHUNK).amax(dim=2)]
+    if whole < texts:
+        chunks.append(scores[:, whole:].amax(dim=1, keepdim=True))
+    chunk = torch.cat(chunks, dim=1).max(dim=1).indices
+    within = torch.arange(_CHUNK, device=scores.device)
+    places = (chunk[:, None] * _CHUNK + within).clamp(max=texts - 1)
+    largest, place = scores.gather(1, places).max(dim=1)
+    return largest, places.gather(1, place[:, None])[:, 0]
 
 
 def _orthogonalised(atom: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:

@@ -40,6 +40,8 @@ class Amounts:
     """Requests that read, looked at or listed something."""
     bytes_read: int = 0
     """Of pictures and of tables."""
+    cached: int = 0
+    """Pictures whose decoded pixels were found in a cache."""
     unmeasured: int = 0
     """Commits of versions that did not measure: the bytes that they wrote count, their time does not."""
     uncounted: int = 0
@@ -132,7 +134,7 @@ def _stage(
 
 def _amounts(commit: Commit, cut: outlines.Cut | None) -> Amounts:
     usage = commit.usage or Usage()
-    uncounted = usage.writes is None
+    uncounted, cached = usage.writes is None, {"cached": usage.cached or 0}
     assumed = {"writes": len(commit.objects) + _PER_COMMIT, "reads": 0, "bytes_read": 0}
     return Amounts(
         shards=1,
@@ -140,5 +142,5 @@ def _amounts(commit: Commit, cut: outlines.Cut | None) -> Amounts:
         size=commit.size,
         unmeasured=int(commit.usage is None),
         uncounted=int(uncounted),
-        **usage.model_dump() | (assumed if uncounted else {}),
+        **usage.model_dump() | cached | (assumed if uncounted else {}),
     )

@@ -13,7 +13,7 @@ from clipneuron.lens.summaries import Moments
 from clipneuron.readers.arrow import list_column, neuron_columns, table_of
 from clipneuron.readers.feeding import fed
 from clipneuron.readers.lenses import ClipLoader, Lenses, trace_of
-from clipneuron.readers.pictures import Batch, PictureFeed
+from clipneuron.readers.pictures import Batch, PictureFeed, spread
 from clipneuron.store.store import Run
 from clipneuron.tables import registry as tables
 
@@ -30,6 +30,8 @@ class CalibrateStage(Stage):
     lenses: Lenses
     batch_size: int
     plan: Upstream
+    on: int = 0
+    """Pictures that the means are taken from, spread evenly over the first plan; 0 for all."""
     resources: Resources = Resources(pool="clip")
 
     kind = "calibrate"
@@ -43,7 +45,8 @@ class CalibrateStage(Stage):
 
     def shards(self, run: Run) -> Sequence[Shard]:
         """The shards of the first plan: pictures that are added later do not move the means of earlier ones."""
-        return self.pictures.shards(run, parts=1)
+        shards = self.pictures.shards(run, parts=1)
+        return spread(shards, self.on) if self.on else shards
 
     def loader(self, run: Run) -> PictureFeed:
         """Reads and decodes pictures."""

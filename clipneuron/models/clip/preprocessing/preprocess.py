@@ -13,8 +13,10 @@ from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import PIL
 from jaxtyping import UInt8
 from numpy.typing import NDArray
+from PIL import features
 
 from clipneuron.lens.options import HighDepth
 from clipneuron.models.clip.preprocessing.contents import PictureError, shallow
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = ["MAX_PIXELS", "Decoded", "PictureError", "Preprocess"]
+
+
+_LIBRARIES = "libjpeg_turbo", "jpg", "jpg_2000", "webp", "avif", "libtiff"
+"""Pillow's names of the libraries behind it whose versions may decode to other pixels."""
 
 
 class Decoded(NamedTuple):
@@ -105,6 +111,12 @@ class Preprocess:
         from clipneuron.models.clip.preprocessing.normalization import normalized
 
         return normalized(pixels, self.mean, self.std, device, dtype)
+
+    @property
+    def transform(self) -> str:
+        """What decides the pixels of `decode`, besides the picture: this, and the libraries that decode and resize."""
+        versions = [features.version(name) for name in _LIBRARIES]
+        return repr((self.frame, self.max_pixels, self.high_depth, PIL.__version__, versions))
 
     @cached_property
     def frame(self) -> Frame:
