@@ -310,14 +310,13 @@ def worker(cluster: Nodes, name: str) -> Tree:
 
 def restarted(world: World, trees: dict[str, Tree]) -> tuple[Tree, dict[str, Tree]]:
     """The nodes of the dead head end by themselves; whoever looks after them starts them again."""
-    began = time.monotonic()
+    began, old = time.monotonic(), list(trees.values())
     head = world.cluster.head()
-    running = [tree for tree in trees.values() if tree.running]
-    world.wait(lambda: not any(tree.running for tree in running), "the old nodes to end")
-    for tree in running:
+    world.wait(lambda: not any(tree.running for tree in old), "the old nodes to end")
+    for tree in old:
         tree.kill()  # what is left of its processes
     world.event(f"the old nodes have ended by themselves, within {time.monotonic() - began:.0f} s")
-    return head, together(world.cluster, [tree.name for tree in running])
+    return head, together(world.cluster, [tree.name for tree in old])
 
 
 def lose(world: World, trees: dict[str, Tree], pool: str) -> None:
