@@ -26,7 +26,7 @@ import torch
 from machine import describe, resident
 
 from clipneuron import SecondOrderLens, load_clip
-from clipneuron.config.layers import layers_or_all_in
+from clipneuron.config.values.layers import layers_or_all_in
 from clipneuron.engine.stage import Named
 from clipneuron.lens.directions import directions_of_effects, first_directions, is_by_effects
 from clipneuron.lens.summaries import BINS, Moments, Summary, top_keys

@@ -24,8 +24,8 @@ import torch
 from machine import describe, resident
 
 from clipneuron import load_clip
-from clipneuron.config.layers import layers_or_all_in
 from clipneuron.config.recipe import Recipe
+from clipneuron.config.values.layers import layers_or_all_in
 from clipneuron.data.collections import Picture
 from clipneuron.engine.stage import Named
 from clipneuron.lens.summaries import Moments

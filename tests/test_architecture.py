@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections import Counter
 from copy import deepcopy
 from pathlib import Path
 
@@ -76,6 +77,12 @@ def test_every_contract_has_a_planted_violation() -> None:
 def test_no_module_has_a_name_that_says_nothing():
     names = {path.stem for path in (ROOT / "clipneuron").rglob("*.py")}
     assert not names & {"utils", "util", "common", "helpers", "misc", "tools"}
+
+
+def test_no_folder_has_more_modules_side_by_side_than_one_takes_in():
+    modules = (ROOT / "clipneuron").rglob("*.py")
+    counts = Counter(path.parent for path in modules if path.name != "__init__.py")
+    assert {folder: count for folder, count in counts.items() if count > 15} == {}
 
 
 @pytest.mark.process

@@ -10,7 +10,6 @@ from clipneuron.atlas.gather.paged import PagesStage
 from clipneuron.atlas.gather.pictured import Gallery
 from clipneuron.atlas.gather.shared import About
 from clipneuron.atlas.gather.sources import Compared, Sources
-from clipneuron.atlas.gather.tiles import Sizes
 from clipneuron.atlas.inputs import check_finished, planned_of, rows_of, sources_of, state_of
 from clipneuron.atlas.mapped import mapped
 from clipneuron.atlas.results import AtlasResults
@@ -26,6 +25,7 @@ from clipneuron.atlas.stages.painted import PaintedThumbnailsStage
 from clipneuron.atlas.stages.profiles import ProfilesStage
 from clipneuron.atlas.stages.shown import ShownStage
 from clipneuron.atlas.stages.thumbnails import ThumbnailsStage
+from clipneuron.atlas.tiles import Sizes
 from clipneuron.config.atlas import Atlas
 from clipneuron.config.recipe import Recipe
 from clipneuron.demo import CAVEAT

@@ -190,7 +190,7 @@ def _print_forecast(sweep: "Sweep", part: "pa.Table", sample: "Sample | None") -
 def _unusable(sample: "Sample") -> str:
     """What of the sample could not be used, why, and what a run would make of such a share."""
     from clipneuron.engine.runner import MAX_FAILED_SHARE
-    from clipneuron.store.causes import causes, summary
+    from clipneuron.store.upkeep.causes import causes, summary
 
     line = (
         f"unusable  {len(sample.failed):,} of {counted(sample.pictures, 'pictures of the sample')}: "

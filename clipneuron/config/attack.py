@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from clipneuron.config.base import Config
-from clipneuron.config.layers import LayersOrAll
+from clipneuron.config.values.layers import LayersOrAll
 from clipneuron.tables.experiments import METHODS, Method
 
 PAIRS: dict[str, tuple[str, ...]] = {

@@ -4,7 +4,7 @@ from pydantic import Field
 
 from clipneuron.config.base import Config
 from clipneuron.config.columns import ImageColumn, LabelColumn, Member, NameColumn
-from clipneuron.config.layers import Layers
+from clipneuron.config.values.layers import Layers
 from clipneuron.lens.options import Rule
 
 

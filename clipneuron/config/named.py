@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from clipneuron.config.protocols import DEFAULT as PROTOCOLS
 from clipneuron.config.recipe import Recipe
 from clipneuron.config.suggestions import suggestion
+from clipneuron.config.values.protocols import DEFAULT as PROTOCOLS
 
 RECIPES: dict[str, dict[str, Any]] = {
     # The embedded world: a small CLIP trained on rendered scenes; needs no download.

@@ -12,9 +12,9 @@ from clipneuron.config.columns import ImageColumn, LabelColumn, Member, NameColu
 from clipneuron.config.concepts import Concepts
 from clipneuron.config.evaluation import Evaluation
 from clipneuron.config.explanation import Explanation
-from clipneuron.config.layers import LayersOrAll
-from clipneuron.config.memory import Memory, Precision
 from clipneuron.config.segmentation import Segmentation
+from clipneuron.config.values.layers import LayersOrAll
+from clipneuron.config.values.memory import Memory, Precision
 from clipneuron.lens.options import HighDepth, Preparation, Split
 
 

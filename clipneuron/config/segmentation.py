@@ -6,9 +6,9 @@ from pydantic import Field, field_validator
 
 from clipneuron.config.base import Config
 from clipneuron.config.columns import ImageColumn, LabelColumn, Member, NameColumn
-from clipneuron.config.layers import Layers
-from clipneuron.config.protocols import DEFAULT, Protocol
 from clipneuron.config.suggestions import suggestion
+from clipneuron.config.values.layers import Layers
+from clipneuron.config.values.protocols import DEFAULT, Protocol
 from clipneuron.lens.attribution.methods import METHODS
 
 ALL = "all"

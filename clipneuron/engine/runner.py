@@ -13,10 +13,10 @@ from clipneuron.engine.stage import Advance, Shard, Stage, short_names, waves
 from clipneuron.reports.consoles import Console
 from clipneuron.reports.markup import terminal
 from clipneuron.reports.quantities import counted, duration, per_second, rate
-from clipneuron.store.causes import causes, summary
 from clipneuron.store.errors import PlaceError
 from clipneuron.store.outlines import Cut
 from clipneuron.store.store import Run
+from clipneuron.store.upkeep.causes import causes, summary
 
 if TYPE_CHECKING:
     from rich.table import Table

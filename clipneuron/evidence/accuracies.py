@@ -202,7 +202,7 @@ def _ratio(part: NDArray[np.int8], whole: NDArray[np.int8]) -> Estimate | None:
     """sum of part / sum of whole, each value -1, 0 or 1, with its percentile bootstrap interval; None if whole is 0.
 
     There are but nine pairs of values, so resampling the pictures is drawing how many of them have each pair: the same
-    bootstrap as `clipneuron.lens.metrics.bootstrap_interval`, at a cost that does not grow with the pictures.
+    bootstrap as `clipneuron.lens.scores.metrics.bootstrap_interval`, at a cost that does not grow with the pictures.
     """
     pairs = np.array([(p, w) for p in (-1, 0, 1) for w in (-1, 0, 1)])
     counts = np.bincount((part + 1) * 3 + whole + 1, minlength=9)

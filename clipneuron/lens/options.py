@@ -18,10 +18,10 @@ Scoring = Literal["sum", "authors"]
 """How contributions become a text's score; see `clipneuron.lens.spurious.text_scores`."""
 
 Threshold = Literal["0.5", "mean", "best"]
-"""Above which value a map from 0 to 1 is foreground; see `clipneuron.lens.segmentation.thresholds`."""
+"""Above which value a map from 0 to 1 is foreground; see `clipneuron.lens.scores.segmentation.thresholds`."""
 
 Upsampling = Literal["bilinear", "nearest"]
-"""How patches become pixels; see `clipneuron.lens.segmentation.upsampled`."""
+"""How patches become pixels; see `clipneuron.lens.scores.segmentation.upsampled`."""
 
 Alignment = Literal["aligned", "square"]
 """How a mask comes to the size that the model reads: as its picture does, or squeezed into the square whatever becomes

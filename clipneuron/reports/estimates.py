@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from clipneuron.lens.metrics import bootstrap_interval
+from clipneuron.lens.scores.metrics import bootstrap_interval
 
 
 class Estimate(NamedTuple):

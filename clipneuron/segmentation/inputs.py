@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from clipneuron.config.protocols import Protocol
 from clipneuron.config.recipe import Recipe
 from clipneuron.config.segmentation import Segmentation
+from clipneuron.config.values.protocols import Protocol
 from clipneuron.data.columns import Columns
 from clipneuron.data.masks.maps import Masks
 from clipneuron.data.masks.names import names_in

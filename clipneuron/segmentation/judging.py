@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from clipneuron.config.protocols import Protocol, Text
-from clipneuron.lens import segmentation as lens
+from clipneuron.config.values.protocols import Protocol, Text
 from clipneuron.lens.options import Alignment
+from clipneuron.lens.scores import segmentation as lens
 from clipneuron.readers.arrow import unchanging
 from clipneuron.readers.masks import Framed
 

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from clipneuron.config.protocols import Protocol
 from clipneuron.config.recipe import Recipe
 from clipneuron.config.segmentation import Segmentation
+from clipneuron.config.values.protocols import Protocol
 from clipneuron.data.opening import Collection
 from clipneuron.engine.runner import Runner, StageReport
 from clipneuron.engine.stage import Stage

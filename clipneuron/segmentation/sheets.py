@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 import torch
 
-from clipneuron.config.protocols import Protocol
+from clipneuron.config.values.protocols import Protocol
 from clipneuron.engine.stage import Shard
 from clipneuron.readers.evidence import classifier_of
 from clipneuron.readers.segmentation import weights_of

@@ -7,8 +7,8 @@ from functools import cached_property, partial
 
 import pyarrow as pa
 
-from clipneuron.config.memory import bytes_in
 from clipneuron.config.recipe import Recipe
+from clipneuron.config.values.memory import bytes_in
 from clipneuron.data.opening import Collection
 from clipneuron.data.text_pools import Pool
 from clipneuron.engine.pipeline import Pipeline, distinct

@@ -6,9 +6,9 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from clipneuron.config import layers
 from clipneuron.config.named import RECIPES, named_recipe
 from clipneuron.config.recipe import Recipe
+from clipneuron.config.values import layers
 
 PAPER = {
     "split": "equal",

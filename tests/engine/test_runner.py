@@ -10,10 +10,10 @@ from clipneuron.engine.in_process import InProcess
 from clipneuron.engine.meters import meter
 from clipneuron.engine.runner import RunIncompleteError, Runner
 from clipneuron.engine.stage import Output
-from clipneuron.store.causes import causes, summary
 from clipneuron.store.errors import PlaceError, StoreError
 from clipneuron.store.objects.local import LocalObjects
 from clipneuron.store.store import Failure, Store
+from clipneuron.store.upkeep.causes import causes, summary
 from tests.engine.fakes import Fake
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from clipneuron.evidence.accuracies import Accuracies, FailedPicture
-from clipneuron.lens.metrics import bootstrap_interval
+from clipneuron.lens.scores.metrics import bootstrap_interval
 from clipneuron.tables.ablations import NONE, Ablation
 from tests.samples import evidence_tables as samples
 

@@ -11,9 +11,10 @@ import pyarrow.compute as pc
 import pytest
 import torch
 
-from clipneuron.config import kinds, protocols
-from clipneuron.config.protocols import Protocol
+from clipneuron.config import kinds
 from clipneuron.config.segmentation import Segmentation
+from clipneuron.config.values import protocols
+from clipneuron.config.values.protocols import Protocol
 from clipneuron.data.masks.opening import KINDS
 from clipneuron.lens.attribution.methods import METHODS as ATTRIBUTION
 from clipneuron.models.clip.attribution import attribute

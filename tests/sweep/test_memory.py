@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clipneuron.config import memory
 from clipneuron.config.named import named_recipe
 from clipneuron.config.recipe import Recipe
+from clipneuron.config.values import memory
 from clipneuron.sweep.memory.needs import Shape, held, need
 from clipneuron.sweep.memory.plans import MemoryPlan, fitted
 

@@ -11,7 +11,7 @@ from PIL import Image, UnidentifiedImageError
 
 from clipneuron.atlas import addresses
 from clipneuron.atlas.gather.pictured import Gallery, PaintedLoader
-from clipneuron.atlas.gather.tiles import Sizes, shrunk
+from clipneuron.atlas.tiles import Sizes, shrunk
 from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
 from clipneuron.store.store import Failure, Run
 from clipneuron.tables import registry as tables

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from clipneuron.atlas.gather.pictured import shown_shards
-from clipneuron.atlas.gather.tiles import Sizes, shrunk
+from clipneuron.atlas.tiles import Sizes, shrunk
 from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
 from clipneuron.readers.pictures import Batch, PictureFeed
 from clipneuron.store.store import Run

@@ -12,8 +12,8 @@ from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Up
 from clipneuron.models.language.captioner import Captioner, Prompt
 from clipneuron.models.language.lists import parsed
 from clipneuron.models.language.thoughts import spoken
-from clipneuron.store.causes import causes, summary
 from clipneuron.store.store import Failure, Run
+from clipneuron.store.upkeep.causes import causes, summary
 from clipneuron.tables import registry as tables
 from clipneuron.tables.experiments import METHODS, Experiment, Pair, experiments, pair_key
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
-from clipneuron.lens.heatmaps import heatmaps
+from clipneuron.lens.attribution.heatmaps import heatmaps
 from clipneuron.lens.options import Split
 from clipneuron.models.clip.preprocessing.preprocess import PictureError, Preprocess
 from clipneuron.readers.arrow import unchanging

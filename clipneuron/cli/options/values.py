@@ -5,8 +5,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from clipneuron.config.layers import layers_in, layers_or_all_in
 from clipneuron.config.suggestions import suggestion
+from clipneuron.config.values.layers import layers_in, layers_or_all_in
 from clipneuron.reports.quantities import SECONDS
 
 _Value = TypeVar("_Value")

@@ -105,8 +105,8 @@ def _of_shards(run: "Run", stage: str) -> Iterator[tuple[str, str, str, str]]:
 
 
 def _show(run: "Run", rows: list[Row]) -> None:
-    from clipneuron.store.causes import causes
     from clipneuron.store.records import Failure
+    from clipneuron.store.upkeep.causes import causes
 
     failed = [Failure(row.picture or row.shard, row.status, row.reason) for row in rows]
     print(f"{run.name}: {counted(len(rows), 'failures')}")

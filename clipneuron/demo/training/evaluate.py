@@ -14,7 +14,7 @@ from clipneuron.demo.scenes import HELD_OUT_SEEDS, Scene, arranged, class_of, sa
 from clipneuron.demo.things import BIASES, CLASSES, THINGS
 from clipneuron.demo.training.batches import LABELS, count_table
 from clipneuron.demo.training.learner import pixels
-from clipneuron.lens.metrics import r_precision
+from clipneuron.lens.scores.metrics import r_precision
 
 PROMPTS = ("a photo of a {}.", "a picture of a {}", "a {}")
 """Averaged per class in zero-shot classification."""

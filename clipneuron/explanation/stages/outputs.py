@@ -13,9 +13,9 @@ from torch import Tensor
 from clipneuron.engine.stage import Upstream
 from clipneuron.explanation.layers import LayerStage
 from clipneuron.lens.effects import SecondOrderLens
-from clipneuron.lens.metrics import spearman
 from clipneuron.lens.options import Preparation
 from clipneuron.lens.projections import mean_effects as mean_acting_effects
+from clipneuron.lens.scores.metrics import spearman
 from clipneuron.lens.words.truth import Words
 from clipneuron.readers.arrow import neuron_columns, table_of, tensor, unchanging
 from clipneuron.readers.evidence import classifier_of

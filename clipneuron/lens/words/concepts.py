@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from clipneuron.lens.metrics import mean_ranks
+from clipneuron.lens.scores.metrics import mean_ranks
 from clipneuron.lens.words.truth import Words
 
 

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from clipneuron.lens.metrics import auc
+from clipneuron.lens.scores.metrics import auc
 
 
 class Cosy(NamedTuple):

@@ -10,10 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from clipneuron.config.protocols import Protocol
+from clipneuron.config.values.protocols import Protocol
 from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
-from clipneuron.lens.resampling import Intervals, intervals, paired_intervals
-from clipneuron.lens.segmentation import Counts, figures, picture_sums
+from clipneuron.lens.scores.resampling import Intervals, intervals, paired_intervals
+from clipneuron.lens.scores.segmentation import Counts, figures, picture_sums
 from clipneuron.readers.arrow import table_of, tensor
 from clipneuron.store.store import Run
 from clipneuron.tables import registry as tables

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from clipneuron.config.protocols import Protocol, Text
+from clipneuron.config.values.protocols import Protocol, Text
 from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
 from clipneuron.readers.arrow import table_of
 from clipneuron.readers.evidence import classifier_of

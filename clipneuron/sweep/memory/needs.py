@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from clipneuron.config.memory import Chosen
+from clipneuron.config.values.memory import Chosen
 
 CROSS_AXES, STEP, BLOCK, BINS = 64, 64, 256, 256
 """As in `clipneuron.lens`, which a test compares: torch is not needed to plan."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from clipneuron.config.memory import Chosen, Precision
+from clipneuron.config.values.memory import Chosen, Precision
 from clipneuron.reports.quantities import counted, size
 from clipneuron.sweep.memory.needs import Need, Shape, held, need
 

@@ -21,7 +21,7 @@ from clipneuron.lens.directions import (
     own_norms,
 )
 from clipneuron.lens.effects import SecondOrderLens
-from clipneuron.lens.metrics import participation
+from clipneuron.lens.scores.metrics import participation
 from clipneuron.lens.summaries import Summary
 from clipneuron.readers.arrow import list_column, neuron_columns, table_of
 from clipneuron.readers.lenses import ClipLoader, Lenses, moved

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from clipneuron.lens.attribution.heatmaps import heatmaps
 from clipneuron.lens.attribution.maps import MAPS
 from clipneuron.lens.attribution.methods import METHODS
-from clipneuron.lens.heatmaps import heatmaps
 from clipneuron.models.clip.attribution import attribute
 from clipneuron.models.clip.towers import tower_weights
 from tests.lens.attribution.literal import Handed, forward, handed, leaving, score, slopes

@@ -9,7 +9,7 @@ from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import average_precision_score, f1_score, jaccard_score, roc_auc_score
 
 from clipneuron.explanation.figures import METRICS
-from clipneuron.lens.metrics import spearman
+from clipneuron.lens.scores.metrics import spearman
 from clipneuron.lens.words.dissection import FIRST, LAST, SHARPNESS, similarities, soft_wpmi
 from clipneuron.lens.words.truth import GROUPS, Ranking, Scores, Truth, Words, best_words, scores
 

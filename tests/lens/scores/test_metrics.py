@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import roc_auc_score, top_k_accuracy_score
 
-from clipneuron.lens.metrics import (
+from clipneuron.lens.scores.metrics import (
     accuracy,
     auc,
     bootstrap_interval,

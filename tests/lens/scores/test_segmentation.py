@@ -6,8 +6,8 @@ import torch
 from sklearn.metrics import average_precision_score, f1_score, jaccard_score
 from torch.nn.functional import interpolate
 
-from clipneuron.lens.resampling import intervals, paired_intervals, resampled_sums
-from clipneuron.lens.segmentation import (
+from clipneuron.lens.scores.resampling import intervals, paired_intervals, resampled_sums
+from clipneuron.lens.scores.segmentation import (
     FIGURES,
     Counts,
     average_precision,
@@ -142,7 +142,7 @@ def test_pictures_of_one_pixel_and_pictures_without_known_pixels() -> None:
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     maps, truth, known = _some(3)
     whole = average_precisions(maps, truth, known), thresholds(maps, truth, known, "best")
-    monkeypatch.setattr("clipneuron.lens.segmentation._BLOCK", 31)
+    monkeypatch.setattr("clipneuron.lens.scores.segmentation._BLOCK", 31)
     small = average_precisions(maps, truth, known), thresholds(maps, truth, known, "best")
     torch.testing.assert_close(small, whole, rtol=0, atol=0)
 
@@ -192,7 +192,7 @@ def test_intervals_are_those_of_a_loop_over_the_same_draws() -> None:
 def test_resampling_in_blocks_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     values = torch.rand(1, 5, 2)
     whole = resampled_sums(values, draws=20)
-    monkeypatch.setattr("clipneuron.lens.resampling._BLOCK", 15)
+    monkeypatch.setattr("clipneuron.lens.scores.resampling._BLOCK", 15)
     torch.testing.assert_close(resampled_sums(values, draws=20), whole)
 
 

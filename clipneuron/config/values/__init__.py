@@ -1,0 +1,1 @@
+"""Values of fields as people write them: layers, amounts of memory, protocols."""
