@@ -13,8 +13,8 @@ def textspan(
 ) -> Float[Tensor, "image patch"]:
     """sum over layers and heads of <first-order effect of token i, t> (Gandelsman et al. 2024, Sec. 5).
 
-    `heatmaps.heatmaps` with a text for each picture, in the equal split. With t minus the mean of all classes' texts, what
-    speaks for any class falls out: `textspan-centered`.
+    With `heatmaps.heatmaps`, a text for each picture and the equal split. With t less the mean of the classes' texts,
+    what speaks for any class falls out: `textspan-centered`.
     """
     layers = [
         token_projections(weights, trace, layer, directions).sum(dim=1)
