@@ -34,17 +34,16 @@ def encode(table: pa.Table) -> bytes:
 def decode(
     source: object, columns: Sequence[str] | None = None, filters: object = None
 ) -> pa.Table:
-    """The table in a Parquet file (bytes or an Arrow file); raises pyarrow's errors when it is damaged."""
+    """The table in a Parquet file (bytes or an Arrow file); raises pyarrow's errors when it is damaged.
+
+    Rows are counted as the footer has them: where the header of a page is damaged, which no checksum covers, Arrow may
+    take it for a page of another kind and leave its rows out.
+    """
     source = pa.BufferReader(source) if isinstance(source, bytes) else source
-    if filters is None or _excludes_all(filters):  # `read_table` brings pandas along
+    if filters is None or _excludes_all(filters):  # datasets bring pandas along
         file = pq.ParquetFile(source, page_checksum_verification=True)
         return _columns(file, columns, empty=filters is not None)
-    return pq.read_table(
-        source,
-        columns=None if columns is None else list(columns),
-        filters=filters,
-        page_checksum_verification=True,
-    )
+    return _filtered(source, columns, filters)
 
 
 def schema(source: object) -> pa.Schema:
@@ -65,17 +64,51 @@ def _excludes_all(filters: object) -> bool:
     )
 
 
+def _filtered(source: object, columns: Sequence[str] | None, filters: object) -> pa.Table:
+    """The columns asked for of the rows asked for; row groups that cannot have any are not read."""
+    expression = pq.filters_to_expression(filters) if isinstance(filters, list) else filters
+    groups = checked_format().make_fragment(source).subset(expression).row_groups
+    file = pq.ParquetFile(source, page_checksum_verification=True, pre_buffer=True)
+    _check_names(file, columns)
+    needed = None if columns is None else [*dict.fromkeys([*columns, *_named(filters, file)])]
+    found = file.read_row_groups([group.id for group in groups], columns=needed)
+    _check_rows(found, sum(group.num_rows for group in groups))
+    found = found.filter(expression)
+    return found if columns is None else found.select(list(columns))
+
+
+def _named(filters: object, file: pq.ParquetFile) -> list[str]:
+    """The columns that filters are about, or may be."""
+    if not isinstance(filters, list):
+        return list(file.schema_arrow.names)
+    terms = [term for each in filters for term in (each if isinstance(each, list) else [each])]
+    return [name for name, *_ in terms]
+
+
+def _check_rows(found: pa.Table, expected: int) -> None:
+    if found.num_rows != expected:
+        raise pa.ArrowInvalid(f"there are {found.num_rows} rows where the footer has {expected}")
+
+
 def _columns(file: pq.ParquetFile, columns: Sequence[str] | None, empty: bool) -> pa.Table:
     """The columns asked for, all by default; with no row where it is to be `empty`."""
-    nothing = file.schema_arrow.empty_table() if empty else None
+    _check_names(file, columns)
+    names = list(file.schema_arrow.names if columns is None else columns)
+    if empty:
+        return file.schema_arrow.empty_table().select(names)
+    found = file.read(columns=None if columns is None else names)
+    _check_rows(found, file.metadata.num_rows)
+    return found.select(names)
+
+
+def _check_names(file: pq.ParquetFile, columns: Sequence[str] | None) -> None:
     if columns is None:
-        return file.read() if nothing is None else nothing
+        return
     unknown = [name for name in columns if name not in file.schema_arrow.names]
     if unknown:
         raise pa.ArrowInvalid(
             f"there is no column {', '.join(unknown)}; there are {', '.join(file.schema_arrow.names)}"
         )
-    return (file.read(columns=list(columns)) if nothing is None else nothing).select(list(columns))
 
 
 def footer(data: bytes) -> bytes:

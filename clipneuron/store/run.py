@@ -162,7 +162,10 @@ class Run:
             yield shard, stored.read(self.objects, entry, columns)
 
     def dataset(self, stage: str, table: str) -> "ds.Dataset":
-        """The committed rows of a table as an Arrow dataset, to query without reading it all."""
+        """The committed rows of a table as an Arrow dataset, to query without reading it all.
+
+        Of damage it notices what the checksums of pages cover; `read` compares the footer and the rows' number too.
+        """
         import pyarrow.dataset as ds
 
         keys = [entry.key for entry in self._objects_of(stage, table).values()]
