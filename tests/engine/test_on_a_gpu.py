@@ -27,13 +27,16 @@ WAITS = {
 }
 """How often the CPU may wait for the GPU in a batch after the first, of two layers together."""
 
+BACKWARD = ("segmentations", "class-maps", "painted-class-maps")
+"""Their attribution methods take gradients, and autograd asks a real driver before it goes backward."""
+
 OTHERS = sorted(
     kind
     for cls, kind in KINDS.items()
     if {"clip", "device"} & {field.name for field in fields(cls)}
-    and kind not in (*WAITS, "segmentations")
+    and kind not in (*WAITS, *BACKWARD)
 )
-"""Others that have a model or a device. Not segmentations: autograd asks a real driver before it goes backward."""
+"""Others that have a model or a device."""
 
 
 class Ran(NamedTuple):
