@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from clipneuron.concepts.single import Concept, Seen
+from clipneuron.config.concepts import CONTROL
 from clipneuron.reports.drawing import FAINT, GAP, HEADER, INK, PAPER, TOWARDS, heat_layer
 from clipneuron.reports.printing import one_line
 
@@ -13,8 +14,6 @@ SIDE, TILE, SHOWN = 208, 150, 4
 """Pixels of a picture and of a heat map, and heat maps of a picture."""
 SCORES, WORDS, LINE = 210, 128, 17
 """Widths of the first method's column and of the others', and the height of a line, in pixels."""
-CONTROL = "other-neurons"
-"""A method that stands in tables only."""
 _LETTERS = 17
 
 

@@ -15,6 +15,9 @@ Method = Literal[
 
 METHODS: tuple[Method, ...] = get_args(Method)
 
+CONTROL: Method = "other-neurons"
+"""The method that the others are held against: it stands in tables only."""
+
 
 class Concepts(Config):
     """How concepts are found in pictures (Sec. 5.2), and what stands beside them."""

@@ -129,8 +129,8 @@ class Runner:
                 elif mine:
                     lost += self._wave(part, run, mine, bar.advance)
         if lost:
-            order = [shard.name for shard in todo]
-            names = sorted((shard.name for shard in lost), key=order.index)
+            left = {shard.name for shard in lost}
+            names = [shard.name for shard in todo if shard.name in left]
             raise RunIncompleteError(_lost_message(stage, run, names))
 
     def _wave(

@@ -177,9 +177,8 @@ class SecondOrderLens:
             self.remainder_basis if self._axes is None else self.remainder_basis[-CROSS_AXES:]
         )
         held = HalfNorms.of(self.basis, self.weights.neurons, self.paths, remainder)
-        self.__dict__.pop(
-            "_paths", None
-        )  # gigabytes in all layers; what needs them makes them anew
+        # Gigabytes in all layers; what needs them makes them anew.
+        self.__dict__.pop("_paths", None)
         return held
 
     def effects(

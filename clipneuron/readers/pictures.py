@@ -115,10 +115,8 @@ class PictureFeed:
         shard is tried again.
         """
         pictures = tuple(Pictures(shard.payload))
-        if self.cache is None:
-            return self._decoded(pictures, self.reader.read_many(pictures))
-        contents = self._contents(pictures)
-        if contents is None:  # a picture that can't be read now may be readable later
+        contents = self._contents(pictures) if self.cache else None
+        if self.cache is None or contents is None:
             return self._decoded(pictures, self.reader.read_many(pictures))
         key = key_of(NUMERICS, self.preprocess.transform, contents)
         found = self.cache.get(key)
@@ -135,8 +133,9 @@ class PictureFeed:
     def _contents(self, pictures: Sequence[Picture]) -> list[list[object]] | None:
         """What each picture holds, for a key: S3's mark of it where there is one, else a digest of its bytes.
 
-        With its id, which stands in the reasons of failures. None where one can't be read. Rows of Parquet files have
-        no size here, and are read: the mark of a file does not say which of its columns has the pictures.
+        With its id, which stands in the reasons of failures. None where one can't be read: it may be readable later.
+        Rows of Parquet files have no size here, and are read: the mark of a file does not say which of its columns has
+        the pictures.
         """
         if _are_marked(pictures):
             return [[item.image, item.etag, item.offset, item.size] for item in pictures]

@@ -11,7 +11,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from clipneuron.lens.attribution.methods import Choice
-from clipneuron.readers.arrow import table_of, tensor
+from clipneuron.lens.attribution.second_order import neuron_weights
+from clipneuron.readers.arrow import table_of, tensor, unchanging
+from clipneuron.readers.evidence import Classifier
 from clipneuron.store.store import Run
 from clipneuron.tables import registry as tables
 
@@ -65,6 +67,22 @@ class NeuronWeights:
             matrix[tuple(places)] = torch.from_numpy(self.weight[own])
             found[layer] = matrix
         return found
+
+
+def neurons_of(
+    classes: Classifier,
+    directions: Mapping[int, Float[np.ndarray, "neuron embed"]],
+    choices: Sequence[Choice],
+    count: int,
+    seed: int,
+) -> dict[Choice, NeuronWeights]:
+    """The neurons of each class by each choice, so many of those whose directions by layer are given."""
+    texts = unchanging(classes.matrix)
+    products = {layer: texts @ unchanging(own).T for layer, own in directions.items()}
+    return {
+        choice: NeuronWeights.of(neuron_weights(products, count, choice, seed))
+        for choice in choices
+    }
 
 
 def weights_table(names: Sequence[str], choices: Mapping[Choice, NeuronWeights]) -> pa.Table:

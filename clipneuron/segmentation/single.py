@@ -13,13 +13,11 @@ from torch import Tensor
 from clipneuron.config.recipe import Recipe
 from clipneuron.config.segmentation import Segmentation
 from clipneuron.lens.attribution.methods import METHODS
-from clipneuron.lens.attribution.second_order import neuron_weights
 from clipneuron.models.clip.model import Clip
 from clipneuron.models.clip.preprocessing.preprocess import PictureError
-from clipneuron.readers.arrow import unchanging
 from clipneuron.readers.evidence import Classifier
 from clipneuron.readers.lenses import moved
-from clipneuron.readers.segmentation import NeuronWeights, directions_of
+from clipneuron.readers.segmentation import directions_of, neurons_of
 from clipneuron.reports.drawing import png
 from clipneuron.segmentation.drawing import Drawn, Pixels, overlay, sheet
 from clipneuron.segmentation.given import GivenPicture, directions_stage
@@ -83,20 +81,14 @@ def known_of(
     """The texts of the classes, and their neurons by the run's directions, as the stages have them."""
     asked = recipe.segmentation
     texts = clip.classifier(names, templates_in(asked.templates)).float().cpu()
-    choices = choices_of(methods)
+    classes, choices = Classifier(names, texts.numpy()), choices_of(methods)
     if not choices:
-        return Known(Classifier(names, texts.numpy()), {})
+        return Known(classes, {})
     swept = recipe.layers or range(clip.layers - 1)
     layers = chosen_layers(asked.neuron_layers, clip.layers, swept)
     found = directions_of(run, directions_stage(run), layers)
-    products = {layer: texts @ unchanging(own).T for layer, own in found.items()}
-    weights = {
-        choice: NeuronWeights.of(
-            neuron_weights(products, asked.neurons_per_class, choice, recipe.seed)
-        )
-        for choice in choices
-    }
-    return Known(Classifier(names, texts.numpy()), weights)
+    weights = neurons_of(classes, found, choices, asked.neurons_per_class, recipe.seed)
+    return Known(classes, weights)
 
 
 def _decoded(

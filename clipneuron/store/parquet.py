@@ -67,8 +67,9 @@ def _excludes_all(filters: object) -> bool:
 def _filtered(source: object, columns: Sequence[str] | None, filters: object) -> pa.Table:
     """The columns asked for of the rows asked for; row groups that cannot have any are not read."""
     expression = pq.filters_to_expression(filters) if isinstance(filters, list) else filters
-    groups = checked_format().make_fragment(source).subset(expression).row_groups
-    file = pq.ParquetFile(source, page_checksum_verification=True, pre_buffer=True)
+    fragment = checked_format().make_fragment(source)
+    groups, footer = fragment.subset(expression).row_groups, fragment.metadata
+    file = pq.ParquetFile(source, metadata=footer, page_checksum_verification=True, pre_buffer=True)
     _check_names(file, columns)
     needed = None if columns is None else [*dict.fromkeys([*columns, *_named(filters, file)])]
     found = file.read_row_groups([group.id for group in groups], columns=needed)

@@ -4,23 +4,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor
 
+from clipneuron.atlas.shades import encoded
 from clipneuron.engine.stage import Advance, Output, Resources, Stage, Upstream
-from clipneuron.lens.attribution.second_order import neuron_weights
-from clipneuron.readers.arrow import unchanging
 from clipneuron.readers.evidence import classifier_of
 from clipneuron.readers.lenses import ClipLoader
 from clipneuron.readers.pictures import Pixels
-from clipneuron.readers.segmentation import NeuronWeights, directions_of
+from clipneuron.readers.segmentation import directions_of, neurons_of
 from clipneuron.segmentation.maps import Known, Maps, choices_of
 from clipneuron.store.store import Failure, Run
 from clipneuron.tables import registry as tables
-
-_ZERO, _FULL = 128, 127
 
 
 class Wanted(NamedTuple):
@@ -64,15 +60,8 @@ class MappingStage(Stage):
         classes = classifier_of(run, self.classifier)
         choices = choices_of(self.methods)
         layers = self.layers if choices else ()
-        texts, found = unchanging(classes.matrix), directions_of(run, self.directions.name, layers)
-        products = {layer: texts @ unchanging(own).T for layer, own in found.items()}
-        return Known(
-            classes,
-            {
-                choice: NeuronWeights.of(neuron_weights(products, self.count, choice, self.seed))
-                for choice in choices
-            },
-        )
+        found = directions_of(run, self.directions.name, layers)
+        return Known(classes, neurons_of(classes, found, choices, self.count, self.seed))
 
     def build(self, shared: Known) -> "ClassMapsWorker":
         """A worker with the model."""
@@ -114,5 +103,4 @@ def _scaled(values: Tensor) -> dict[str, object]:
     own = values.double().numpy()
     least, greatest = own.min(), own.max()
     shares = (own - least) / ((greatest - least) or 1.0)
-    data = np.rint(_ZERO + _FULL * shares).astype(np.uint8).tobytes()
-    return {"scale": float(greatest - least), "map": data}
+    return {"scale": float(greatest - least), "map": encoded(shares).tobytes()}

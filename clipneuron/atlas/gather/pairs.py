@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from clipneuron.atlas import addresses
 from clipneuron.atlas.cards import Cue, Heat, Neuron, Outcome, Painted, PairCard, Picture, Tile
+from clipneuron.atlas.shades import encoded
 from clipneuron.attack.results import AttackResults
 from clipneuron.store.run import Run
 from clipneuron.tables.experiments import METHODS, Pair, pair_key, pair_name
@@ -162,5 +163,4 @@ def _heat(values: Sequence[float] | None) -> Heat | None:
     array = np.asarray(values, np.float64)
     scale = float(np.abs(array).max())
     shares = array / scale if scale else array
-    heat = np.rint(128 + 127 * shares).astype(np.uint8)
-    return Heat(side, side, heat.tobytes(), scale)
+    return Heat(side, side, encoded(shares).tobytes(), scale)

@@ -9,14 +9,13 @@ from clipneuron.atlas.cards import Shown, WordCard
 from clipneuron.atlas.finding.words import Uses
 from clipneuron.atlas.gather.overview import Overview
 from clipneuron.atlas.gather.sources import Sources
-from clipneuron.config.concepts import METHODS
+from clipneuron.config.concepts import CONTROL, METHODS
 from clipneuron.store.run import Run
 
 NEURONS = 120
 """Neurons of a word that its page shows."""
 COMPANIONS = 24
 PICTURES = 12
-_CONTROL = "other-neurons"
 
 
 class Named(NamedTuple):
@@ -56,7 +55,7 @@ class ConceptReader:
         if not some:
             return ""
         rows = self.run.read(stage, "picture_concepts", shards=some, columns=["method"])
-        there = {*rows["method"].unique().to_pylist()} - {_CONTROL}
+        there = {*rows["method"].unique().to_pylist()} - {CONTROL}
         return next((name for name in METHODS if name in there), "")
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from clipneuron.atlas.gather.pictured import shown_shards
+from clipneuron.atlas.shades import encoded
 from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
 from clipneuron.readers.arrow import table_of
 from clipneuron.readers.lenses import ClipLoader, Lenses, trace_of
@@ -139,7 +140,7 @@ def _columns(
     values = patches.float().cpu().numpy()
     scale = np.abs(values).max(axis=1, initial=0).astype(np.float32)
     shares = values / np.where(scale > 0, scale, 1)[:, None]
-    heat = np.rint(128 + 127 * shares).astype(np.uint8)
+    heat = encoded(shares)
     count = len(neurons)
     return {
         "layer": np.full(count, layer, np.int16),

@@ -73,9 +73,8 @@ def usage(chosen: argparse.Namespace) -> int:
 def _table(found: "RunUsage", prices: "Prices") -> "Table":
     from clipneuron.engine.stage import short_names
 
-    cached = (
-        ("cached",) if found.total.cached else ()
-    )  # the last column, which most runs do without
+    # The last column, which most runs do without.
+    cached = ("cached",) if found.total.cached else ()
     right = (
         *("rows", "core time", "used", "GPU time", "reading", "read", "written", "reads", "writes"),
         *("cost", *cached),

@@ -9,10 +9,8 @@ from jaxtyping import Float
 
 from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
 from clipneuron.lens.attribution.methods import Choice
-from clipneuron.lens.attribution.second_order import neuron_weights
-from clipneuron.readers.arrow import unchanging
 from clipneuron.readers.evidence import Classifier, classifier_of
-from clipneuron.readers.segmentation import NeuronWeights, directions_of, weights_table
+from clipneuron.readers.segmentation import directions_of, neurons_of, weights_table
 from clipneuron.store.store import Run
 
 SHARD = "classes"
@@ -94,12 +92,7 @@ class ClassNeuronsWorker:
     @torch.inference_mode()
     def process(self, loaded: Known, advance: Advance) -> Output:
         """The table `class_neurons`."""
-        texts = unchanging(loaded.classes.matrix)
-        products = {layer: texts @ unchanging(own).T for layer, own in loaded.directions.items()}
-        count, seed = self.stage.count, self.stage.seed
-        choices = {
-            choice: NeuronWeights.of(neuron_weights(products, count, choice, seed))
-            for choice in self.stage.choices
-        }
-        advance(self.stage.classes)
-        return Output({"class_neurons": weights_table(loaded.classes.names, choices)})
+        stage, classes = self.stage, loaded.classes
+        chosen = neurons_of(classes, loaded.directions, stage.choices, stage.count, stage.seed)
+        advance(stage.classes)
+        return Output({"class_neurons": weights_table(classes.names, chosen)})

@@ -4,9 +4,9 @@ from markupsafe import Markup
 
 from clipneuron.atlas.cards import Heat
 from clipneuron.atlas.html.charts import png
+from clipneuron.atlas.shades import FULL, ZERO
 from clipneuron.reports.drawing import AGAINST, TOWARDS
 
-_ZERO, _FULL = 128, 127
 _STEPS = 7
 """Shades of each colour, beside the transparent one between them: what the eye tells apart, in few bytes."""
 _OPACITY = 0.85
@@ -16,7 +16,7 @@ _COLOURS = png.palette(
         for step in range(-_STEPS, _STEPS + 1)
     ]
 )
-_SHADE = bytes(_STEPS + round(_STEPS * max(-1.0, (v - _ZERO) / _FULL)) for v in range(256))
+_SHADE = bytes(_STEPS + round(_STEPS * max(-1.0, (v - ZERO) / FULL)) for v in range(256))
 """The palette's colour of each value of a heat."""
 
 
