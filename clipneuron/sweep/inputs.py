@@ -108,8 +108,12 @@ def check_cache(recipe: Recipe) -> None:
     """Raises ValueError for a place that can't keep decoded pictures, StoreError for a bucket out of reach."""
     if recipe.cache_size and not recipe.cache:
         raise ValueError("`recipe.cache_size` bounds a cache: name its place by `recipe.cache` too")
-    if recipe.cache:
+    if not recipe.cache:
+        return
+    try:
         open_objects(recipe.cache)
+    except ValueError as error:
+        raise ValueError(f"`recipe.cache` can't keep pictures: {error}") from error
 
 
 def class_names_in(spec: str) -> tuple[str, ...]:
