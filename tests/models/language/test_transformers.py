@@ -42,10 +42,14 @@ def test_what_was_taught_is_answered_and_ends_where_the_turn_ends(folder):
 
 def test_an_answer_does_not_depend_on_its_batch(folder):
     prompts = [Prompt(asked, seed=seed) for seed in range(4) for asked in (SHORT, LONG)]
-    alone = captioner(folder, WILD, batch_size=1).answers(prompts)
+
+    def answers(asked, size):  # in float32 a product's rounding, which differs by batch and processor, may tip a draw
+        return captioner(folder, WILD, batch_size=size, dtype=torch.float64).answers(asked)
+
+    alone = answers(prompts, 1)
     assert len(set(alone)) == len(alone)
-    assert captioner(folder, WILD, batch_size=8).answers(prompts) == alone
-    assert captioner(folder, WILD, batch_size=3).answers(prompts[::-1]) == alone[::-1]
+    assert answers(prompts, 8) == alone
+    assert answers(prompts[::-1], 3) == alone[::-1]
 
 
 def test_seeds_make_answers_differ_and_repeat(folder):
@@ -60,7 +64,7 @@ def test_the_system_text_is_read(folder):
         Prompt(SHORT, system)
         for system in ("", "You are a pirate. You know nothing of cats at all.")
     ]
-    plain, told = captioner(folder, Sampling(temperature=0.0, max_new_tokens=8)).answers(prompts)
+    plain, told = captioner(folder, WILD).answers(prompts)  # with the same seed
     assert plain != told
 
 
