@@ -1,4 +1,7 @@
-"""The cluster's engine does what the one of this process does, bit for bit, and loses no shard to a bad neighbour."""
+"""The cluster's engine does what the one of this process does, bit for bit, and loses no shard to a bad neighbour.
+
+`make test` runs a single sweep on a real cluster; `make check` has processes that die, fail or are kept waiting as well.
+"""
 
 import gc
 import io
@@ -73,6 +76,7 @@ def test_a_model_travels_once_and_is_one_in_a_process() -> None:
     assert first.digest == model.digest
 
 
+@pytest.mark.environment
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_shard_that_kills_its_process_is_set_aside_and_the_others_are_done(tmp_path, pool):
     run = Store(tmp_path / "store").open_run("fake", {})
@@ -88,6 +92,7 @@ def test_a_shard_that_kills_its_process_is_set_aside_and_the_others_are_done(tmp
     assert all(len(failed) == 1 for shard, failed in failures.items() if shard != "b")
 
 
+@pytest.mark.environment
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_shard_that_fails_is_a_record_with_its_traceback(tmp_path, pool):
     run = Store(tmp_path).open_run("fake", {})
@@ -118,6 +123,7 @@ def others() -> Iterator[None]:
         ray.kill(each)
 
 
+@pytest.mark.environment
 @pytest.mark.usefixtures("others")
 def test_where_others_hold_all_other_cores_the_processes_give_way(tmp_path, monkeypatch, caplog):
     """Two models hold the last cores, and nothing would be decoded and committed for them."""
@@ -129,6 +135,7 @@ def test_where_others_hold_all_other_cores_the_processes_give_way(tmp_path, monk
     assert "no core is free" in caplog.text
 
 
+@pytest.mark.environment
 def test_a_worker_that_cannot_be_built_ends_the_run_with_its_reason(tmp_path):
     class Unbuildable(Fake):
         def build(self, shared):
@@ -139,6 +146,7 @@ def test_a_worker_that_cannot_be_built_ends_the_run_with_its_reason(tmp_path):
         runner(attempts=2).run_stage(Unbuildable(resources=POOLS["actors"]), run)
 
 
+@pytest.mark.environment
 def test_what_another_driver_has_done_meanwhile_is_not_done_again(tmp_path):
     run = Store(tmp_path).open_run("fake", {})
     stage = Fake(resources=POOLS["tasks"])

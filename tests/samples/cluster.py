@@ -1,4 +1,4 @@
-"""The one Ray cluster of a test run, with a job server: a head without models and a node with two."""
+"""The one Ray cluster of a test run, with a job server where it is needed: a head without models, a node with two."""
 
 import shutil
 import socket
@@ -18,13 +18,16 @@ from tests.faults.hooks import wait_for
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
+def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """The cluster, to which this process is connected from here on."""
+    items = request.session.items
     # Sockets have short names, so this is no place for pytest's long ones.
     folder = tempfile.mkdtemp(prefix="cn-", dir="/tmp")
     head = {
         "num_cpus": 1,
-        "include_dashboard": True,
+        "include_dashboard": any(
+            "job_server" in getattr(item, "fixturenames", ()) for item in items
+        ),
         "include_log_monitor": False,
         "dashboard_port": free_port(),
     }
