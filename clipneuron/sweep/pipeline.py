@@ -14,6 +14,7 @@ from clipneuron.data.text_pools import Pool
 from clipneuron.engine.pipeline import Pipeline, distinct
 from clipneuron.engine.runner import Runner, StageReport
 from clipneuron.engine.stage import Stage
+from clipneuron.lens.directions import is_by_effects
 from clipneuron.models.clip.model import Clip
 from clipneuron.models.clip.preprocessing.preprocess import Preprocess
 from clipneuron.readers.cache import PixelCache
@@ -109,6 +110,13 @@ class Sweep:
     def layers(self) -> tuple[int, ...]:
         """The layers of the run, in rising order."""
         return tuple(sorted(set(self.recipe.layers))) or tuple(range(self.clip.layers - 1))
+
+    def large(self, pictures: int) -> tuple[int, ...]:
+        """Layers whose directions may be cheaper to find from effects: remainders of N pictures span N - 1 axes."""
+        embed, paths_of = self.clip.embed, self.clip.weights.paths
+        axes = min(embed, (self.recipe.calibrate_on or pictures) - 1)
+        sizes = ((layer, (paths_of(layer), axes, self.recipe.top, embed)) for layer in self.layers)
+        return tuple(layer for layer, size in sizes if is_by_effects(*size))
 
     @property
     def atoms(self) -> int:
@@ -221,8 +229,9 @@ class Sweep:
         shape = self.layers, neurons, recipe.block, FAN_IN
         tree = MergeTree.over(effects, planned.shards, *shape, planned.parts)
         on_cpu = partial(moved, self.clip, "cpu")
+        blocks = on_cpu, lenses, neurons, recipe.block, tree, calibrate
         directions = DirectionsStage(
-            on_cpu, lenses, neurons, recipe.block, tree, calibrate, planned.parts, recipe.device
+            *blocks, planned.parts, recipe.device, self.large(len(planned.pictures))
         )
         descriptions = self.described(texts, directions)
         merges = tree.levels

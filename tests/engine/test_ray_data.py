@@ -1,6 +1,6 @@
 """The cluster's engine does what the one of this process does, bit for bit, and loses no shard to a bad neighbour.
 
-`make test` runs a single sweep on a real cluster; `make check` has processes that die, fail or are kept waiting as well.
+`make test` has a single sweep on a real cluster; `make check` also has processes that die, fail or are kept waiting.
 """
 
 import gc

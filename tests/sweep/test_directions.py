@@ -56,6 +56,21 @@ def test_a_run_by_effects_has_the_directions_of_one_by_paths(
     assert lens.MANY_ROWS > 100  # nothing as small as this model takes that way by itself
 
 
+def test_large_layers_have_directions_of_their_own_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever goes on with a run from before they were found from effects finds them anew."""
+    write_pictures(tmp_path / "pictures", 12)
+    sweep = Sweep.of(recipe_of(tmp_path), store_in(tmp_path, "store"), clip())
+    _, planned, _ = sweep.planned(quiet_runner())
+    small = sweep.stages(planned).directions
+    assert not small.identity
+    monkeypatch.setattr(lens, "MANY_ROWS", 1)
+    large = sweep.stages(planned).directions
+    assert large.identity == {"large": list(sweep.layers)}
+    assert large.name != small.name
+
+
 def _same(name: str, before: pa.ChunkedArray, found: pa.ChunkedArray) -> None:
     if name in ("direction", "mean", "top_projections", "explained_variance"):
         rows, others = (

@@ -57,6 +57,8 @@ class DirectionsStage(Stage):
     """Parts of the plan that the summaries are of."""
     device: str = "cpu"
     """Where directions are found from effects, if the process that finds them has it."""
+    large: tuple[int, ...] = ()
+    """Layers whose directions may be found from effects: by rounding others than those of coefficient space."""
     resources: Resources = Resources()
 
     kind = "directions"
@@ -70,8 +72,8 @@ class DirectionsStage(Stage):
 
     @property
     def identity(self) -> Mapping[str, object]:
-        """Nothing before the collection has grown; then how many parts of the plan there are."""
-        return grown(self.parts)
+        """How many parts of the plan there are, once it has grown, and which layers are large, if any is."""
+        return {**grown(self.parts), **({"large": list(self.large)} if self.large else {})}
 
     def shards(self, run: Run) -> Sequence[Shard]:
         """A shard per block of neurons."""
