@@ -8,7 +8,7 @@ it arrives; arrays arrive read-only, as from a cluster's object store. What is l
 import itertools
 import pickle
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from unittest.mock import patch
 
@@ -67,17 +67,20 @@ class ObjectStore:
         return self._packed[reference].value()
 
 
+@dataclass(frozen=True)
 class Pickled:
-    """Tries shards in order by the steps that a cluster's processes take."""
+    """Tries shards in order by the steps that a cluster's processes take; what travels once does so once here too."""
+
+    store: ObjectStore = field(default_factory=ObjectStore)
+    packer: Packer = field(default_factory=Packer)
 
     def execute(
         self, stage: Stage, run: Run, todo: Sequence[Shard], advance: Advance
     ) -> Iterator[Ending]:
         """One attempt at each shard."""
-        store = ObjectStore()
-        with patch.multiple(ray_steps.ray, put=store.put, get=store.get):
+        with patch.multiple(ray_steps.ray, put=self.store.put, get=self.store.get):
             loader = stage.loader(run)
-            context = Packed.of(ray_steps.TaskContext.of(stage, loader, run, Packer()))
+            context = Packed.of(ray_steps.TaskContext.of(stage, loader, run, self.packer))
             steps = _steps(context, decodes(loader))
             for shard, row in zip(todo, ray_steps.rows_of(todo), strict=True):
                 made: Any = row
