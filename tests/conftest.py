@@ -11,6 +11,7 @@ from jaxtyping import install_import_hook
 
 pytest_plugins = [
     "tests.samples.marks",
+    "tests.samples.shapes",
     "tests.samples.cluster",
     "tests.samples.servers",
     "tests.samples.places",

@@ -14,6 +14,7 @@ from clipneuron.engine.in_process import InProcess
 from clipneuron.engine.stage import Advance, Shard, Stage
 from clipneuron.store.store import Run
 from tests.samples.lines import LINES, Line
+from tests.samples.shapes import checked
 from tests.samples.world import quiet_runner
 
 
@@ -49,7 +50,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Done]]:
     found: dict[str, list[Done]] = {}
     for line in LINES:
         folder, counting = tmp_path_factory.mktemp(line.__name__), Counting()
-        with patch.object(runner, "InProcess", lambda counting=counting: counting):
+        with patch.object(runner, "InProcess", lambda counting=counting: counting), checked():
             run, stages = line(folder, "here", quiet_runner(executor=counting))
         for stage in stages:
             found.setdefault(stage.kind, []).append(Done(stage, line, folder, run, counting.rows))

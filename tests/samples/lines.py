@@ -34,7 +34,7 @@ from tests.samples.world import clip, reproduction_of
 Line = Callable[[Path, str, Runner], tuple[Run, list[Stage]]]
 """Does its work in the store of this name in the folder by the runner."""
 
-DEMO = {"limit": 8, "top": 4, "layers": (4,), "atoms": 8}
+DEMO = {"limit": 8, "top": 4, "layers": (4,), "atoms": 8, "evaluation": {"indirect_images": 3}}
 ATTACK = {"pairs": ("dog:deer",), "methods": ("second-order", "indirect"), "repeats": 1}
 ATTACK |= {"captions": 6, "chosen": 2, "each": 2, "words": 6}
 

@@ -15,6 +15,7 @@ _MOTO = """
 import socketserver
 import sys
 import threading
+from moto import backends
 from moto.s3.responses import S3Response
 from moto.server import ThreadedMotoServer
 
@@ -26,6 +27,10 @@ def put_alone(*arguments, **options):
         return put(*arguments, **options)
 
 S3Response._key_response_put = put_alone
+
+# For each request, moto looks through its own folder for the services that it knows: a fifth of the request's time.
+services = frozenset(backends.list_of_moto_modules())
+backends.list_of_moto_modules = lambda: services
 
 # Head and body of an answer are sent one after the other; without this, the body waits 40 ms for the head's receipt.
 socketserver.StreamRequestHandler.disable_nagle_algorithm = True
