@@ -1,4 +1,4 @@
-"""Shared by all tests: shapes in signatures are checked, and shared reference data is found or skipped."""
+"""Shared by all tests: shapes in signatures can be checked, and shared reference data is found or skipped."""
 
 import gc
 import os
