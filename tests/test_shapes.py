@@ -1,4 +1,4 @@
-"""Shapes in signatures are checked in the tests of tensors and where a test asks for it: elsewhere it takes too long."""
+"""Shapes in signatures are checked in the tests of tensors and where a test asks for it: elsewhere it is too slow."""
 
 import pytest
 import torch

@@ -1,7 +1,7 @@
 """Where the shapes and types in signatures are checked: a check costs about as much as what small tensors go through.
 
-In the tests of tensors as such, and once through every stage of every line of work (tests/engine/conftest.py). What runs
-these again, with other pictures, stores or failures, calls the same functions with the same shapes.
+In the tests of tensors as such, and once through every stage of every line of work (tests/engine/conftest.py). What
+runs these again, with other pictures, stores or failures, calls the same functions with the same shapes.
 """
 
 from collections.abc import Iterator
