@@ -43,7 +43,9 @@ def test_what_was_taught_is_answered_and_ends_where_the_turn_ends(folder):
 def test_an_answer_does_not_depend_on_its_batch(folder):
     prompts = [Prompt(asked, seed=seed) for seed in range(4) for asked in (SHORT, LONG)]
 
-    def answers(asked, size):  # in float32 a product's rounding, which differs by batch and processor, may tip a draw
+    def answers(
+        asked, size
+    ):  # in float32 a product's rounding, which differs by batch and processor, may tip a draw
         return captioner(folder, WILD, batch_size=size, dtype=torch.float64).answers(asked)
 
     alone = answers(prompts, 1)
