@@ -85,7 +85,9 @@ class CompiledCapture:
         plan = _plan(self._visual, frozenset(layers), first_order, writes, self._notes)
         for module, hook in plan:
             module.register_forward_hook(hook)
-        self._forward = torch.compile(self._visual.forward, fullgraph=True, backend=backend)
+        self._forward: Callable[[Tensor], Any] = torch.compile(
+            self._visual.forward, fullgraph=True, backend=backend
+        )
 
     @torch.no_grad()
     def __call__(self, pixels: Float[Tensor, "image 3 height width"]) -> Trace:
