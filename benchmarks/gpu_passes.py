@@ -15,6 +15,7 @@ from clipneuron.lens.effects import SecondOrderLens
 from clipneuron.lens.indirect import indirect_effects
 from clipneuron.lens.summaries import Collector, Moments
 from clipneuron.lens.trace import Trace
+from clipneuron.models.clip.capture import CompiledCapture
 from clipneuron.models.clip.interventions import halted, resume
 from clipneuron.models.clip.model import Clip
 from clipneuron.models.clip.preprocessing.uploads import uploaded
@@ -183,12 +184,19 @@ def indirect(passes: Passes) -> None:
 
 
 def compiled(passes: Passes) -> None:
-    """The forward pass by torch's compiler."""
-    bench = passes.bench
-    if bench.left < COMPILING and not bench.dry:
-        print("| forward, compiled | not measured: the time was over | | |")
-        return
-    quick = torch.compile(passes.clip.visual, backend="eager" if bench.dry else "inductor")
-    with torch.no_grad():
-        seconds, used = bench.timed(lambda: quick(passes.pixels))
-    bench.row("forward, compiled", seconds, passes.plain, used)
+    """The forward pass by torch's compiler, and traces of all layers as they are written and by it."""
+    bench, visual, every = passes.bench, passes.clip.visual, range(passes.clip.layers - 1)
+    backend = "eager" if bench.dry else "inductor"
+    quick = torch.compile(visual, backend=backend)
+    trace = CompiledCapture(visual, every, backend=backend)
+    for title, work in (
+        ("forward, compiled", quick),
+        ("trace of all layers", partial(passes.clip.trace, layers=every)),
+        ("trace of all layers, compiled", trace),
+    ):
+        if bench.left < COMPILING and not bench.dry:
+            print(f"| {title} | not measured: the time was over | | |")
+            continue
+        with torch.no_grad():
+            seconds, used = bench.timed(partial(work, passes.pixels))
+        bench.row(title, seconds, passes.plain, used)

@@ -27,6 +27,7 @@ def encode(table: pa.Table) -> bytes:
         write_statistics=True,
         write_page_checksum=True,
         use_dictionary=_plain_columns(table.schema),
+        use_byte_stream_split=_float_lists(table.schema),
     )
     return sink.getvalue()
 
@@ -132,3 +133,17 @@ def _has_lists(schema: pa.Schema) -> bool:
 def _plain_columns(schema: pa.Schema) -> list[str]:
     """Columns worth a dictionary; one over lists of floats costs time and saves nothing."""
     return [field.name for field in schema if not pa.types.is_nested(field.type)]
+
+
+def _float_lists(schema: pa.Schema) -> list[str]:
+    """Lists of float32 and float64 by their Parquet paths.
+
+    Written byte by byte of all numbers, whose exponents zstd then finds side by side: norms take 9 % less, and reading
+    them no longer (benchmarks/norms.py). Not of float16, which DuckDB cannot read that way.
+    """
+    split = pa.float32(), pa.float64()
+    return [
+        f"{field.name}.list.element"
+        for field in schema
+        if pa.types.is_nested(field.type) and field.type.value_type in split
+    ]

@@ -131,6 +131,7 @@ class Sweep:
         deep = {} if recipe.high_depth == "clip" else {"high_depth": recipe.high_depth}
         precise = {"precision": "float16"} if self.memory.precision == "float16" else {}
         few = {"calibrate_on": recipe.calibrate_on} if recipe.calibrate_on else {}
+        short = {} if recipe.norms == "float32" else {"norms": recipe.norms}
         # 2: scores of attention and means of texts in float32
         half = {} if recipe.dtype == "float32" else {"half_precision": 2}
         return {
@@ -150,6 +151,7 @@ class Sweep:
             **precise,
             **deep,
             **few,
+            **short,
         }
 
     def open(self) -> Run:
@@ -225,7 +227,7 @@ class Sweep:
         passes = self.loader, self.pictures, lenses, recipe.batch_size
         calibrate = self._calibrate(plan)
         shared = plan, calibrate, planned.parts, self.memory.groups
-        effects = EffectsStage(*passes, recipe.top, *shared)
+        effects = EffectsStage(*passes, recipe.top, *shared, recipe.norms)
         shape = self.layers, neurons, recipe.block, FAN_IN
         tree = MergeTree.over(effects, planned.shards, *shape, planned.parts)
         on_cpu = partial(moved, self.clip, "cpu")

@@ -17,7 +17,8 @@ from clipneuron.tables import sweep as sweep_tables
 
 
 def schema(name: str, **shape: object) -> pa.Schema:
-    """The schema of a table; those of `WIDE` take `layers` and `neurons`, the others no shape.
+    """The schema of a table; those of `WIDE` take `layers` and `neurons`, the others no shape, and `norms` the type
+    of its `numbers`.
 
     Raises ValueError for a name that is no table.
     """
@@ -117,6 +118,9 @@ ACCOUNTED = (
 WIDE = ("norms", "projections", "patch_activations")
 """Tables with a column of all neurons per layer."""
 
+_SHORT = ("norms",)
+"""Those of them whose numbers may be in float16."""
+
 
 def _shape(name: str, found: pa.Schema) -> dict[str, object]:
     if name not in WIDE:
@@ -128,7 +132,10 @@ def _shape(name: str, found: pa.Schema) -> dict[str, object]:
     if len(sizes) != 1:
         raise ValueError(f"the table {name!r} needs columns layer_* of one length, not {sizes}")
     layers = [column.name.removeprefix("layer_") for column in columns]
-    return {"layers": layers, "neurons": sizes.pop()}
+    shape: dict[str, object] = {"layers": layers, "neurons": sizes.pop()}
+    if name in _SHORT and {column.type.value_type for column in columns} == {pa.float16()}:
+        shape["numbers"] = pa.float16()
+    return shape
 
 
 def _misfits(found: pa.Schema, declared: pa.Schema) -> list[str]:

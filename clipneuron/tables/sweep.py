@@ -22,6 +22,8 @@ from clipneuron.tables.columns import (
     list_of,
 )
 
+_FLOAT32 = pa.float32()
+
 
 def plan() -> pa.Schema:
     """Which pictures there are and which shard each belongs to."""
@@ -75,9 +77,12 @@ def remainder_means() -> pa.Schema:
     )
 
 
-def norms(layers: Sequence[int], neurons: int) -> pa.Schema:
-    """Centred norms |phi - b| of every neuron on every picture, a row per picture (effects)."""
-    effects = list_of(pa.float32(), neurons)
+def norms(layers: Sequence[int], neurons: int, numbers: pa.DataType = _FLOAT32) -> pa.Schema:
+    """Centred norms |phi - b| of every neuron on every picture, a row per picture (effects).
+
+    `numbers` are float32, or float16 where `recipe.norms` asks for it.
+    """
+    effects = list_of(numbers, neurons)
     return described(
         "norms",
         {

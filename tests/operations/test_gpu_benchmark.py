@@ -3,17 +3,22 @@
 import ast
 import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from math import inf
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 from unittest.mock import patch
 
 import pytest
 import torch
+from torch import Tensor
 
 from clipneuron.lens.ablations import representations
+from clipneuron.lens.trace import Trace
+from clipneuron.models.clip.capture import capture
 from tests.samples.simulated_gpu import simulated_gpu
 
 pytestmark = pytest.mark.slow
@@ -53,16 +58,25 @@ def test_the_benchmark_imports_the_lens_and_models_alone(name):
     assert [each for each in others if each != "clipneuron" and not each.startswith(OWN)] == []
 
 
-def test_a_dry_run_prints_every_row(gpu, capsys):
+def test_a_dry_run_prints_every_row(gpu, passes, capsys, monkeypatch):
+    # the compiler cannot look through the checks of signatures that tests have: tests/models/clip/test_compiled.py
+    monkeypatch.setattr(passes, "CompiledCapture", traced)
     assert gpu.main(["--dry", "--types", "bfloat16"]) == 0
     said = capsys.readouterr().out
     rows = [line.split("|")[1].strip() for line in said.splitlines() if line.startswith("| ")]
-    for wanted in ("forward", "forward, compiled", "forward + all layers", "forward + late layers"):
-        assert wanted in rows
+    for kind in ("forward", "forward, compiled", "forward + all layers", "forward + late layers"):
+        assert kind in rows
+    assert {"trace of all layers", "trace of all layers, compiled"} <= {*rows}
     for part in ("fed by the host", "ablations of", "indirect effect", "direction, ", "texts x"):
         assert any(part in row for row in rows), part
     assert "against float64: median error" in said
     assert "not measured" not in said
+
+
+def traced(visual: Any, layers: Sequence[int], backend: str) -> Callable[[Tensor], Trace]:
+    """A stand-in for traces by the compiler."""
+    assert backend == "eager"
+    return partial(capture, visual, layers=layers)
 
 
 @contextmanager

@@ -41,6 +41,8 @@ class World:
     """Method -> picture -> its concepts."""
     prefix: str = ""
     """Of the pictures' ids."""
+    numbers: str = "float32"
+    """Of the table `norms`."""
 
 
 def world(
@@ -165,9 +167,13 @@ def _norms(found: World, first: int, last: int) -> pa.Table:
         "reason": [None] * count,
         "note": [None] * count,
     }
-    columns |= {f"layer_{layer}": list(rows[first:last]) for layer, rows in found.norms.items()}
+    columns |= {
+        f"layer_{layer}": list(rows[first:last].astype(found.numbers))
+        for layer, rows in found.norms.items()
+    }
     neurons = len(next(iter(found.direction.values())))
-    return _table("norms", columns, layers=list(found.norms), neurons=neurons)
+    numbers = pa.type_for_alias(found.numbers)
+    return _table("norms", columns, layers=list(found.norms), neurons=neurons, numbers=numbers)
 
 
 def _summaries(found: World, first: int, last: int) -> pa.Table:

@@ -1,5 +1,7 @@
 from itertools import pairwise
+from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -80,6 +82,26 @@ def test_files_are_compressed_and_have_statistics_and_row_groups() -> None:
     assert metadata.num_row_groups == 20  # rows that hold lists come in groups of 256
     assert column.compression == "ZSTD"
     assert (column.statistics.min, column.statistics.max) == (0, 255)
+
+
+@pytest.mark.parametrize("kind", ["float32", "float16"])
+def test_lists_of_floats_are_split_as_far_as_others_read_them(tmp_path: Path, kind: str) -> None:
+    schema = tables.schema("norms", layers=[8], neurons=3, numbers=pa.type_for_alias(kind))
+    file = tmp_path / "norms.parquet"
+    file.write_bytes(parquet.encode(norms(["a", "b"], layers=(8,)).cast(schema)))
+    group = pq.read_metadata(file).row_group(0)
+    encodings = {group.column(n).path_in_schema: group.column(n).encodings for n in range(7)}
+    split = [name for name, found in encodings.items() if "BYTE_STREAM_SPLIT" in found]
+    assert split == (["layer_8.list.element"] if kind == "float32" else [])
+    found = duckdb.execute("select layer_8[2] from read_parquet($1)", [str(file)]).fetchall()
+    assert found == [(8.0,), (8.0,)]
+
+
+def test_a_table_whose_lists_are_not_split_is_read_as_ever(tmp_path: Path) -> None:
+    """As stores of earlier versions have them."""
+    table, sink = norms(["a", "b"], layers=(8,)), pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True, use_dictionary=False)
+    assert parquet.decode(sink.getvalue().to_pybytes()).equals(table)
 
 
 def test_any_flipped_bit_before_the_footer_is_an_error_or_harmless() -> None:

@@ -65,6 +65,23 @@ def test_norms_take_their_shape_from_the_table() -> None:
     assert tables.conform("norms", table).schema.names[-2:] == ["layer_3", "layer_11"]
 
 
+def test_norms_may_be_in_float16_if_they_all_are() -> None:
+    short = tables.schema("norms", layers=(3, 11), neurons=5, numbers=pa.float16())
+    table = norms(["a"], layers=(3, 11), neurons=5).cast(short)
+    assert tables.conform("norms", table).schema.field("layer_3").type.value_type == pa.float16()
+    mixed = table.set_column(
+        7,
+        short.field(7).with_type(pa.list_(pa.float32(), 5)),
+        table[7].cast(pa.list_(pa.float32(), 5)),
+    )
+    with pytest.raises(
+        ValueError, match=r"layer_3 is fixed_size_list<.*halffloat.*>.* not .*float"
+    ):
+        tables.conform("norms", mixed)
+    with pytest.raises(ValueError, match=r"layer_3 is fixed_size_list<.*halffloat"):
+        tables.conform("projections", table.select(["layer_3"]))
+
+
 def test_a_failed_picture_has_null_norms() -> None:
     schema = tables.schema("norms", layers=[3], neurons=2)
     row = {

@@ -80,7 +80,9 @@ class LayerRows:
     images: Int[np.ndarray, "image"]
     """Numbers of the usable pictures, rising."""
     norms: Float[np.ndarray, "image neuron"]
+    """As they are stored, in float32 or float16."""
     thresholds: Float[np.ndarray, "neuron"]
+    """Rounded as the norms are: rounding keeps order, so that a norm that reaches its threshold still does."""
     top_images: Int[np.ndarray, "neuron top"]
     top_norms: Float[np.ndarray, "neuron top"]
 
@@ -110,12 +112,13 @@ class LayerNorms:
         rows = known.sort_by("neuron").take(pa.array(neurons))
         index = np.concatenate(images)
         order = np.argsort(index, kind="stable")
+        found = np.concatenate(norms)[order]
         return LayerRows(
             layer,
             neurons,
             index[order],
-            np.concatenate(norms)[order],
-            rows["threshold"].to_numpy(),
+            found,
+            rows["threshold"].to_numpy().astype(found.dtype).astype(np.float32),
             tensor(rows["top_images"]).numpy(),
             tensor(rows["top_norms"]).numpy(),
         )
@@ -161,7 +164,8 @@ class ShownWorker:
         found = np.empty((len(loaded.neurons), len(places)), np.int64)
         for start in range(0, len(found), BLOCK):
             some = slice(start, start + BLOCK)
-            found[some] = np.argsort(loaded.norms[:, some], axis=0, kind="stable")[places].T
+            norms = loaded.norms[:, some].astype(np.float32, copy=False)
+            found[some] = np.argsort(norms, axis=0, kind="stable")[places].T
         return found
 
     def _active(self, loaded: LayerRows) -> pa.Table:
@@ -175,7 +179,8 @@ class ShownWorker:
 
     def _most_active(self, loaded: LayerRows, some: slice) -> dict[str, object]:
         usable = np.isfinite(loaded.thresholds) & (loaded.thresholds > 0)
-        excess = np.where(usable, loaded.norms[some] / np.where(usable, loaded.thresholds, 1), 0)
+        norms = loaded.norms[some].astype(np.float32, copy=False)
+        excess = np.where(usable, norms / np.where(usable, loaded.thresholds, 1), 0)
         best = np.argsort(-excess, axis=1, kind="stable")[:, : self.active]
         values = np.take_along_axis(excess, best, axis=1)
         image, place = np.nonzero(values >= 1)

@@ -1,5 +1,6 @@
 """One forward pass through an open_clip image tower, and the trace it leaves."""
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from clipneuron.lens.trace import LayerNormScale, Trace
 from clipneuron.models.clip.towers import check_tower, tower_weights
 
 __all__ = [
+    "CompiledCapture",
     "capture",
     "check_call",
     "check_tower",
@@ -56,6 +58,45 @@ def capture(
     with _hooks(plan), _uncompiled(visual):
         output = visual(pixels)
     return notes.trace(output[0] if isinstance(output, tuple) else output)
+
+
+class CompiledCapture:
+    """`capture` of one choice of layers by torch's compiler: the same trace, up to rounding.
+
+    Made once and called with batch after batch. The first call compiles the pass and what the hooks compute as a single
+    graph, without breaks, which takes seconds to minutes; a batch of another size compiles it once more, for all sizes.
+    Raises ValueError as `capture` does.
+    """
+
+    def __init__(
+        self,
+        visual: Any,
+        layers: Sequence[int],
+        first_order: bool = False,
+        writes: bool = False,
+        backend: str = "inductor",
+    ) -> None:
+        check_tower(visual)
+        self._layers = tuple(layers)
+        # A tower of its own on the same weights: the compiler sees hooks that are there before the first call and stay.
+        shared = [*visual.parameters(), *visual.buffers()]
+        self._visual = copy.deepcopy(visual, {id(tensor): tensor for tensor in shared})
+        self._notes = _Notes()
+        plan = _plan(self._visual, frozenset(layers), first_order, writes, self._notes)
+        for module, hook in plan:
+            module.register_forward_hook(hook)
+        self._forward: Callable[[Tensor], Any] = torch.compile(
+            self._visual.forward, fullgraph=True, backend=backend
+        )
+
+    @torch.no_grad()
+    def __call__(self, pixels: Float[Tensor, "image 3 height width"]) -> Trace:
+        """The trace of one forward pass."""
+        check_call(self._visual, pixels, self._layers)
+        output = self._forward(pixels)
+        trace = self._notes.trace(output[0] if isinstance(output, tuple) else output)
+        vars(self._notes).update(vars(_Notes()))  # the trace alone keeps what it holds
+        return trace
 
 
 def class_token_attention(

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
 import torch
@@ -25,6 +25,9 @@ from clipneuron.tables import registry as tables
 
 if TYPE_CHECKING:
     from clipneuron.models.clip.model import Clip
+
+MOST_OF_FLOAT16 = int(torch.finfo(torch.float16).max)
+"""65,504: what is beyond would round to infinity."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ class EffectsStage(Stage):
     parts: int = 1
     groups: tuple[tuple[int, ...], ...] = ()
     """Layers that are swept together, where memory does not allow all: each group is a forward pass of its own."""
+    norms: Literal["float32", "float16"] = "float32"
+    """What the table `norms` is rounded to; everything else comes from the norms as they are."""
     before: tuple[str, ...] = ()
     """The shards whose top pictures those of the wave that it works on have to beat."""
     resources: Resources = Resources(pool="clip")
@@ -157,7 +162,7 @@ class EffectsWorker:
             while sweeps:  # each is forgotten as soon as its tables are there
                 swept.append(sweeps.pop(0).swept(images))
         advance(len(loaded.failures))
-        return Output(_tables(loaded, swept), loaded.failures)
+        return Output(_tables(loaded, swept, self.stage.norms), loaded.failures)
 
     def _swept(self, group: Sequence[int], loaded: Batch, advance: Advance) -> list[LayerSweep]:
         """One pass over the shard's pictures."""
@@ -188,18 +193,33 @@ def _silent(rows: int) -> None:
     """Pictures are counted in the last of several passes."""
 
 
-def _tables(loaded: Batch, swept: Sequence[Swept]) -> dict[str, pa.Table]:
+def _tables(loaded: Batch, swept: Sequence[Swept], kind: str) -> dict[str, pa.Table]:
     return {
-        "norms": _norms(loaded, swept),
+        "norms": _norms(loaded, swept, kind),
         "summaries": pa.concat_tables([layer.summaries for layer in swept]),
         "remainders": pa.concat_tables([layer.remainders for layer in swept]),
     }
 
 
-def _norms(loaded: Batch, swept: Sequence[Swept]) -> pa.Table:
+def _norms(loaded: Batch, swept: Sequence[Swept], kind: str) -> pa.Table:
     present = torch.tensor(loaded.present, dtype=torch.bool)
     columns: dict[str, object] = dict(loaded.rows())
     for layer in swept:
-        columns[f"layer_{layer.layer}"] = fixed_list_column(layer.norms, present)
+        rows = layer.norms.cpu()
+        rows = rounded(rows, layer.layer) if kind == "float16" else rows
+        columns[f"layer_{layer.layer}"] = fixed_list_column(rows, present)
     neurons, layers = swept[0].norms.shape[1], [layer.layer for layer in swept]
-    return table_of(columns, tables.schema("norms", layers=layers, neurons=neurons))
+    numbers = pa.type_for_alias(kind)
+    schema = tables.schema("norms", layers=layers, neurons=neurons, numbers=numbers)
+    return table_of(columns, schema)
+
+
+def rounded(norms: Float[Tensor, "image neuron"], layer: int) -> Float[Tensor, "image neuron"]:
+    """The norms in float16; ValueError where one is too large for it, which rounding would make infinite."""
+    rounded = norms.half()
+    if rounded.isinf().any():
+        raise ValueError(
+            f"a norm of layer {layer} is {norms[rounded.isinf()].max():,.0f}, and float16 ends at {MOST_OF_FLOAT16:,}: "
+            "run with `recipe.norms` float32, which is another run"
+        )
+    return rounded

@@ -88,6 +88,17 @@ def test_pictures_in_another_order_are_paired_by_their_ids(tmp_path):
     assert found.table["similarity"].to_numpy() == pytest.approx(1, abs=1e-5)
 
 
+def test_norms_in_float16_are_matched_with_those_in_float32(tmp_path):
+    one, order = world(), np.random.default_rng(4).permutation(24)
+    other = replace(moved(renamed(one, layers=[5, 6]), order), numbers="float16")
+    a = Side.of(written(tmp_path / "a", one, block=12))
+    b = Side.of(written(tmp_path / "b", other, block=12))
+    ((found,), _) = matches(a, b, ("norms",), lambda neurons: None)
+    there = 12 * (found.table["layer_b"].to_numpy() - 5) + found.table["neuron_b"].to_numpy()
+    assert order[there].tolist() == list(range(24))
+    assert found.table["similarity"].to_numpy() == pytest.approx(1, abs=1e-5), "in float32"
+
+
 def test_without_common_pictures_there_are_no_norms_to_compare(tmp_path):
     one = world()
     a = Side.of(written(tmp_path / "a", one, block=12))
