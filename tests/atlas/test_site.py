@@ -184,7 +184,7 @@ def test_a_heat_adds_up_to_the_effect(world):
     trace = worker.clip.trace(worker.clip.preprocess.normalize(batch.pixels, "cpu"), (0, 1))
     for layer, found in worker.layers.items():
         everyone = torch.arange(worker.clip.neurons)
-        patches, effects = found.along_patches(trace, 1, everyone)
+        patches, effects = found.on_patches(trace).of(1, everyone)
         written = found.of(trace)
         torch.testing.assert_close(effects, written.projections[1], rtol=1e-3, atol=1e-5)
         direct = found.lens.effects(trace)[1]
