@@ -95,12 +95,8 @@ def _claims(run: Run, evidence: EvidenceResults | None) -> str:
 def _of_swept(run: Run) -> ConceptResults | None:
     """Concepts of the swept pictures themselves: those of others are of pictures that the sweep has not numbered."""
     own = name_of("concept-pictures", "", {"images": run.identity["images"]}, [])
-    if not run.done(own):
-        return None
-    for item in run.results(ConceptResults):
-        if run.done(item.concepts):
-            return item
-    return None
+    found = run.results(ConceptResults)
+    return next((item for item in found if item.pictures == own and run.done(item.concepts)), None)
 
 
 def _attack(run: Run) -> AttackResults | None:

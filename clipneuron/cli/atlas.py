@@ -198,8 +198,12 @@ def _line(
 ) -> "AtlasLine":
     from clipneuron.atlas.pipeline import AtlasLine
 
+    # A named run is compared before its model is loaded: runs of unlike models are refused at once.
+    against = _compared(chosen, store, run) if chosen.against and run else None
     line = AtlasLine.of(recipe, store, run, chosen=tuple(chosen.cards))
-    return line.beside(_compared(chosen, store, line.run)) if chosen.against else line
+    if chosen.against:
+        line = line.beside(against or _compared(chosen, store, line.run))
+    return line
 
 
 def _compared(chosen: argparse.Namespace, store: "Store", run: "Run") -> "Compared":
@@ -211,7 +215,11 @@ def _compared(chosen: argparse.Namespace, store: "Store", run: "Run") -> "Compar
 
     other = Store(chosen.against_store) if chosen.against_store else None
     one, another = two_runs(store, (run.name, chosen.against), other=other)
-    return compared_with(another, Comparison.of(Side.of(another), Side.of(one)).short)
+    try:
+        changes = Comparison.of(Side.of(another), Side.of(one)).short
+    except ValueError as error:
+        raise ValueError(f"--against {chosen.against}: {error}") from None
+    return compared_with(another, changes)
 
 
 def _publish(

@@ -203,6 +203,7 @@ class ConceptStages:
         """Which of them hold the concepts."""
         return ConceptResults(
             name=self.concepts.name,
+            pictures=self.plan.name,
             concepts=self.concepts.name,
             index=self.index.name,
             scores=self.judged[1].name if self.judged else None,

@@ -7,6 +7,8 @@ class ConceptResults(Results):
     """The stages whose tables are read."""
 
     line = "concepts"
+    pictures: str = ""
+    """The stage that has planned the pictures; empty in a record from before it was kept."""
     concepts: str
     index: str
     scores: str | None = None

@@ -71,23 +71,49 @@ class LayerProjections:
             norms,
         )
 
+    def on_patches(self, trace: Trace) -> "OnPatches":
+        """What all pictures of a trace share, formed once for any number of its pictures and neurons."""
+        lens = self.lens
+        attention = path_attention(lens.weights, trace, lens.layer, lens.normalize)
+        remainders = lens.remainders(trace) - self.mean_remainder
+        return OnPatches(self, trace.activations[lens.layer], attention, remainders)
+
     def along_patches(
-        self, trace: Trace, image: int, neurons: Int[Tensor, "neuron"]
+        self,
+        active: Float[Tensor, "neuron token"],
+        attention: Float[Tensor, "path token"],
+        remainder: Float[Tensor, "coordinate"],
+        neurons: Int[Tensor, "neuron"],
     ) -> tuple[Float[Tensor, "neuron patch"], Float[Tensor, "neuron"]]:
-        """Where in one picture of a trace some neurons write along their directions, and what they write in all.
+        """What some neurons write along their directions from each patch of one picture, and in all over the mean."""
+        along = self._along_paths[neurons]
+        tokens = active * (along @ attention)
+        from_remainder = (remainder @ self._along_remainder)[neurons]
+        mean = (self.mean[neurons] * along).sum(1)
+        return tokens[:, 1:], tokens.sum(1) - mean + from_remainder
+
+
+class OnPatches(NamedTuple):
+    """One layer's projections on the patches of a trace's pictures."""
+
+    projections: LayerProjections
+    activations: Float[Tensor, "image token neuron"]
+    attention: Float[Tensor, "image path token"]
+    remainders: Float[Tensor, "image coordinate"]
+    """Centred."""
+
+    def of(
+        self, image: int, neurons: Int[Tensor, "neuron"]
+    ) -> tuple[Float[Tensor, "neuron patch"], Float[Tensor, "neuron"]]:
+        """Where in one picture some neurons write along their directions, and what they write in all.
 
         The first is each patch's share in <phi_n, r_n>: a_i p_i through all paths, along r. Together with what is read
         from the class token and the remainder, it adds up to <phi_n, r_n>. The second is <phi_n - b_n, r_n>. T A
         multiply-adds per neuron, for T tokens and A paths.
         """
-        weights, lens = self.lens.weights, self.lens
-        attention = path_attention(weights, trace, lens.layer, lens.normalize)[image]
-        active = trace.activations[lens.layer][image][:, neurons].to(attention).T
-        along = self._along_paths[neurons]
-        tokens = active * (along @ attention)
-        remainder = (lens.remainders(trace)[image] - self.mean_remainder) @ self._along_remainder
-        mean = (self.mean[neurons] * along).sum(1)
-        return tokens[:, 1:], tokens.sum(1) - mean + remainder[neurons]
+        attention = self.attention[image]
+        active = self.activations[image][:, neurons].to(attention).T
+        return self.projections.along_patches(active, attention, self.remainders[image], neurons)
 
 
 def mean_effects(

@@ -10,12 +10,14 @@ import torch
 
 from clipneuron.atlas import addresses, site
 from clipneuron.atlas.alone import gathered
+from clipneuron.atlas.gather.blocks import BlockReader
 from clipneuron.atlas.html.single import single
 from clipneuron.atlas.inputs import compared_with
 from clipneuron.atlas.pipeline import AtlasLine
 from clipneuron.operations.compare.comparison import Comparison
 from clipneuron.operations.compare.sides import Side
 from clipneuron.readers.arrow import tensor
+from clipneuron.readers.sweep import NeuronBlock
 from clipneuron.store.objects.local import LocalObjects
 from clipneuron.store.store import Run, Store
 from tests.samples.atlas_site import broken, unreached
@@ -182,7 +184,7 @@ def test_a_heat_adds_up_to_the_effect(world):
     trace = worker.clip.trace(worker.clip.preprocess.normalize(batch.pixels, "cpu"), (0, 1))
     for layer, found in worker.layers.items():
         everyone = torch.arange(worker.clip.neurons)
-        patches, effects = found.along_patches(trace, 1, everyone)
+        patches, effects = found.on_patches(trace).of(1, everyone)
         written = found.of(trace)
         torch.testing.assert_close(effects, written.projections[1], rtol=1e-3, atol=1e-5)
         direct = found.lens.effects(trace)[1]
@@ -273,6 +275,9 @@ def test_two_runs_stand_side_by_side(tmp_path):
     assert card.against.pools[0].words or card.against.pools[0].note
     assert card.against.top
     assert card.against.against is None
+    nowhere = NeuronBlock(0, 0, 4)
+    beside = BlockReader(other, line.against.sources).rows(nowhere)
+    assert beside == [], "of a layer that the other run has not swept"
 
 
 def test_cards_of_a_few_neurons_are_those_of_the_site(world):

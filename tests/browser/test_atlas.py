@@ -283,7 +283,7 @@ def test_pages_fit_on_a_phone(page: Page, home: str, kind: str) -> None:
 def test_pages_work_without_scripts(page: Page, home: str, kind: str) -> None:
     page.call("Emulation.setScriptExecutionDisabled", value=True)
     page.open(home + KINDS[kind])
-    seen = "[...document.querySelectorAll('button, input[type=search]')].filter(e => e.offsetParent).length"
+    seen = "[...document.querySelectorAll('button, input[type=search], .keys')].filter(e => e.offsetParent).length"
     assert page.value(seen) == 0
     with page.leaving():
         page.click("main a[href]:not([href^='#'])")

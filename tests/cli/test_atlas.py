@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from clipneuron.atlas.pipeline import AtlasLine
 from clipneuron.cli import build_parser, main
 from clipneuron.cli.operations.submit import _order
 from clipneuron.cli.options.flags import recipe_of
 from clipneuron.store.store import Store
+from tests.samples.compared import renamed, world, written
 
 
 @pytest.mark.parametrize(
@@ -42,6 +44,35 @@ def test_what_means_nothing_is_refused(tmp_path, monkeypatch, capsys, words, mes
     assert main(["atlas", *words, "--store", "runs", "--engine", "in-process"]) == 1
     assert message in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "site").exists()
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (world(neurons=9), "layer 0 has 9 neurons in other"),
+        (world((2, 3)), "the layers 0, 1, none in common"),
+        (renamed(world(embed=16), model="two"), "16 dimensions in A and 32 in B"),
+    ],
+)
+def test_a_run_of_another_width_is_refused_before_the_model_is_loaded(
+    tmp_path, monkeypatch, capsys, other, message
+):
+    monkeypatch.setattr(AtlasLine, "of", unwanted)
+    monkeypatch.chdir(tmp_path)
+    asked = {"name": "one", "images": "demo", "model": "demo", "pool": "demo"}
+    written("runs", world(), "one", details={"recipe": asked})
+    written("runs", other, "other")
+    words = ["--store", "runs", "--out", "site", "--engine", "in-process"]
+    assert main(["atlas", "one", *words, "--against", "other"]) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "--against other: " in said
+    assert message in said
+    assert "`clipneuron compare other" in said
+    assert not (tmp_path / "site").exists()
+
+
+def unwanted(*args: object, **more: object) -> None:
+    pytest.fail("the model is loaded for runs that cannot be compared")
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,10 @@ def named(run: Run, results: SweepResults) -> None:
     table = _table("picture_concepts", [{**blank, **row} for row in rows])
     run.commit("concepts", "000000", {"picture_concepts": table})
     run.commit("concept-index", "000000", {"concept_pictures": _table("concept_pictures", rows)})
-    run.announce(ConceptResults(name="concepts", concepts="concepts", index="concept-index"))
+    found = ConceptResults(
+        name="concepts", pictures=looked, concepts="concepts", index="concept-index"
+    )
+    run.announce(found)
 
 
 def measured(run: Run) -> None:

@@ -105,7 +105,8 @@ def written(
 
     backwards: the pictures' ids fall with their numbers.
     """
-    run = Store(root).open_run(name, found.identity, details or {"recipe": {"pool": "demo"}})
+    asked = dict(details or {"recipe": {"pool": "demo"}})
+    run = Store(root).open_run(name, found.identity, asked)
     run.commit("plan", "0", {"plan": _plan(found.prefix, backwards)})
     run.commit(
         "effects", "0", {"norms": _norms(found, 0, 20), "summaries": _summaries(found, 0, 20)}
@@ -126,7 +127,7 @@ def written(
     for stage in ("directions", "descriptions-0"):
         run.announce(Cut.of(stage, "neurons", shards, 3))
     stages, kinds = ("plan", "texts-0", "directions"), ("plan", "texts", "directions")
-    run.announce(StageOrder(stages=stages, kinds=kinds))
+    run.announce(StageOrder(stages=stages, kinds=kinds, details=asked))
     layers = tuple(found.direction)
     run.announce(
         SweepResults(

@@ -51,10 +51,10 @@ def share(value: float | None) -> str:
 def decimals(value: float | None) -> str:
     """A number between -1 and 1 with two decimals, a dash for None.
 
-    >>> decimals(-0.5), decimals(None)
-    ('−0.50', '–')
+    >>> decimals(-0.5), decimals(-0.001), decimals(None)
+    ('−0.50', '0.00', '–')
     """
-    return "–" if value is None else f"{value:.2f}".replace("-", "−")
+    return "–" if value is None else f"{value:z.2f}".replace("-", "−")
 
 
 def quantile(value: float) -> str:
@@ -165,7 +165,11 @@ def facts(card: NeuronCard) -> list[tuple[str, str, str]]:
     if card.heads:
         best = max(card.heads, key=lambda head: head.share)
         known.append(
-            ("strongest head", f"{best.layer}.{best.head}", f"{share(best.share)} of the effect")
+            (
+                "strongest head",
+                f"layer {best.layer}, head {best.head}",
+                f"{share(best.share)} of the effect",
+            )
         )
     return known
 

@@ -116,9 +116,10 @@ class HeatsWorker:
         for pictures, pixels in batch.slices(self.stage.batch_size):
             trace = trace_of(self.clip, pixels, self.stage.lenses.layers)
             for layer, projections in self.layers.items():
+                on_patches = projections.on_patches(trace)
                 for place, picture in enumerate(pictures):
                     if neurons := asked.get((layer, picture.index)):
-                        found = projections.along_patches(trace, place, torch.tensor(neurons))
+                        found = on_patches.of(place, torch.tensor(neurons))
                         rows = _rows_of(found[0].shape[1], pixels.shape[-2:])
                         own = _columns(layer, neurons, picture.index, rows, *found)
                         parts.append(table_of(own, schema))

@@ -67,11 +67,19 @@ function themeButton() {
 
 /* Search. The keys of a text are made as atlas/finding/search.py makes them. */
 const folded = (text) => text.toLowerCase().normalize("NFKD").replace(/\p{M}/gu, "");
-function keysOf(text) {
-  const plain = folded(text), words = plain.split(/[^\p{L}\p{N}]+/u).filter(Boolean);
+function keysOf(plain) {
+  const words = plain.split(/[^\p{L}\p{N}]+/u).filter(Boolean);
   return words.length ? words : [plain.trim()].filter(Boolean);
 }
 const hex = (text) => Array.from(new TextEncoder().encode(text), (byte) => byte.toString(16).padStart(2, "0")).join("");
+
+/* The entries of a chunk with their keys, which are made once and not at every letter that is typed. */
+const keyed = new Map();
+async function entries(name) {
+  const rows = await chunk(name);
+  if (!keyed.has(name)) keyed.set(name, rows.map((row) => { const plain = folded(row[1]); return { row, plain, keys: keysOf(plain) }; }));
+  return keyed.get(name);
+}
 
 /* The entries that may have a word that begins with `key`, and whether these are all. */
 async function candidates(nodes, key) {
@@ -81,23 +89,21 @@ async function candidates(nodes, key) {
     if (!nodes.has(prefix)) continue;
     const whole = nodes.get(prefix) === 1;
     if (!whole && n < Math.min(letters.length, DEEP)) break;
-    return { whole, rows: await chunk(`search/${hex(prefix) || "all"}`) };
+    return { whole, rows: await entries(`search/${hex(prefix) || "all"}`) };
   }
   return { whole: true, rows: [] };
 }
 
 async function searched(query) {
   const { nodes, layers } = await head();
-  const places = neuronsLike(query, layers), keys = keysOf(query);
+  const plain = folded(query).trim(), places = neuronsLike(query, layers), keys = keysOf(plain);
   if (!keys.length) return { places, rows: [], whole: true };
   const sets = await Promise.all(keys.slice(0, 6).map((key) => candidates(nodes, key)));
   const all = sets.filter((set) => set.whole), whole = all.length > 0;
   const from = (whole ? all : sets).reduce((a, b) => (b.rows.length < a.rows.length ? b : a));
-  const plain = folded(query).trim();
-  const fits = (row) => { const own = keysOf(row[1]); return keys.every((key) => own.some((word) => word.startsWith(key))); };
-  const rows = from.rows.filter(fits);
-  const exact = rows.filter((row) => folded(row[1]) === plain);
-  return { places, rows: [...exact, ...rows.filter((row) => !exact.includes(row))], whole };
+  const rows = from.rows.filter((entry) => keys.every((key) => entry.keys.some((word) => word.startsWith(key))));
+  const isExact = (entry) => entry.plain === plain;
+  return { places, rows: [...rows.filter(isExact), ...rows.filter((entry) => !isExact(entry))].map((entry) => entry.row), whole };
 }
 
 let headData = null;
@@ -149,7 +155,7 @@ function searchBox() {
     let items = [], words;
     try {
       const { places, rows, whole } = await searched(query.value);
-      items = [...places.map(placeItem), ...rows.map(rowItem)].slice(0, MOST);
+      items = [...places.map(placeItem), ...rows.slice(0, MOST - places.length).map(rowItem)];  // at most seven places
       const more = places.length + rows.length > MOST || !whole;
       words = items.length ? `${more ? "The first " : ""}${counted(items.length, "result")}` : whole ? "Nothing found" : "Too many to look through: type more";
     } catch (error) {
@@ -212,7 +218,7 @@ function formatted(value, header) {
   if (typeof value !== "number") return value;
   if ("percent" in header.dataset) return `${(100 * value).toFixed(Number(header.dataset.digits ?? 1))} %`;
   const shown = header.dataset.digits ? value.toFixed(Number(header.dataset.digits)) : Math.abs(value) < 1000 ? value.toPrecision(3) : value.toFixed(0);
-  return shown.replace("-", "−");
+  return Number(shown) === 0 ? shown.replace("-", "") : shown.replace("-", "−");
 }
 
 function sortable(table) {
@@ -324,6 +330,7 @@ document.addEventListener("DOMContentLoaded", () => {
   searchBox();
   toggles();
   document.addEventListener("keydown", keys);
+  if (at("keys")) at("keys").hidden = false;
   document.querySelectorAll("table[data-sortable]").forEach(sortable);
   if (at("map")) map(at("map"));
 });

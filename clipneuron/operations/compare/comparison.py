@@ -126,7 +126,7 @@ class Comparison:
 def common_layers(a: Side, b: Side) -> tuple[int, ...]:
     """The layers that both runs have; raises ValueError where there is none, or one has other neurons."""
     found = tuple(sorted({*a.layers} & {*b.layers}))
-    advice = "--match compares neurons wherever they are"
+    advice = f"{_matching(a, b)} compares neurons wherever they are"
     if not found:
         raise ValueError(
             f"{a.name} has the layers {_listed(a.layers)} and {b.name} the layers {_listed(b.layers)}, none in common: "
@@ -151,10 +151,15 @@ def _one_space(a: Side, b: Side) -> Spaces:
     spaces = joint_spaces(a, b)
     if not spaces.agree:
         raise ValueError(
-            f"the directions of {a.name} and {b.name} are in different joint spaces ({spaces.why}), so that a "
-            "cosine between them means nothing: --match finds the neurons of B that act on the same pictures"
+            f"the directions of {a.name} and {b.name} are in different joint spaces ({spaces.why}), so that a cosine "
+            f"between them means nothing: {_matching(a, b)} finds the neurons of B that act on the same pictures"
         )
     return spaces
+
+
+def _matching(a: Side, b: Side) -> str:
+    """What is asked instead where the same number is not the same neuron: other commands compare as well."""
+    return f"`clipneuron compare {a.name} {b.name} --match`"
 
 
 def _sided(name: str, a: object, b: object) -> dict[str, object]:

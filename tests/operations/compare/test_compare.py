@@ -263,8 +263,14 @@ def test_models_that_moved_a_little_are_compared_with_a_note(tmp_path):
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        (world((2, 3)), "none in common: compare runs of the same layers, or --match"),
-        (world(neurons=9), "layer 0 has 12 neurons in .* and 9 in .*: --match"),
+        (
+            world((2, 3)),
+            "none in common: compare runs of the same layers, or `clipneuron compare .* --match`",
+        ),
+        (
+            world(neurons=9),
+            "layer 0 has 12 neurons in .* and 9 in .*: `clipneuron compare .* --match`",
+        ),
         (renamed(world(embed=16), model="two"), "32 dimensions in A and 16 in B.*--match"),
         (
             renamed(world(seed=3), model="two"),
