@@ -200,7 +200,7 @@ FILES = (
 
 NAMES = (
     *("demo", "imagenet", "labels", "cifar10", "figure13", "all", "scenes", "tags"),
-    *("clip", "deepfloyd", "flux", "voc", "coco"),
+    *("masks", "voc", "coco", "clip", "deepfloyd", "flux"),
 )
 """What they mean everywhere, whatever else is called so here, such as a folder of pictures."""
 
