@@ -20,6 +20,8 @@ pytestmark = pytest.mark.slow
 RUN = [text for text in COMMANDS if isinstance(way_of(text), Runs)]
 ELSEWHERE = [way for way in WAYS if isinstance(way, RunsElsewhere)]
 READ = [text for text in COMMANDS if not isinstance(way_of(text), Runs)]
+PROGRAMS = [text for text in READ if text.startswith("python ")]
+CALLED = [text for text in READ if text not in PROGRAMS]
 
 
 def marked(text: str) -> object:
@@ -70,7 +72,7 @@ def test_the_test_that_runs_it_exists(way: RunsElsewhere) -> None:
     assert re.search(rf"^def {name}\(", (ROOT / "tests" / file).read_text(), re.MULTILINE)
 
 
-@pytest.mark.parametrize("text", READ, ids=READ)
+@pytest.mark.parametrize("text", CALLED, ids=CALLED)
 def test_what_is_not_run_here_has_its_options_all_the_same(text: str) -> None:
     program, *words = shlex.split(text)
     if program == "clipneuron":
@@ -81,12 +83,12 @@ def test_what_is_not_run_here_has_its_options_all_the_same(text: str) -> None:
         assert {word.split("=")[0] for word in own if word.startswith("--")} <= known
     elif program == "make":
         assert f"\n{words[0]}:" in (ROOT / "Makefile").read_text()
-    elif program == "python":
-        starts(text)
 
 
-def starts(text: str) -> None:
-    """Asserts that a program is there and takes these options: it runs until it has read them."""
+@pytest.mark.environment
+@pytest.mark.parametrize("text", PROGRAMS, ids=PROGRAMS)
+def test_a_program_that_is_not_run_here_starts_with_its_options(text: str) -> None:
+    """It runs until it has read them; many import for seconds before."""
     real = argparse.ArgumentParser.parse_args
 
     def read_only(self: argparse.ArgumentParser, *given: object) -> None:

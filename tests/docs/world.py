@@ -35,6 +35,7 @@ from clipneuron.store.store import Run, Store
 from tests.cli.user import settle
 from tests.docs.commands import ROOT
 from tests.operations.fakes import Server, Time
+from tests.operations.test_notices import fresh_logs
 from tests.samples import gtsegs
 from tests.samples.compared import exchanged, renamed, world, written
 from tests.samples.explained import held_out
@@ -163,6 +164,7 @@ class World:
             patch.dict(os.environ, {"COLUMNS": "200"}),
             patch.object(jaxtyping.config, "jaxtyping_disable", True),  # shapes are others' matter
             patch.object(Review, "wait", lambda _: None),  # nobody is there to look at the page
+            fresh_logs(),
             contextlib.chdir(self.folder),
             contextlib.redirect_stdout(said),
             contextlib.redirect_stderr(said),
