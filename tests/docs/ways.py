@@ -52,7 +52,9 @@ MEASURES = (
     "a measurement of minutes to hours on a quiet machine; its results stand where it is named"
 )
 CLUSTER = "needs a Ray cluster on AWS, Google Cloud or machines of one's own"
-SERVER = "tests/operations/test_job_server.py submits, reads and stops jobs of a real job server"
+SERVER = (
+    "needs ports and a Ray of its own; tests/operations/test_job_server.py has a real job server"
+)
 KUBERNETES = "needs a Kubernetes cluster with KubeRay; what it applies is checked by tests/deploy/test_kubernetes.py"
 WEIGHTS = "downloads OpenAI's weights, for which there is no network here"
 CHANGED = 4
@@ -87,7 +89,12 @@ WAYS: tuple[Way, ...] = (
         "needs a language model's answers for 1,000 classes",
     ),
     Runs(r"clipneuron reproduce ", r"The paper's claims.*report: ", long=True),
-    Runs(r"clipneuron class-prompts ", r"", by=World.as_it_is, writes=("prompts.jsonl",)),
+    Runs(
+        r"clipneuron class-prompts ",
+        r"\d requests: prompts\.jsonl",
+        by=World.as_it_is,
+        writes=("prompts.jsonl",),
+    ),
     Runs(r"clipneuron attack .*(--pairs all|vit_)", r"second-order.*table3\.md: ", long=True),
     Runs(r"clipneuron attack ", r"second-order.*table3\.md: "),
     Runs(r"clipneuron review ", r"review at http://"),
@@ -111,11 +118,14 @@ WAYS: tuple[Way, ...] = (
         r"clipneuron plan ", r"to plan +\d+ images|nothing new: all of these pictures are planned"
     ),
     Runs(r"clipneuron status ", r"effects.*complete"),
-    Runs(r"clipneuron failures .*--table", r"", writes=("failures.parquet",)),
-    Runs(r"clipneuron failures ", r""),
+    Runs(
+        r"clipneuron failures .*--table", r"rows: failures\.parquet", writes=("failures.parquet",)
+    ),
+    Runs(r"clipneuron failures ", r"nothing failed"),
     Runs(r"clipneuron retry-failed ", r"nothing was changed"),
     Runs(r"clipneuron verify ", r"all objects of \d+ commits are as they were committed"),
-    Runs(r"clipneuron vacuum ", r""),
+    Runs(r"clipneuron vacuum .*--keep-runs", r"\d of \d+ runs|of the recipe"),
+    Runs(r"clipneuron vacuum ", r"older than|\d+ of \d+.* removed"),
     Runs(r"clipneuron tables .*--schema", r"layer_0"),
     Runs(r"clipneuron tables .*norms", r"norms.*\.parquet"),
     Runs(r"clipneuron tables ", r"norms.*directions"),
@@ -146,7 +156,7 @@ WAYS: tuple[Way, ...] = (
         by=World.on_a_job_server,
         writes=("sweep.sh",),
     ),
-    Runs(r"clipneuron submit ", r"", by=World.on_a_job_server),
+    Runs(r"clipneuron submit ", r"(run|atlas)-[0-9a-f]{12}-\d", by=World.on_a_job_server),
     Runs(r"clipneuron (jobs|logs|stop) ", r"run-964350|hello", by=World.on_a_job_server),
     Runs(
         r"clipneuron schedule .*--as crontab",
@@ -182,7 +192,8 @@ WAYS: tuple[Way, ...] = (
     NotRun(r"pip install", "installs a gigabyte from the network"),
     NotRun(r"chromium ", "needs a browser; tests/browser visits these pages where there is one"),
     NotRun(
-        r"python -m clipneuron\.demo\.training\.train", "takes minutes: the whole held-out world"
+        r"python -m clipneuron\.demo\.training\.train",
+        "evaluates the whole held-out world; its figures stand beside it",
     ),
     Runs(r"python benchmarks/schedules\.py --seed", r"seed 1249", by=World.as_a_program),
     RunsElsewhere(
