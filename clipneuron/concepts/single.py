@@ -150,5 +150,6 @@ def _heats(finder: Finder, found: Found, count: int) -> Float[np.ndarray, "conce
     height, width = finder.clip.image_size
     rows = max(1, round((maps.shape[1] * height / width) ** 0.5))
     shown = maps[scores.gather(1, chosen)[0].cpu() > 0]
-    grids: Float[np.ndarray, "concept row column"] = shown.view(len(shown), rows, -1).numpy()
+    grids: Float[np.ndarray, "concept row column"]
+    grids = shown.unflatten(1, (rows, maps.shape[1] // rows)).numpy()
     return grids

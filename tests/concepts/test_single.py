@@ -5,10 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from clipneuron.cli import main
 from clipneuron.concepts import ready
+from clipneuron.concepts.finder import Finder, Found
 from clipneuron.store.store import Store
 from tests.samples.world import clip, finished, write_pictures
 
@@ -64,6 +66,27 @@ def test_pictures_get_a_table_each_and_one_sheet_and_a_bad_one_its_reason(
     assert Image.open(sheet).height > 400
     status, out, err = say(files[0], "--store", swept / "store", "--to", sheet, *LAYERS)
     assert (status, err) == (0, "")
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_picture_on_which_no_neuron_is_activated_has_no_concepts_of_neurons(
+    swept: Path, say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Finder.of
+
+    def of(self: Finder, pixels: torch.Tensor) -> Found:
+        for layer in self.layers:
+            layer.thresholds = torch.full_like(layer.thresholds, torch.inf)
+        return real(self, pixels)
+
+    monkeypatch.setattr(Finder, "of", of)
+    sheet = tmp_path / "sheet.png"
+    status, out, err = say(
+        swept / "mine/000.png", "--store", swept / "store", "--to", sheet, *LAYERS
+    )
+    assert (status, err) == (0, "")
+    assert "0 of 128 neurons activated" in out
+    assert sheet.exists()
 
 
 def test_what_is_missing_is_said_without_torch_or_with_the_command_that_makes_it(

@@ -373,21 +373,5 @@ def test_a_script_for_slurm_runs_the_job_on_its_nodes(tmp_path, capsys, status, 
     assert ("requeue 17" in (tmp_path / "asked").read_text()) is requeued
 
 
-def commands_of(page: str) -> list[list[str]]:
-    """The commands of a page of the documentation, lines that go on joined."""
-    text = (ROOT / "docs" / page).read_text().replace("\\\n", " ")
-    lines = [line.strip() for line in text.splitlines() if line.startswith("    clipneuron ")]
-    return [shlex.split(line)[1:] for line in lines]
-
-
-@pytest.mark.parametrize("words", commands_of("submit.md"), ids=" ".join)
-def test_the_commands_of_the_page_run(server, monkeypatch, tmp_path, words):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(checks, "problems", lambda *_: [])
-    server.submit(ordered("run", *DEMO).name(1), "", {}, {})
-    assert main(words) == 0
-    assert ("--out" in words) is (tmp_path / "sweep.sh").exists()
-
-
 def test_the_pages_table_of_tries_names_a_real_job():
     assert ordered("run", *DEMO).name(1) in (ROOT / "docs" / "submit.md").read_text()

@@ -198,6 +198,12 @@ FILES = (
 )
 """Fields that may name a file or a folder."""
 
+NAMES = (
+    *("demo", "imagenet", "labels", "cifar10", "figure13", "all", "scenes", "tags"),
+    *("masks", "voc", "coco", "clip", "deepfloyd", "flux"),
+)
+"""What they mean everywhere, whatever else is called so here, such as a folder of pictures."""
+
 
 def _pictures(recipe: Recipe) -> dict[str, str]:
     """The places of pictures and masks, by field."""
@@ -207,7 +213,7 @@ def _pictures(recipe: Recipe) -> dict[str, str]:
 def _files(recipe: Recipe) -> dict[str, str]:
     """What else names a file or a folder that is here, by field."""
     named = _named(recipe, FILES)
-    return {field: name for field, name in named if name != "demo" and os.path.exists(name)}
+    return {field: name for field, name in named if name not in NAMES and os.path.exists(name)}
 
 
 def _named(recipe: Recipe, fields: Sequence[str]) -> Iterator[tuple[str, str]]:

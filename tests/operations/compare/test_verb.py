@@ -140,16 +140,3 @@ def test_it_needs_neither_torch_nor_ray(store, tmp_path):
     )
     assert (compared[0], matched[0]) == (0, 0)
     assert not {"torch", "ray", "open_clip", "transformers"} & matched[1]
-
-
-def test_the_first_commands_of_the_page_run(store, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    page = (ROOT / "docs" / "compare.md").read_text()
-    commands = re.findall(r"^    (clipneuron compare .*)$", page, re.MULTILINE)
-    own = [command for command in commands if "--last" in command and "s3:" not in command]
-    assert len(own) >= 3
-    for command in own:
-        words = command.split()[2:]
-        words = words[: words.index("--store")] + words[words.index("--store") + 2 :]
-        assert called(store, *words) in (0, 4), command
-    assert {file.name for file in (tmp_path / "changes").iterdir()} >= {"report.md", "cosines.png"}
