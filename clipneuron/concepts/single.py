@@ -151,5 +151,5 @@ def _heats(finder: Finder, found: Found, count: int) -> Float[np.ndarray, "conce
     rows = max(1, round((maps.shape[1] * height / width) ** 0.5))
     shown = maps[scores.gather(1, chosen)[0].cpu() > 0]
     grids: Float[np.ndarray, "concept row column"]
-    grids = shown.unflatten(1, (rows, maps.shape[1] // rows)).numpy()
+    grids = shown.view(len(shown), rows, maps.shape[1] // rows).numpy()
     return grids
