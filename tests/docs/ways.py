@@ -83,7 +83,7 @@ WAYS: tuple[Way, ...] = (
     Runs(r"clipneuron segment ", r"report\.md: "),
     Runs(r"clipneuron concepts \S+\.jpg", r"cat\.jpg", writes=("concepts.png",)),
     Runs(r"clipneuron concepts .*vit_", r"report\.md: ", long=True),
-    Runs(r"clipneuron concepts ", r"report\.md: "),
+    Runs(r"clipneuron concepts ", r"report\.md: ", long=True),
     NotRun(
         r"clipneuron reproduce .*answers\.jsonl",
         "needs a language model's answers for 1,000 classes",
@@ -108,6 +108,7 @@ WAYS: tuple[Way, ...] = (
         r"clipneuron atlas .*--single cards\.html",
         r"2 neurons: cards\.html",
         writes=("cards.html",),
+        long=True,
     ),
     Runs(r"clipneuron atlas .*--against", r"", writes=("atlas/index.html",), long=True),
     Runs(r"clipneuron atlas vit_b_32 ", r"", writes=("sites/vit_b_32/index.html",), long=True),
@@ -157,7 +158,7 @@ WAYS: tuple[Way, ...] = (
         writes=("sweep.sh",),
     ),
     Runs(r"clipneuron submit ", r"(run|atlas)-[0-9a-f]{12}-\d", by=World.on_a_job_server),
-    Runs(r"clipneuron (jobs|logs|stop) ", r"run-964350|hello", by=World.on_a_job_server),
+    Runs(r"clipneuron (jobs|logs|stop) ", r"run-[0-9a-f]{12}-1|hello", by=World.on_a_job_server),
     Runs(
         r"clipneuron schedule .*--as crontab",
         r"15 2 \* \* \* cd \S+ && \S+clipneuron",
