@@ -82,7 +82,6 @@ WAYS: tuple[Way, ...] = (
     Runs(r"clipneuron segment .*vit_", r"report\.md: ", long=True),
     Runs(r"clipneuron segment ", r"report\.md: "),
     Runs(r"clipneuron concepts \S+\.jpg", r"cat\.jpg", writes=("concepts.png",)),
-    Runs(r"clipneuron concepts .*vit_", r"report\.md: ", long=True),
     Runs(r"clipneuron concepts ", r"report\.md: ", long=True),
     NotRun(
         r"clipneuron reproduce .*answers\.jsonl",
