@@ -67,7 +67,7 @@ def test_a_run_of_another_width_is_refused_before_the_model_is_loaded(
     said = " ".join(capsys.readouterr().err.split())
     assert "--against other: " in said
     assert message in said
-    assert "`clipneuron compare other" in said
+    assert "`clipneuron compare --match`" in said
     assert not (tmp_path / "site").exists()
 
 

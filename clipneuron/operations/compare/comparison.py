@@ -19,6 +19,8 @@ from clipneuron.operations.compare.sides import Floats, Ints, Side, keys_of
 from clipneuron.operations.compare.words import WordChanges
 
 Advance = Callable[[int], None]
+_MATCH = "`clipneuron compare --match`"
+"""What helps where the same number is not the same neuron; an atlas compares too, and has no such option."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ class Comparison:
 def common_layers(a: Side, b: Side) -> tuple[int, ...]:
     """The layers that both runs have; raises ValueError where there is none, or one has other neurons."""
     found = tuple(sorted({*a.layers} & {*b.layers}))
-    advice = f"{_matching(a, b)} compares neurons wherever they are"
+    advice = f"{_MATCH} compares neurons wherever they are"
     if not found:
         raise ValueError(
             f"{a.name} has the layers {_listed(a.layers)} and {b.name} the layers {_listed(b.layers)}, none in common: "
@@ -152,14 +154,9 @@ def _one_space(a: Side, b: Side) -> Spaces:
     if not spaces.agree:
         raise ValueError(
             f"the directions of {a.name} and {b.name} are in different joint spaces ({spaces.why}), so that a cosine "
-            f"between them means nothing: {_matching(a, b)} finds the neurons of B that act on the same pictures"
+            f"between them means nothing: {_MATCH} finds the neurons of B that act on the same pictures"
         )
     return spaces
-
-
-def _matching(a: Side, b: Side) -> str:
-    """What is asked instead where the same number is not the same neuron: other commands compare as well."""
-    return f"`clipneuron compare {a.name} {b.name} --match`"
 
 
 def _sided(name: str, a: object, b: object) -> dict[str, object]:

@@ -265,11 +265,11 @@ def test_models_that_moved_a_little_are_compared_with_a_note(tmp_path):
     [
         (
             world((2, 3)),
-            "none in common: compare runs of the same layers, or `clipneuron compare .* --match`",
+            "none in common: compare runs of the same layers, or `clipneuron compare --match`",
         ),
         (
             world(neurons=9),
-            "layer 0 has 12 neurons in .* and 9 in .*: `clipneuron compare .* --match`",
+            "layer 0 has 12 neurons in .* and 9 in .*: `clipneuron compare --match`",
         ),
         (renamed(world(embed=16), model="two"), "32 dimensions in A and 16 in B.*--match"),
         (
