@@ -8,7 +8,6 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from wordfreq import top_n_list
 
 from clipneuron.demo.backgrounds import BACKGROUNDS, PHRASES
 from clipneuron.demo.captions import claims, listed, noun_phrase, true_of
@@ -142,5 +141,7 @@ def _strangers(dice: np.random.Generator, count: int) -> list[str]:
 @cache
 def _foreign_words() -> tuple[str, ...]:
     """Common English words that name nothing in the demo world."""
+    from wordfreq import top_n_list  # takes a second to import
+
     known = world_words()
     return tuple(w for w in top_n_list("en", 8000) if w.isalpha() and w not in known)

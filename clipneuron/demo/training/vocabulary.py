@@ -7,8 +7,6 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
 
-from wordfreq import top_n_list, word_frequency
-
 from clipneuron.demo.backgrounds import PHRASES
 from clipneuron.demo.captions import pool
 from clipneuron.demo.things import THINGS
@@ -28,6 +26,8 @@ def world_words() -> frozenset[str]:
 
 def word_weights(common: int = 4000) -> dict[str, float]:
     """The words to learn merges from: the most common English ones and, with the highest weight, the world's."""
+    from wordfreq import top_n_list, word_frequency  # takes a second to import
+
     words = {w for w in top_n_list("en", common) if re.fullmatch("[a-z]+", w)}
     weights = {word: word_frequency(word, "en") for word in sorted(words)}
     return weights | dict.fromkeys(sorted(world_words()), 1.0)
