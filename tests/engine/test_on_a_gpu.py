@@ -3,6 +3,7 @@
 from dataclasses import fields
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pytest
 import torch
@@ -10,6 +11,7 @@ import torch
 from clipneuron.lens.effects import SecondOrderLens
 from clipneuron.lens.pursuit import prefix_weights, pursuit, reconstruction, solutions
 from tests.engine.conftest import Done
+from tests.engine.test_half_precision import numbers
 from tests.engine.test_stage_contract import KINDS
 from tests.samples.simulated_gpu import simulated_gpu
 from tests.samples.world import clip
@@ -83,7 +85,20 @@ def test_a_worker_gives_the_same_tables_on_a_gpu_and_waits_for_it_no_more_than_a
 @pytest.mark.parametrize("kind", OTHERS)
 def test_any_other_worker_gives_the_same_tables_on_a_gpu(done, kind):
     ran = on_gpu(done[kind][0])
-    assert all(a.equals(b) for a, b in zip(ran.here, ran.there, strict=True))
+    for found, right in zip(ran.here, ran.there, strict=True):
+        assert found.schema == right.schema
+        for name in right.column_names:
+            assert_same(found[name], right[name], f"{kind}: {name}")
+
+
+def assert_same(found: pa.ChunkedArray, right: pa.ChunkedArray, name: str) -> None:
+    """Floats up to the rounding by which kernels of attention differ, on some processors; all else to the bit."""
+    if not len(numbers(right)):
+        assert found.equals(right), name
+        return
+    # Some are differences of embeddings, which are of unit length and rounded as such.
+    most = 1e-5 * np.nanmax(np.abs(numbers(right)), initial=0) + 1e-6
+    np.testing.assert_allclose(numbers(found), numbers(right), rtol=0, atol=most, err_msg=name)
 
 
 def test_a_pursuit_gives_the_same_on_a_gpu_as_on_the_cpu():
