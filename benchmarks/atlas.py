@@ -171,6 +171,7 @@ VIEW = """(e => [e.length, e.reduce((sum, one) => sum + one.transferSize, 0), e[
 
 def in_browser(world: World, root: Path) -> None:
     """Search and first view, from the folder and from a web server of this machine."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     from tests.browser import chromium
     from tests.browser.web import serving
 
