@@ -17,7 +17,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from unittest.mock import patch
 
-import jaxtyping
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -162,7 +161,6 @@ class World:
         with (
             patch.dict(RECIPES, {name: small(name) for name in names} if recipes else {}),
             patch.dict(os.environ, {"COLUMNS": "200"}),
-            patch.object(jaxtyping.config, "jaxtyping_disable", True),  # shapes are others' matter
             patch.object(Review, "wait", lambda _: None),  # nobody is there to look at the page
             fresh_logs(),
             contextlib.chdir(self.folder),

@@ -216,10 +216,10 @@ def _norms(loaded: Batch, swept: Sequence[Swept], kind: str) -> pa.Table:
 
 def rounded(norms: Float[Tensor, "image neuron"], layer: int) -> Float[Tensor, "image neuron"]:
     """The norms in float16; ValueError where one is too large for it, which rounding would make infinite."""
-    rounded = norms.half()
-    if rounded.isinf().any():
+    short = norms.half()
+    if short.isinf().any():
         raise ValueError(
-            f"a norm of layer {layer} is {norms[rounded.isinf()].max():,.0f}, and float16 ends at {MOST_OF_FLOAT16:,}: "
+            f"a norm of layer {layer} is {norms[short.isinf()].max():,.0f}, and float16 ends at {MOST_OF_FLOAT16:,}: "
             "run with `recipe.norms` float32, which is another run"
         )
-    return rounded
+    return short
