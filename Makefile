@@ -28,7 +28,7 @@ quick: .venv/ready
 # What takes minutes: the installations that the documents describe, each of a whole environment, hosts with addresses of
 # their own (root), visits by a browser, jobs of a job server, and a cluster whose drivers, nodes and processes are killed.
 environment: .venv/ready
-	$(PYTEST) -n 2 -m environment
+	$(PYTEST) -n $(WORKERS) -m environment
 
 # The short benchmarks, on one thread, as ratios within the run: fails where one is below its bar. Minutes.
 bench: .venv/ready

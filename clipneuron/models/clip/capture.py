@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
+from types import FunctionType, MethodType
 from typing import Any
 
 import torch
@@ -85,8 +86,9 @@ class CompiledCapture:
         plan = _plan(self._visual, frozenset(layers), first_order, writes, self._notes)
         for module, hook in plan:
             module.register_forward_hook(hook)
+        forward = _with_code_of_its_own(type(self._visual).forward)
         self._forward: Callable[[Tensor], Any] = torch.compile(
-            self._visual.forward, fullgraph=True, backend=backend
+            MethodType(forward, self._visual), fullgraph=True, backend=backend
         )
 
     @torch.no_grad()
@@ -97,6 +99,14 @@ class CompiledCapture:
         trace = self._notes.trace(output[0] if isinstance(output, tuple) else output)
         vars(self._notes).update(vars(_Notes()))  # the trace alone keeps what it holds
         return trace
+
+
+def _with_code_of_its_own(function: Any) -> FunctionType:
+    """The compiler keeps what it has made by code and looks at no hooks: it would take one tower's for another's."""
+    code = function.__code__.replace()
+    return FunctionType(
+        code, function.__globals__, function.__name__, function.__defaults__, function.__closure__
+    )
 
 
 def class_token_attention(

@@ -75,3 +75,20 @@ def test_a_compiled_trace_is_one_graph_and_the_same(kind: str) -> None:
 def apart_whole(kind: str) -> dict[str, float]:
     """With everything that can be asked of a trace."""
     return apart(kind, "eager", first_order=True, writes=True)
+
+
+@pytest.mark.environment
+@pytest.mark.process
+def test_towers_that_are_compiled_in_one_process_are_not_taken_for_each_other() -> None:
+    assert run_in_process(several) == [[0, 2], [1], [0, 2]]
+
+
+def several() -> list[list[int]]:
+    """Which layers are in traces by two compiled captures, before and after the tower is compiled without hooks."""
+    tower = tiny_tower()
+    pixels = random_pixels(tower)
+    some, others = (CompiledCapture(tower, layers, backend="eager") for layers in (LAYERS, (1,)))
+    traces = [some(pixels), others(pixels)]
+    with torch.no_grad():
+        torch.compile(tower.forward, backend="eager")(pixels)
+    return [sorted(trace.activations) for trace in (*traces, some(pixels))]
