@@ -2,6 +2,7 @@
 
     python benchmarks/effects.py                      # both splits, all layers / 8-10 / 9
     python benchmarks/effects.py --batch 16 --repeats 20
+    python benchmarks/effects.py --as-loaded          # with glibc's own ways of giving memory back, as runs had them
 
 Each repeat times the plain open_clip forward pass and every variant in turn on the same pixels, in core-seconds, so
 that other work on the machine counts little; reported are the least of either and their ratio. Norms are the sweep's
@@ -23,6 +24,7 @@ from machine import describe
 
 from clipneuron import Clip, SecondOrderLens, load_clip
 from clipneuron.lens.summaries import Moments
+from clipneuron.models.allocation import keep_freed_memory
 
 LAYERS = {"all layers": tuple(range(11)), "layers 8-10": (8, 9, 10), "layer 9": (9,)}
 
@@ -37,8 +39,13 @@ def main() -> None:
         "--wide", action="store_true", help="keep all coordinates of the remainders"
     )
     parser.add_argument("--repeats", type=int, default=10, help="timed repeats, after one warm-up")
+    parser.add_argument(
+        "--as-loaded", action="store_true", help="large tensors in memory that is fresh each time"
+    )
     arguments = parser.parse_args()
     clip = load_clip(open_clip.create_model(arguments.model, pretrained=None))
+    if not arguments.as_loaded:
+        keep_freed_memory()  # as workers do
     size = clip.image_size
     pixels = torch.randn(arguments.batch, 3, *((size, size) if isinstance(size, int) else size))
     print(describe())

@@ -30,7 +30,9 @@ def kernel() -> list[Bar]:
     from effects import measured
 
     from clipneuron import load_clip
+    from clipneuron.models.allocation import keep_freed_memory
 
+    keep_freed_memory()  # as workers do
     clip = load_clip(open_clip.create_model("ViT-B-32", pretrained=None))
     pixels = torch.randn(32, 3, *clip.image_size)
     cost = measured(clip, pixels, (8, 9, 10), "equal", repeats=2)

@@ -29,6 +29,7 @@ from clipneuron.config.values.layers import layers_or_all_in
 from clipneuron.data.collections import Picture
 from clipneuron.engine.stage import Named
 from clipneuron.lens.summaries import Moments
+from clipneuron.models.allocation import keep_freed_memory
 from clipneuron.readers.arrow import tensor
 from clipneuron.readers.lenses import Lenses, trace_of
 from clipneuron.readers.pictures import Batch
@@ -103,6 +104,7 @@ def one(chosen) -> None:
     means = means_of(clip, layers, pixels, chosen.batch)
     lenses = Lenses(layers, "equal", True, half=chosen.one == "float16")
     nothing = Named("nothing")
+    keep_freed_memory()  # as workers do
     stage = EffectsStage(lambda: clip, None, lenses, chosen.batch, chosen.top, nothing, nothing)
     Path("/proc/self/clear_refs").write_text("5")
     before = resident("VmRSS")

@@ -87,6 +87,11 @@ class Recipe(Config):
     dtype: Literal["float32", "bfloat16", "float16"] = Field(
         default="float32", description="number format of the model's passes"
     )
+    compile: bool = Field(
+        default=False,
+        description="trace pictures by torch's compiler: equal up to rounding, after seconds to minutes of compiling "
+        "in each process, which takes a C++ compiler; whether it pays, benchmarks/compiled.py and gpu.py tell",
+    )
     device: str = Field(
         default="auto", description="auto (a GPU if there is one), cpu, cuda or cuda:1"
     )

@@ -10,6 +10,7 @@ from torch import Tensor
 from clipneuron.lens.effects import SecondOrderLens
 from clipneuron.lens.options import Split
 from clipneuron.lens.trace import HasWeights, Trace
+from clipneuron.models.allocation import keep_freed_memory
 from clipneuron.readers.pictures import Pixels
 
 if TYPE_CHECKING:
@@ -27,7 +28,10 @@ def placed(device: str) -> torch.device:
 
 def moved(clip: "Clip", device: str) -> "Clip":
     """The model on the device of this name, as workers get it."""
-    return clip.on(placed(device))
+    place = placed(device)
+    if place.type == "cpu":
+        keep_freed_memory()
+    return clip.on(place)
 
 
 @dataclass(frozen=True)

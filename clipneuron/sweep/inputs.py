@@ -4,6 +4,8 @@ torch is imported only for the model itself, so that all else is found, or misse
 """
 
 import hashlib
+import os
+import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -44,6 +46,19 @@ def check(recipe: Recipe) -> None:
     if recipe.images != "demo":
         check_place(recipe.images)
     check_texts(recipe.pool, LEAST_TEXTS)
+    if recipe.compile:
+        check_compiler()
+
+
+def check_compiler() -> None:
+    """Raises ValueError where torch's compiler would find no C++ compiler."""
+    asked = os.environ.get("CXX")
+    names = (asked,) if asked else ("g++", "clang++", "c++")
+    if not any(map(shutil.which, names)):
+        raise ValueError(
+            f"`recipe.compile` takes a C++ compiler, and {' or '.join(names)} is not found here: install g++, here and "
+            "where workers run, or leave `recipe.compile` out, which is another run"
+        )
 
 
 def check_texts(spec: str, least: int = 1) -> None:

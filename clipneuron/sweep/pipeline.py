@@ -83,6 +83,7 @@ class Sweep:
         Raises ValueError for whatever does not exist or does not fit, before any long work.
         """
         clip = clip or model_of(recipe)
+        clip = clip.compiled() if recipe.compile else clip
         for layer in recipe.layers:
             clip.weights.check_layer(layer)
         pool = readable(texts_of(recipe), clip)
@@ -132,6 +133,7 @@ class Sweep:
         precise = {"precision": "float16"} if self.memory.precision == "float16" else {}
         few = {"calibrate_on": recipe.calibrate_on} if recipe.calibrate_on else {}
         short = {} if recipe.norms == "float32" else {"norms": recipe.norms}
+        compiled = {"compile": True} if recipe.compile else {}
         # 2: scores of attention and means of texts in float32
         half = {} if recipe.dtype == "float32" else {"half_precision": 2}
         return {
@@ -152,6 +154,7 @@ class Sweep:
             **deep,
             **few,
             **short,
+            **compiled,
         }
 
     def open(self) -> Run:

@@ -53,7 +53,8 @@ def _weight(item: pytest.Item) -> int:
     """About how many tenths of a second a test takes."""
     if share_of(item.nodeid) == "cluster":
         return 100
-    if limit := item.get_closest_marker("timeout"):  # the longest have a limit of their own, in seconds
+    # The longest have a limit of their own, in seconds.
+    if limit := item.get_closest_marker("timeout"):
         return int(limit.args[0])
     return 20 if item.get_closest_marker("slow") or item.get_closest_marker("process") else 1
 

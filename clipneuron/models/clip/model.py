@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from clipneuron.lens.trace import TowerWeights, Trace
-from clipneuron.models.clip.capture import capture
+from clipneuron.models.clip.capture import CompiledCapture, capture
 from clipneuron.models.clip.checkpoints import (
     LoadedNetwork,
     Tokenizer,
@@ -97,9 +97,17 @@ class Clip:
     travels_once = True
     """A cluster sends it once per run, and a process has it once."""
 
-    def __init__(self, network: Any, name: str, make_tokenizer: Callable[[], Tokenizer]):
+    def __init__(
+        self,
+        network: Any,
+        name: str,
+        make_tokenizer: Callable[[], Tokenizer],
+        *,
+        compiles: bool = False,
+    ):
         self.network = network
         self.name = name
+        self.compiles = compiles
         tower = image_tower(network)
         self.visual = as_open_clip(tower) if is_timm(tower) else tower
         self.weights: TowerWeights = tower_weights(self.visual)
@@ -144,8 +152,19 @@ class Clip:
         if copy is None:
             network = deepcopy(self.network)
             prepare(network, device, None)
-            copy = copies[str(device)] = Clip(network, self.name, self._make_tokenizer)
+            copy = copies[str(device)] = self._with(network)
         return copy
+
+    def compiled(self) -> "Clip":
+        """The same model, whose traces come from torch's compiler (`CompiledCapture`): equal up to rounding.
+
+        Each process compiles when it first traces a choice of layers, for seconds to minutes. Takes a C++ compiler.
+        """
+        return Clip(self.network, self.name, self._make_tokenizer, compiles=True)
+
+    def _with(self, network: Any) -> "Clip":
+        """Another network in the place of this one."""
+        return Clip(network, self.name, self._make_tokenizer, compiles=self.compiles)
 
     def widened(self) -> "Clip":
         """This model's image tower in float32; the model itself where it computes in float32 or better.
@@ -174,7 +193,7 @@ class Clip:
             )
         for block in blocks:
             block.mlp.gelu = torch.nn.GELU()
-        return Clip(network, self.name, self._make_tokenizer)
+        return self._with(network)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -212,8 +231,19 @@ class Clip:
         It contains what `layers` need (by default all but the last). `writes` and `first_order` add to it, as
         described in `capture`.
         """
-        chosen = range(self.layers - 1) if layers is None else layers
+        chosen = tuple(range(self.layers - 1) if layers is None else layers)
+        if self.compiles:
+            return self._compiled_capture(chosen, first_order, writes)(self._readable(pixels))
         return capture(self.visual, self._readable(pixels), chosen, first_order, writes)
+
+    def _compiled_capture(
+        self, layers: tuple[int, ...], first_order: bool, writes: bool
+    ) -> CompiledCapture:
+        made = _CAPTURES.setdefault(self, {})
+        asked = layers, first_order, writes
+        if asked not in made:
+            made[asked] = CompiledCapture(self.visual, *asked)
+        return made[asked]
 
     @torch.no_grad()
     def encode_images(self, pixels: Tensor) -> Float[Tensor, "image embed"]:
@@ -285,3 +315,8 @@ class Clip:
 
 _COPIES: WeakKeyDictionary[Clip, WeakValueDictionary[str, Clip]] = WeakKeyDictionary()
 """Of each model those on other devices, so that the stages in one process share them."""
+
+_CAPTURES: WeakKeyDictionary[Clip, dict[tuple[tuple[int, ...], bool, bool], CompiledCapture]] = (
+    WeakKeyDictionary()
+)
+"""What has been compiled of each model: no part of it, since it cannot travel to another process."""

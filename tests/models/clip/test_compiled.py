@@ -3,6 +3,7 @@
 In a process of its own, where signatures are not checked: the compiler cannot look through the checks.
 """
 
+import pickle
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 
@@ -11,8 +12,9 @@ import torch
 from torch import Tensor
 
 from clipneuron.models.clip.capture import CompiledCapture, capture
+from clipneuron.models.clip.model import load_clip
 from tests.samples.processes import run_in_process
-from tests.samples.towers import random_pixels, tiny_tower
+from tests.samples.towers import random_pixels, tiny_clip, tiny_tower
 
 TOWERS: dict[str, dict[str, object]] = {
     "plain": {},
@@ -92,3 +94,30 @@ def several() -> list[list[int]]:
     with torch.no_grad():
         torch.compile(tower.forward, backend="eager")(pixels)
     return [sorted(trace.activations) for trace in (*traces, some(pixels))]
+
+
+@pytest.mark.environment
+@pytest.mark.process
+def test_a_model_that_compiles_goes_to_another_process_and_leaves_the_same_traces() -> None:
+    apart, same, others = run_in_process(by_a_model)
+    assert same, "what is compiled for a choice of layers is used again"
+    assert others == [[0, 1, 2], [1]]
+    assert apart < 1e-5, "float32, by the compiler that runs use"
+
+
+def by_a_model() -> tuple[float, bool, list[list[int]]]:
+    """How far embeddings and activations are from the usual ones, and what else is asked of such a model."""
+    torch.set_num_threads(1)
+    usual = load_clip(tiny_clip())
+    compiled = pickle.loads(pickle.dumps(usual.compiled()))
+    pixels = random_pixels(usual.visual).float()
+    trace, expected = compiled.trace(pixels, [1]), usual.trace(pixels, [1])
+    pairs = [
+        (trace.embeddings, expected.embeddings),
+        (trace.activations[1], expected.activations[1]),
+    ]
+    apart = max(float((found - want).abs().max() / want.abs().max()) for found, want in pairs)
+    with torch.compiler.set_stance("fail_on_recompile"):
+        same = torch.equal(compiled.trace(pixels, [1]).embeddings, trace.embeddings)
+    others = [sorted(compiled.trace(pixels, layers).activations) for layers in (None, [1])]
+    return apart, same, others

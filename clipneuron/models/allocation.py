@@ -1,0 +1,20 @@
+"""Where a process gets memory for large tensors on the CPU."""
+
+import ctypes
+from functools import cache
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""Of glibc's malloc.h: how much free memory is kept, and the size from which a block is mapped by itself."""
+
+
+@cache
+def keep_freed_memory() -> None:
+    """From now on, large tensors on the CPU are made of memory that this process has freed.
+
+    glibc gives blocks of more than 32 MB back to the system at once, which clears the next one page by page before it
+    is written: a twentieth of a pass over all layers of ViT-B-32 (`benchmarks/effects.py --as-loaded`). Other C
+    libraries are left as they are.
+    """
+    if change := getattr(ctypes.CDLL(None), "mallopt", None):
+        change(_M_MMAP_THRESHOLD, 2**30)
+        change(_M_TRIM_THRESHOLD, 2**31 - 1)

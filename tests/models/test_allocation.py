@@ -1,0 +1,36 @@
+"""Large tensors in memory that the process has had before."""
+
+import os
+import resource
+
+import pytest
+import torch
+
+from clipneuron.models.allocation import keep_freed_memory
+from tests.samples.processes import run_in_process
+
+PAGES = 64 * 2**20 // os.sysconf("SC_PAGE_SIZE")
+"""Of a tensor of 64 MB."""
+
+
+@pytest.mark.process
+@pytest.mark.skipif(
+    "CS_GNU_LIBC_VERSION" not in os.confstr_names, reason="another C library than glibc"
+)
+def test_the_system_clears_the_pages_of_a_large_tensor_once() -> None:
+    before, after = run_in_process(cleared)
+    assert before > 4 * PAGES, "each of five tensors has pages of its own"
+    assert after < 2 * PAGES, "all five have those of the first"
+
+
+def cleared() -> tuple[int, int]:
+    """Pages that the system made for five large tensors one after another, as usual and with memory that is kept."""
+    return made(), (keep_freed_memory(), made())[1]
+
+
+def made() -> int:
+    """Pages that the system made for five tensors of 64 MB, one after another."""
+    begun = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(5):
+        torch.zeros(16 * 2**20).add_(1)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - begun
