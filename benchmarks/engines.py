@@ -5,11 +5,12 @@
     python benchmarks/engines.py --ways              # only the table of stages
 
 The sweep (stage `effects`) of one collection, each time in a process of its own: a plain loop that decodes one shard
-ahead and throws the tables away; this process with the store; Ray with the store, with one and with two model actors;
-and a finished run once more. Both rates are taken between the end of the first shard and the end of the last one, which
-leaves out what is paid once (starting Ray, loading the model in actors); "whole" is everything from start to exit.
-Core-seconds are those of all processes of the way, Ray's own among them: where all cores are busy, they are what
-throughput is lost to, and neighbours on the machine disturb them less than they do pictures/s.
+ahead and throws the tables away; this process with the store; Ray with the store, with a model actor of two cores, two
+of one core and one of one core; and a finished run once more. Both rates are taken between the end of the first shard
+and the end of the last one, which leaves out what is paid once (starting Ray, loading the model in actors); "whole" is
+everything from start to exit. Core-seconds are those of all processes of the way, Ray's own among them: where all
+cores are busy, they are what throughput is lost to, and neighbours on the machine disturb them less than they do
+pictures/s.
 
 The second table takes every stage of a fresh run by itself, in this process and through Ray: "start" is the time until
 work on the stage's first shard begins (processes, libraries, the model, the shard's reading), "work" the rest. Before
@@ -50,7 +51,9 @@ from clipneuron.sweep.pipeline import Sweep
 
 DISTINCT = 50
 ENGINES = ("in-process", "ray")
-WAYS = ("plain loop", "in-process + store", "Ray, 1 actor", "Ray, 2 actors", "Ray, finished run")
+CREWS = {"Ray, 1 actor": (1, 2), "Ray, 2 actors": (2, 1), "Ray, 1 actor of 1 core": (1, 1)}
+"""Actors, and cores of each."""
+WAYS = ("plain loop", "in-process + store", *CREWS, "Ray, finished run")
 
 
 def main() -> None:
@@ -154,8 +157,8 @@ def measure(options: argparse.Namespace) -> tuple[float, float]:
         return plain(stage, run)
     if way == "in-process + store":
         return watched(run, shards, lambda: quiet(InProcess()).run_stage(stage, run))
-    actors = 2 if way.endswith("2 actors") else 1
-    chosen = ClusterOptions(actors=actors, actor_cpus=2 / actors)
+    actors, cores = CREWS[way]
+    chosen = ClusterOptions(actors=actors, actor_cpus=cores)
     with connected(chosen, ("clip",)):
         executor = RayData(chosen, Console(file=sys.stderr))
         return watched(run, shards, lambda: quiet(executor).run_stage(stage, run))

@@ -1,6 +1,6 @@
 """The short benchmarks, each as ratios within this run, held against bars: `make bench`. Fails below them.
 
-    python benchmarks/floors.py                         # all, about three and a half minutes of a core
+    python benchmarks/floors.py                         # all, about four minutes of a core
     python benchmarks/floors.py --only pursuit decode
     python benchmarks/floors.py --list                  # the parts
 
@@ -117,6 +117,21 @@ def cache() -> list[Bar]:
     return [Bar(name, costs.decoded / costs.found, "at least", 4)]
 
 
+def ray() -> list[Bar]:
+    """A sweep through Ray with a store, against a plain loop that throws its tables away."""
+    from engines import answer_of, quiet, sweep, write_pictures
+
+    from clipneuron.engine.in_process import InProcess
+
+    with tempfile.TemporaryDirectory() as folder:
+        options = Namespace(shard=60, layers=[8, 9, 10], folder=Path(folder))
+        write_pictures(options.folder / "pictures", 300)
+        sweep(options).run(quiet(InProcess()), until="calibrate")
+        costs = {way: answer_of(way, options)[1] for way in ("plain loop", "Ray, 1 actor")}
+    ratio = costs["Ray, 1 actor"] / costs["plain loop"]
+    return [Bar("a sweep through Ray, in core-seconds of a plain loop", ratio, "at most", 1.25)]
+
+
 def start() -> list[Bar]:
     """What a person waits for, in imports of torch."""
     from verbs import core_seconds, least
@@ -133,7 +148,7 @@ def start() -> list[Bar]:
 
 
 PARTS: dict[str, Callable[[], list[Bar]]] = {
-    part.__name__: part for part in (kernel, pursuit, directions, decode, cache, start)
+    part.__name__: part for part in (kernel, pursuit, directions, decode, cache, ray, start)
 }
 
 

@@ -2,12 +2,16 @@
 
     python benchmarks/memory.py                                    # ViT-B-32, all layers, 24 pictures in batches of 8
     python benchmarks/memory.py --model ViT-L-14 --layers 18-22 --pictures 8 --batch 4
+    python benchmarks/memory.py --model ViT-L-14 --pictures 32 --batch 16 --at-model    # 17 GB
 
 Each precision sweeps a shard of random pictures with the stage `effects` in a process of its own, whose peak resident
 memory (Linux, VmHWM) is read before the worker is built and after the shard. The plan is of the same function that
 `clipneuron plan` prints, without the model, which is there before. It counts at most: with all coordinates of the
 remainders, of which no more than there are pictures are left; the second figure counts those. Errors are those of norms
 and top coefficients against the float32 run.
+
+`--at-model` measures what a pass in float16 takes where the model is, and so what a GPU would have to hold: it ends
+before the tables of the shard are made, which are in main memory. All 23 layers of ViT-L-14 take minutes to begin.
 """
 
 import argparse
@@ -15,6 +19,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +55,9 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=24)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--top", type=int, default=100)
+    parser.add_argument(
+        "--at-model", action="store_true", help="a pass in float16 alone, without its tables"
+    )
     parser.add_argument("--one", choices=("float32", "float16"), help=argparse.SUPPRESS)
     parser.add_argument("--to", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
@@ -60,15 +68,13 @@ def main() -> None:
     print(f"{chosen.model}, {chosen.pictures} pictures in batches of {chosen.batch}\n")
     print("| precision | planned, on top of the model | with the axes that there are | measured |")
     print("|---|---|---|---|")
+    if chosen.at_model:
+        row("float16", "")
+        return
     found = {}
     for precision in ("float32", "float16"):
         file = Path(f"/tmp/memory-{os.getpid()}-{precision}.npz")
-        words = [sys.executable, __file__, *sys.argv[1:], "--one", precision, "--to", str(file)]
-        said = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout
-        figures = json.loads(said.splitlines()[-1])
-        print(
-            f"| {precision} | {size(figures['planned'])} | {size(figures['expected'])} | {size(figures['measured'])} |"
-        )
+        row(precision, str(file))
         found[precision] = np.load(file)
         file.unlink()
     single, half = found["float32"], found["float16"]
@@ -82,6 +88,19 @@ def main() -> None:
     print(
         f"coefficients: off by a median of {np.median(away[used] / own[used]):.1e} of the effect's own"
     )
+
+
+def row(precision: str, file: str) -> None:
+    """Print what a process of its own plans and measures."""
+    words = [sys.executable, __file__, *sys.argv[1:], "--one", precision, "--to", file]
+    said = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout
+    figures = json.loads(said.splitlines()[-1])
+    cells = " | ".join(size(figures[name]) for name in ("planned", "expected", "measured"))
+    print(f"| {precision} | {cells} |")
+
+
+class WholeError(Exception):
+    """All pictures have gone through the model."""
 
 
 def one(chosen) -> None:
@@ -109,11 +128,19 @@ def one(chosen) -> None:
     Path("/proc/self/clear_refs").write_text("5")
     before = resident("VmRSS")
     worker = stage.build(Known(means, {}))
-    output = worker.process(batch_of(pixels), lambda rows: None)
+    left = chosen.pictures
+
+    def advance(rows: int) -> None:
+        nonlocal left
+        left -= rows
+        if chosen.at_model and not left:
+            raise WholeError
+
+    with suppress(WholeError):
+        keep(worker.process(batch_of(pixels), advance).tables, layers, chosen.to)
     measured = resident("VmHWM") - before
-    keep(output.tables, layers, chosen.to)
     shape = shape_of(clip, recipe)
-    planned = plan.need.of(on_cpu=True) - shape.weights
+    planned = plan.need.of(on_cpu=not chosen.at_model) - shape.weights
     spared = 0.0
     for layer, mean in means.items():
         most = min(shape.axes(layer), CROSS_AXES if chosen.one == "float16" else shape.axes(layer))

@@ -1,14 +1,15 @@
 """How cost grows along each axis of the work: seconds at several sizes, and the exponent of the power law between them.
 
-    python benchmarks/scaling.py                       # about two minutes of a core
+    python benchmarks/scaling.py                       # about four minutes
     python benchmarks/scaling.py --out results/        # also keeps scaling_DATE.md and a chart of it
     python benchmarks/scaling.py --only pool atoms
 
 Core-seconds of one process, the least of three turns, with the product's own functions on made-up numbers of
 ViT-B-32's sizes; only the axis that is named grows. An exponent of 1 is proportional; the exponent is the slope of a
-straight line through the logarithms. "workers" is a simulation, and the only axis in seconds of a clock: shards whose
-times vary by a tenth are given to whoever is free, as the engine does; how much two real workers gain is measured by
-`engines.py`. The exponent of perfect workers is -1.
+straight line through the logarithms. The axes of workers are the only ones in seconds of a clock, and that of perfect
+workers has exponent -1. "real-workers" is the sweep through Ray, ViT-B-32's shape, with actors of one core each, so
+that two take a machine of two idle cores: Ray, decoding and committing run beside them. "workers" is a simulation:
+shards whose times vary by a tenth are given to whoever is free, as the engine does.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import datetime
 import heapq
 import math
 import random
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -176,6 +178,21 @@ def problem(texts: int) -> tuple[Tensor, Tensor]:
     return directions, normalize(torch.randn(texts, EMBED, generator=dice), dim=1)
 
 
+def real_workers() -> Axis:
+    """Actors of one core each, from the end of the first shard to that of the last."""
+    from engines import answer_of, quiet, sweep, write_pictures
+
+    from clipneuron.engine.in_process import InProcess
+
+    ways = {1: "Ray, 1 actor of 1 core", 2: "Ray, 2 actors"}
+    with tempfile.TemporaryDirectory() as folder:
+        options = argparse.Namespace(shard=20, layers=[8, 9, 10], folder=Path(folder))
+        write_pictures(options.folder / "pictures", 400)
+        sweep(options).run(quiet(InProcess()), until="calibrate")
+        seconds = tuple(1000 / answer_of(way, options)[0] for way in ways.values())
+    return Axis("workers, real", "1,000 pictures, layers 8-10", tuple(ways), seconds)
+
+
 def workers() -> Axis:
     """Shards given to whoever is free."""
     sizes = (1, 2, 4, 8, 16, 32, 64)
@@ -197,7 +214,8 @@ def last_ends(count: int) -> float:
 
 
 AXES: dict[str, Callable[[], Axis]] = {
-    axis.__name__: axis for axis in (pictures, neurons, layers, pool, atoms, workers)
+    axis.__name__.replace("_", "-"): axis
+    for axis in (pictures, neurons, layers, pool, atoms, real_workers, workers)
 }
 
 
