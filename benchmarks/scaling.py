@@ -186,8 +186,8 @@ def real_workers() -> Axis:
 
     ways = {1: "Ray, 1 actor of 1 core", 2: "Ray, 2 actors"}
     with tempfile.TemporaryDirectory() as folder:
-        options = argparse.Namespace(shard=20, layers=[8, 9, 10], folder=Path(folder))
-        write_pictures(options.folder / "pictures", 400)
+        options = argparse.Namespace(shard=100, layers=[8, 9, 10], folder=Path(folder))
+        write_pictures(options.folder / "pictures", 600)
         sweep(options).run(quiet(InProcess()), until="calibrate")
         seconds = tuple(1000 / answer_of(way, options)[0] for way in ways.values())
     return Axis("workers, real", "1,000 pictures, layers 8-10", tuple(ways), seconds)

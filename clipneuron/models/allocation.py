@@ -14,7 +14,10 @@ def keep_freed_memory() -> None:
     glibc gives blocks of more than 32 MB back to the system at once, which clears the next one page by page before it
     is written: a twentieth of a pass over all layers of ViT-B-32 (`benchmarks/effects.py --as-loaded`). Other C
     libraries are left as they are.
+
+    Blocks of more than 64 MB still go back: kept as well, they took 1.7 GB more than the plan of memory counts for all
+    layers of ViT-L-14 (`benchmarks/memory.py --at-model`), since what is made of them for good lies in between.
     """
     if change := getattr(ctypes.CDLL(None), "mallopt", None):
-        change(_M_MMAP_THRESHOLD, 2**30)
+        change(_M_MMAP_THRESHOLD, 2**26)
         change(_M_TRIM_THRESHOLD, 2**31 - 1)

@@ -9,8 +9,8 @@ import torch
 from clipneuron.models.allocation import keep_freed_memory
 from tests.samples.processes import run_in_process
 
-PAGES = 64 * 2**20 // os.sysconf("SC_PAGE_SIZE")
-"""Of a tensor of 64 MB."""
+PAGES = 48 * 2**20 // os.sysconf("SC_PAGE_SIZE")
+"""Of a tensor of 48 MB."""
 
 
 @pytest.mark.process
@@ -29,8 +29,8 @@ def cleared() -> tuple[int, int]:
 
 
 def made() -> int:
-    """Pages that the system made for five tensors of 64 MB, one after another."""
+    """Pages that the system made for five tensors of 48 MB, one after another."""
     begun = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(5):
-        torch.zeros(16 * 2**20).add_(1)
+        torch.zeros(12 * 2**20).add_(1)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - begun
