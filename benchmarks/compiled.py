@@ -60,9 +60,10 @@ def report(clip: Clip, pixels: torch.Tensor, repeats: int) -> None:
     apart = max(
         off(found.activations[layer], usual.activations[layer]) for layer in found.activations
     )
-    print(f"\ncompiling the trace: {took:.0f} s, of embeddings off by ", end="")
+    embeddings = off(found.embeddings, usual.embeddings)
+    print(f"\ncompiling the trace: {took:.0f} s")
     print(
-        f"{off(found.embeddings, usual.embeddings):.1e}, of activations by {apart:.1e} of the largest"
+        f"off by, of the largest value: {embeddings:.1e} of embeddings, {apart:.1e} of activations"
     )
 
 

@@ -2,7 +2,7 @@
 
     python benchmarks/effects.py                      # both splits, all layers / 8-10 / 9
     python benchmarks/effects.py --batch 16 --repeats 20
-    python benchmarks/effects.py --as-loaded          # with glibc's own ways of giving memory back, as runs had them
+    python benchmarks/effects.py --fresh-memory       # as glibc does it: large tensors in new memory each time
 
 Each repeat times the plain open_clip forward pass and every variant in turn on the same pixels, in core-seconds, so
 that other work on the machine counts little; reported are the least of either and their ratio. Norms are the sweep's
@@ -40,11 +40,11 @@ def main() -> None:
     )
     parser.add_argument("--repeats", type=int, default=10, help="timed repeats, after one warm-up")
     parser.add_argument(
-        "--as-loaded", action="store_true", help="large tensors in memory that is fresh each time"
+        "--fresh-memory", action="store_true", help="do not keep freed memory, as workers do"
     )
     arguments = parser.parse_args()
     clip = load_clip(open_clip.create_model(arguments.model, pretrained=None))
-    if not arguments.as_loaded:
+    if not arguments.fresh_memory:
         keep_freed_memory()  # as workers do
     size = clip.image_size
     pixels = torch.randn(arguments.batch, 3, *((size, size) if isinstance(size, int) else size))

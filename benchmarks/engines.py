@@ -104,6 +104,15 @@ def report_stages(options: argparse.Namespace) -> None:
             print(f"{engine:12} {name:40} {start:6.1f} s {work:6.1f} s {cost:8.1f}", flush=True)
 
 
+def answers(ways: Sequence[str], pictures: int, shard: int) -> dict[str, tuple[float, float]]:
+    """Pictures per second and core-seconds per picture of some ways, layers 8-10, on a collection of their own."""
+    with tempfile.TemporaryDirectory() as folder:
+        options = argparse.Namespace(shard=shard, layers=[8, 9, 10], folder=Path(folder))
+        write_pictures(options.folder / "pictures", pictures)
+        sweep(options).run(quiet(InProcess()), until="calibrate")
+        return {way: answer_of(way, options) for way in ways}
+
+
 def answer_of(way: str, options: argparse.Namespace) -> Any:
     """What a process of its own measures."""
     command = [sys.executable, __file__, "--way", way, "--folder", str(options.folder)]

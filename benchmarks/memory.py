@@ -20,6 +20,7 @@ import os
 import subprocess
 import sys
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -34,9 +35,8 @@ from clipneuron.config.values.layers import layers_or_all_in
 from clipneuron.data.collections import Picture
 from clipneuron.engine.stage import Named
 from clipneuron.lens.summaries import Moments
-from clipneuron.models.allocation import keep_freed_memory
 from clipneuron.readers.arrow import tensor
-from clipneuron.readers.lenses import Lenses, trace_of
+from clipneuron.readers.lenses import Lenses, moved, trace_of
 from clipneuron.readers.pictures import Batch
 from clipneuron.readers.sweep import MeanEffect
 from clipneuron.reports.quantities import size
@@ -123,8 +123,8 @@ def one(chosen) -> None:
     means = means_of(clip, layers, pixels, chosen.batch)
     lenses = Lenses(layers, "equal", True, half=chosen.one == "float16")
     nothing = Named("nothing")
-    keep_freed_memory()  # as workers do
-    stage = EffectsStage(lambda: clip, None, lenses, chosen.batch, chosen.top, nothing, nothing)
+    loader = partial(moved, clip, "cpu")
+    stage = EffectsStage(loader, None, lenses, chosen.batch, chosen.top, nothing, nothing)
     Path("/proc/self/clear_refs").write_text("5")
     before = resident("VmRSS")
     worker = stage.build(Known(means, {}))

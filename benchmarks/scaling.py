@@ -17,7 +17,6 @@ import datetime
 import heapq
 import math
 import random
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -180,17 +179,11 @@ def problem(texts: int) -> tuple[Tensor, Tensor]:
 
 def real_workers() -> Axis:
     """Actors of one core each, from the end of the first shard to that of the last."""
-    from engines import answer_of, quiet, sweep, write_pictures
+    from engines import answers
 
-    from clipneuron.engine.in_process import InProcess
-
-    ways = {1: "Ray, 1 actor of 1 core", 2: "Ray, 2 actors"}
-    with tempfile.TemporaryDirectory() as folder:
-        options = argparse.Namespace(shard=100, layers=[8, 9, 10], folder=Path(folder))
-        write_pictures(options.folder / "pictures", 600)
-        sweep(options).run(quiet(InProcess()), until="calibrate")
-        seconds = tuple(1000 / answer_of(way, options)[0] for way in ways.values())
-    return Axis("workers, real", "1,000 pictures, layers 8-10", tuple(ways), seconds)
+    found = answers(("Ray, 1 actor of 1 core", "Ray, 2 actors"), pictures=600, shard=100)
+    seconds = tuple(1000 / rate for rate, _ in found.values())
+    return Axis("workers, real", "1,000 pictures, layers 8-10", (1, 2), seconds)
 
 
 def workers() -> Axis:

@@ -12,7 +12,7 @@ def keep_freed_memory() -> None:
     """From now on, large tensors on the CPU are made of memory that this process has freed.
 
     glibc gives blocks of more than 32 MB back to the system at once, which clears the next one page by page before it
-    is written: a twentieth of a pass over all layers of ViT-B-32 (`benchmarks/effects.py --as-loaded`). Other C
+    is written: a twentieth of a pass over all layers of ViT-B-32 (`benchmarks/effects.py --fresh-memory`). Other C
     libraries are left as they are.
 
     Blocks of more than 64 MB still go back: kept as well, they took 1.7 GB more than the plan of memory counts for all

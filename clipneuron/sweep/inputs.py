@@ -4,8 +4,6 @@ torch is imported only for the model itself, so that all else is found, or misse
 """
 
 import hashlib
-import os
-import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +26,7 @@ from clipneuron.data.text_pools import Pool, check_pool, open_pool, pool_of
 from clipneuron.demo import pool as demo_pool
 from clipneuron.demo.collection import CONTENTS, write_collection, write_things
 from clipneuron.demo.pictures import WORLD
+from clipneuron.models.compilers import check_compiler
 from clipneuron.reports.quantities import counted
 from clipneuron.store.objects.opening import open_objects, probe
 from clipneuron.store.objects.protocol import Objects
@@ -48,17 +47,6 @@ def check(recipe: Recipe) -> None:
     check_texts(recipe.pool, LEAST_TEXTS)
     if recipe.compile:
         check_compiler()
-
-
-def check_compiler() -> None:
-    """Raises ValueError where torch's compiler would find no C++ compiler."""
-    asked = os.environ.get("CXX")
-    names = (asked,) if asked else ("g++", "clang++", "c++")
-    if not any(map(shutil.which, names)):
-        raise ValueError(
-            f"`recipe.compile` takes a C++ compiler, and {' or '.join(names)} is not found here: install g++, here and "
-            "where workers run, or leave `recipe.compile` out, which is another run"
-        )
 
 
 def check_texts(spec: str, least: int = 1) -> None:

@@ -53,6 +53,9 @@ from clipneuron.sweep.stages.texts import TextsStage
 from clipneuron.sweep.trees import FAN_IN
 from clipneuron.version import NUMERICS, __version__
 
+LATER = {"high_depth", "calibrate_on", "norms", "compile"}
+"""Fields that came when there were runs already: in an identity where they are not their defaults."""
+
 
 @dataclass(frozen=True)
 class Sweep:
@@ -129,11 +132,7 @@ class Sweep:
     def identity(self) -> dict[str, object]:
         """Everything that changes the numbers of the sweep; descriptions are set apart by their label."""
         recipe = self.recipe
-        deep = {} if recipe.high_depth == "clip" else {"high_depth": recipe.high_depth}
         precise = {"precision": "float16"} if self.memory.precision == "float16" else {}
-        few = {"calibrate_on": recipe.calibrate_on} if recipe.calibrate_on else {}
-        short = {} if recipe.norms == "float32" else {"norms": recipe.norms}
-        compiled = {"compile": True} if recipe.compile else {}
         # 2: scores of attention and means of texts in float32
         half = {} if recipe.dtype == "float32" else {"half_precision": 2}
         return {
@@ -151,10 +150,7 @@ class Sweep:
             # as runs have been since before there was a choice
             **half,
             **precise,
-            **deep,
-            **few,
-            **short,
-            **compiled,
+            **recipe.model_dump(include=LATER, exclude_defaults=True),
         }
 
     def open(self) -> Run:

@@ -1,11 +1,13 @@
 """Sweeps whose traces come from torch's compiler."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from clipneuron.engine.runner import RunIncompleteError
 from clipneuron.readers.arrow import tensor
 from clipneuron.sweep.inputs import check
 from tests.samples.processes import run_in_process
@@ -49,12 +51,23 @@ def test_without_a_compiler_it_is_refused_before_anything_starts(
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     check(recipe_of(tmp_path))
-    with pytest.raises(ValueError, match=r"`recipe.compile` takes a C\+\+ compiler, and g\+\+ or"):
+    compiler = "clang" if sys.platform == "darwin" else "g"
+    with pytest.raises(ValueError, match=rf"takes a C\+\+ compiler, and {compiler}\+\+ is not"):
         check(recipe_of(tmp_path, compile=True))
-    (tmp_path / "own-compiler").write_text("")
-    (tmp_path / "own-compiler").chmod(0o755)
+    for name in ("own-compiler", "c++"):
+        (tmp_path / name).write_text("")
+        (tmp_path / name).chmod(0o755)
+    with pytest.raises(ValueError, match="is not found here"):
+        check(recipe_of(tmp_path, compile=True))  # torch looks for no c++
     monkeypatch.setenv("CXX", "own-compiler")
     check(recipe_of(tmp_path, compile=True))
     monkeypatch.setenv("CXX", "nowhere")
     with pytest.raises(ValueError, match="and nowhere is not found here"):
         check(recipe_of(tmp_path, compile=True))
+
+
+def test_a_worker_without_a_compiler_says_so_of_a_shard(tmp_path: Path, monkeypatch) -> None:
+    sweep = sweep_of(tmp_path, compile=True)
+    monkeypatch.setenv("CXX", "nowhere")
+    with pytest.raises(RunIncompleteError, match="nowhere is not found here: install g"):
+        sweep.run(quiet_runner(), until="effects")

@@ -17,6 +17,7 @@ from torch.utils.hooks import RemovableHandle
 
 from clipneuron.lens.trace import LayerNormScale, Trace
 from clipneuron.models.clip.towers import check_tower, tower_weights
+from clipneuron.models.compilers import check_compiler
 
 __all__ = [
     "CompiledCapture",
@@ -66,7 +67,7 @@ class CompiledCapture:
 
     Made once and called with batch after batch. The first call compiles the pass and what the hooks compute as a single
     graph, without breaks, which takes seconds to minutes; a batch of another size compiles it once more, for all sizes.
-    Raises ValueError as `capture` does.
+    Raises ValueError as `capture` does, and where there is no C++ compiler for the backend inductor.
     """
 
     def __init__(
@@ -78,6 +79,8 @@ class CompiledCapture:
         backend: str = "inductor",
     ) -> None:
         check_tower(visual)
+        if backend == "inductor":
+            check_compiler()
         self._layers = tuple(layers)
         # A tower of its own on the same weights: the compiler sees hooks that are there before the first call and stay.
         shared = [*visual.parameters(), *visual.buffers()]

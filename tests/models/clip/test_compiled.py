@@ -35,6 +35,11 @@ def tensors(found: object, name: str = "") -> Iterator[tuple[str, Tensor]]:
             yield from tensors(value, f"{name}[{key}]")
 
 
+def off(found: Tensor, expected: Tensor) -> float:
+    """The largest difference, of the largest value."""
+    return float((found - expected).abs().max() / expected.abs().max())
+
+
 def apart(kind: str, backend: str, **options: bool) -> dict[str, float]:
     """Of every tensor of a compiled trace, how far it is from the usual one, of its largest value.
 
@@ -57,8 +62,7 @@ def apart(kind: str, backend: str, **options: bool) -> dict[str, float]:
         got = dict(tensors(trace))
         assert got.keys() == expected.keys()
         for name, value in expected.items():
-            error = float((got[name] - value).abs().max() / value.abs().max())
-            found[name] = max(found.get(name, 0.0), error)
+            found[name] = max(found.get(name, 0.0), off(got[name], value))
     assert not any(module._forward_hooks for module in tower.modules()), "it has hooks of its own"
     return found
 
@@ -106,17 +110,14 @@ def test_a_model_that_compiles_goes_to_another_process_and_leaves_the_same_trace
 
 
 def by_a_model() -> tuple[float, bool, list[list[int]]]:
-    """How far embeddings and activations are from the usual ones, and what else is asked of such a model."""
+    """How far the tensors of a trace are from the usual ones, and what else is asked of such a model."""
     torch.set_num_threads(1)
     usual = load_clip(tiny_clip())
     compiled = pickle.loads(pickle.dumps(usual.compiled()))
     pixels = random_pixels(usual.visual).float()
     trace, expected = compiled.trace(pixels, [1]), usual.trace(pixels, [1])
-    pairs = [
-        (trace.embeddings, expected.embeddings),
-        (trace.activations[1], expected.activations[1]),
-    ]
-    apart = max(float((found - want).abs().max() / want.abs().max()) for found, want in pairs)
+    usually = dict(tensors(expected))
+    apart = max(off(found, usually[name]) for name, found in tensors(trace))
     with torch.compiler.set_stance("fail_on_recompile"):
         same = torch.equal(compiled.trace(pixels, [1]).embeddings, trace.embeddings)
     others = [sorted(compiled.trace(pixels, layers).activations) for layers in (None, [1])]
