@@ -32,6 +32,7 @@ from torch.nn.functional import normalize
 from clipneuron.lens.directions import first_directions
 from clipneuron.lens.pursuit import pursuit
 from clipneuron.lens.summaries import Collector
+from clipneuron.models.allocation import keep_freed_memory
 from clipneuron.reports.charts import chart
 
 HEADS, BATCH, TOP, EMBED = 12, 32, 100, 512
@@ -64,6 +65,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="keeps table and chart, dated")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()  # as workers do
     with torch.inference_mode():
         axes = [AXES[name]() for name in arguments.only]
     table = "\n".join(lines(axes))
@@ -71,7 +73,11 @@ def main() -> None:
     if arguments.out:
         name = f"scaling_{datetime.date.today()}"
         (arguments.out / f"{name}.md").write_text(f"![each axis]({name}.png)\n\n{table}\n")
-        drawn = chart(partial(draw, axes), "Core-seconds per axis; made-up numbers", 5)
+        drawn = chart(
+            partial(draw, axes),
+            "Core-seconds of made-up work; workers: seconds, of the sweep and simulated",
+            5,
+        )
         (arguments.out / f"{name}.png").write_bytes(drawn)
 
 

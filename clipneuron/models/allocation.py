@@ -15,9 +15,9 @@ def keep_freed_memory() -> None:
     is written: a twentieth of a pass over all layers of ViT-B-32 (`benchmarks/effects.py --fresh-memory`). Other C
     libraries are left as they are.
 
-    Blocks of more than 64 MB still go back: kept as well, they took 1.7 GB more than the plan of memory counts for all
-    layers of ViT-L-14 (`benchmarks/memory.py --at-model`), since what is made of them for good lies in between.
+    Blocks of more than 64 MB still go back, and what is free beyond 256 MB: with either limit at gigabytes, a pass over
+    all layers of ViT-L-14 took more than its plan of memory counts (`benchmarks/memory.py --at-model`).
     """
     if change := getattr(ctypes.CDLL(None), "mallopt", None):
         change(_M_MMAP_THRESHOLD, 2**26)
-        change(_M_TRIM_THRESHOLD, 2**31 - 1)
+        change(_M_TRIM_THRESHOLD, 2**28)
