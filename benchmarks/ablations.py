@@ -78,8 +78,7 @@ def calibrated_ablation(
 ) -> LayerAblation:
     """One layer's ablations, with the 98th percentile of each neuron's norms as thresholds."""
     (mean, rest), narrow = (part.float() for part in seen.mean), lens.narrowed(seen.axes)
-    along = narrow.remainders(trace) - rest @ seen.axes.float()
-    norms = narrow.norms_of(narrow.coefficients(trace, mean), along)
+    norms = narrow.centred(trace, mean, rest @ seen.axes.float()).norms
     neurons, embed = lens.weights.neurons, lens.weights.embed
     direction = torch.nn.functional.normalize(torch.randn(neurons, embed), dim=1)
     replacements = {"pc": Replacement(direction, direction)}
@@ -107,9 +106,7 @@ def share_above(clip: Clip, pixels: torch.Tensor, layers: list[LayerAblation]) -
     trace = clip.trace(pixels, [ablation.lens.layer for ablation in layers])
     shares = []
     for ablation in layers:
-        lens = ablation.lens
-        rest = lens.remainders(trace) - ablation.mean_remainder
-        norms = lens.norms_of(lens.coefficients(trace, ablation.mean), rest)
+        norms = ablation.lens.centred(trace, ablation.mean, ablation.mean_remainder).norms
         shares.append(float((norms > ablation.thresholds).float().mean()))
     return statistics.mean(shares)
 

@@ -1,15 +1,16 @@
 """The cost of second-order norms on top of a plain forward pass: ViT-B-32's shape, random weights, on this machine.
 
     python benchmarks/effects.py                      # both splits, all layers / 8-10 / 9
-    python benchmarks/effects.py --batch 16 --repeats 20
+    python benchmarks/effects.py --batch 32 --repeats 20
     python benchmarks/effects.py --fresh-memory       # as glibc does it: large tensors in new memory each time
 
 Each repeat times the plain open_clip forward pass and every variant in turn on the same pixels, in core-seconds, so
 that other work on the machine counts little; reported are the least of either and their ratio. Norms are the sweep's
 centred norms: one forward pass with capture, coefficients minus their mean, Gram norms; PyTorch's own threads.
 "capture" is the forward pass with capture alone, in plain forward passes. "products" adds the products that no
-arrangement of the same sums can do without (coefficients, s G, k Q u), as many and as large, on memory that stays
-in the cache: the floor. Means and the remainders' axes come from 96 pictures of noise, not from those of `calibrate`.
+arrangement of the same sums can do without (coefficients, half of s G, remainders in each head's channels), as many and
+as large, on memory that stays in the cache: the floor. Means and the remainders' axes come from 96 pictures of noise,
+not from those of `calibrate`; real ones have more axes, up to all of `--wide`.
 """
 
 import argparse
@@ -26,6 +27,9 @@ from clipneuron import Clip, SecondOrderLens, load_clip
 from clipneuron.lens.summaries import Moments
 from clipneuron.models.allocation import keep_freed_memory
 
+BLOCK = 32
+"""Neurons at a time, in the floor."""
+
 LAYERS = {"all layers": tuple(range(11)), "layers 8-10": (8, 9, 10), "layer 9": (9,)}
 
 
@@ -34,7 +38,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--model", default="ViT-B-32", help="an open_clip architecture")
-    parser.add_argument("--batch", type=int, default=32, help="images per forward pass")
+    parser.add_argument(
+        "--batch",
+        type=int,
+        default=64,
+        help="images per forward pass; 64 as in the recipe vit_b_32",
+    )
     parser.add_argument(
         "--wide", action="store_true", help="keep all coordinates of the remainders"
     )
@@ -117,14 +126,21 @@ def products(
 
     def multiply() -> None:
         for lens in lenses:
-            paths, axes = lens.paths, len(lens.remainder_basis)
+            held, paths = lens.products, lens.paths
             activations, attention = torch.zeros(tokens, neurons), torch.zeros(tokens, paths)
             for _ in range(images):
                 activations.T @ attention
-            # A block's rows: [image, path + axis] of each neuron, times [path + axis, path] of its own.
-            rows, own = torch.zeros(32, images, paths + axes), torch.zeros(32, paths + axes, paths)
-            for _ in range(neurons // 32):
-                rows @ own
+            # of a block of neurons: each one's own rows and matrices, step by step, then the paths' heads
+            steps = [step[:BLOCK].shape for step in held.gram]
+            pairs = [
+                (torch.zeros(BLOCK, images, own), torch.zeros(BLOCK, own, later))
+                for _, own, later in steps
+            ]
+            channel = held.heads.shape[2]
+            pairs.append((torch.zeros(paths, BLOCK, channel), torch.zeros(paths, channel, images)))
+            for _ in range(neurons // BLOCK):
+                for rows, own in pairs:
+                    rows @ own
 
     return multiply
 
@@ -166,11 +182,12 @@ def sweeper(
     means: list[tuple[torch.Tensor, torch.Tensor]],
 ) -> Callable[[], None]:
     """One forward pass and the centred norms of all asked layers."""
+    room = pixels.new_empty(max(lens.room(len(pixels)) for lens in lenses))
 
     def sweep() -> None:
         trace = clip.trace(pixels, layers)
         for lens, (mean, outside) in zip(lenses, means, strict=True):
-            lens.norms_of(lens.coefficients(trace, mean), lens.remainders(trace) - outside)
+            lens.centred(trace, mean, outside, room)
 
     return sweep
 

@@ -87,7 +87,7 @@ def sweeps(passes: Passes, which: str, layers: tuple[int, ...]) -> None:
 
 
 def _groups(bench: Bench, clip: Clip, layers: Sequence[int]) -> Iterator[tuple[int, ...]]:
-    """Layers that fit together into half of the free memory: Gram matrices, cross terms, top images, a batch."""
+    """Layers that fit together into half of the free memory: products for norms, top images, a batch."""
     free, group, taken = bench.free, list[int](), 0.0
     for layer in layers:
         paths = clip.weights.paths(layer)
@@ -119,9 +119,8 @@ def _sweep(clip: Clip, pixels: Tensor, layers: tuple[int, ...]) -> Callable[[Ten
     def sweep(read: Tensor) -> None:
         trace = clip.trace(read, layers)
         for lens, mean, outside, collector in parts:
-            coefficients = lens.coefficients(trace, mean)
-            norms = lens.norms_of(coefficients, lens.remainders(trace) - outside)
-            collector.add(norms, images, coefficients)
+            found = lens.centred(trace, mean, outside)
+            collector.add(found.norms, images, found.coefficients)
 
     return sweep
 
@@ -156,8 +155,9 @@ def ablation(lens: SecondOrderLens, seen: Moments, trace: Trace) -> LayerAblatio
     shape = lens.weights.neurons, lens.weights.embed
     direction = normalize(torch.randn(shape), dim=1).to(like)
     mean, rest = (part.to(like) for part in seen.mean)
-    norms = lens.norms_of(lens.coefficients(trace, mean), lens.remainders(trace) - rest)
-    limits = norms.float().quantile(1 - TOP / PICTURES, dim=0).to(like)
+    limits = (
+        lens.centred(trace, mean, rest).norms.float().quantile(1 - TOP / PICTURES, dim=0).to(like)
+    )
     replaced = {"pc": Replacement(direction, direction)}
     return LayerAblation(lens, mean, rest, limits, replaced, axes=seen.axes)
 

@@ -117,10 +117,9 @@ def _second_order(
         part.to(coefficients) for part in Moments.of(coefficients, remainders).mean
     )
     yield "calibrate: mean coefficients", mean
-    centred, rest = coefficients - mean, remainders - mean_remainder
-    norms = lens.norms_of(centred, rest)
+    centred, rest, norms = lens.centred(trace, mean, mean_remainder)
     yield "effects: centred norms", norms
-    yield "effects: Gram matrices", lens.gram
+    yield "effects: Gram matrices", torch.cat([step.flatten() for step in lens.products.gram])
     top = norms.T.topk(TOP, dim=1)
     rows = centred.transpose(0, 1).gather(1, top.indices[..., None].expand(-1, -1, lens.paths))
     found = first_directions(rows, lens.basis(), rest[top.indices], lens.remainder_basis)

@@ -143,8 +143,7 @@ def prepared(clip: Clip, layer: int, shape: Sequence[int]) -> tuple[LayerAblatio
     ((lens, seen),) = moments(clip, shape, (layer,), "equal")
     (mean, rest), narrow = (part.float() for part in seen.mean), lens.narrowed(seen.axes)
     trace = clip.trace(torch.randn(64, *shape[1:]), (layer,))
-    along = narrow.remainders(trace) - rest @ seen.axes.float()
-    norms = narrow.norms_of(narrow.coefficients(trace, mean), along)
+    norms = narrow.centred(trace, mean, rest @ seen.axes.float()).norms
     thresholds = norms.quantile(0.98, dim=0)
     directions = torch.nn.functional.normalize(torch.randn(clip.neurons, clip.embed), dim=1)
     replacement = {"pc": Replacement(directions, directions)}

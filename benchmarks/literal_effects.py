@@ -48,7 +48,7 @@ def main() -> None:
 def compare(clip: Clip, layer: int, pixels: Tensor, repeats: int) -> None:
     """Time both ways and print the table."""
     lens = SecondOrderLens(clip, layer, split="equal", normalize=True)
-    setup, _ = seconds(lambda: (lens.gram, lens.cross))
+    setup, _ = seconds(lambda: lens.products)
     trace, one = clip.trace(pixels, (layer,)), clip.trace(pixels[:1], (layer,))
     lens.norms(trace)
     captures, fast, slow = [], [], []

@@ -41,7 +41,6 @@ from clipneuron.readers.pictures import Batch
 from clipneuron.readers.sweep import MeanEffect
 from clipneuron.reports.quantities import size
 from clipneuron.sweep.memory.models import shape_of
-from clipneuron.sweep.memory.needs import CROSS_AXES, held
 from clipneuron.sweep.memory.plans import fitted
 from clipneuron.sweep.stages.effects import EffectsStage, Known
 
@@ -66,8 +65,8 @@ def main() -> None:
         return
     print(describe())
     print(f"{chosen.model}, {chosen.pictures} pictures in batches of {chosen.batch}\n")
-    print("| precision | planned, on top of the model | with the axes that there are | measured |")
-    print("|---|---|---|---|")
+    print("| precision | planned, on top of the model | measured |")
+    print("|---|---|---|")
     if chosen.at_model:
         row("float16", "")
         return
@@ -95,7 +94,7 @@ def row(precision: str, file: str) -> None:
     words = [sys.executable, __file__, *sys.argv[1:], "--one", precision, "--to", file]
     said = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout
     figures = json.loads(said.splitlines()[-1])
-    cells = " | ".join(size(figures[name]) for name in ("planned", "expected", "measured"))
+    cells = " | ".join(size(figures[name]) for name in ("planned", "measured"))
     print(f"| {precision} | {cells} |")
 
 
@@ -141,12 +140,7 @@ def one(chosen) -> None:
     measured = resident("VmHWM") - before
     shape = shape_of(clip, recipe)
     planned = plan.need.of(on_cpu=not chosen.at_model) - shape.weights
-    spared = 0.0
-    for layer, mean in means.items():
-        most = min(shape.axes(layer), CROSS_AXES if chosen.one == "float16" else shape.axes(layer))
-        share = 1 - min(mean.axes.shape[1], most) / most
-        spared += share * held(shape, layer, chosen.one).cross
-    figures = {"planned": planned, "expected": planned - spared, "measured": measured}
+    figures = {"planned": planned, "measured": measured}
     print(json.dumps(figures))
 
 

@@ -104,10 +104,8 @@ class Passes:
         def work() -> None:
             trace = self.clip.trace(self.pixels, self.shape.swept)
             for item, collector in zip(self.layers, collectors, strict=True):
-                coefficients = item.lens.coefficients(trace, item.mean)
-                remainders = item.lens.remainders(trace) - item.mean_remainder
-                norms = item.lens.norms_of(coefficients, remainders)
-                collector.add(norms, images, coefficients)
+                found = item.lens.centred(trace, item.mean, item.mean_remainder)
+                collector.add(found.norms, images, found.coefficients)
             images.add_(len(images))
 
         return work

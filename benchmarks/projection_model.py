@@ -7,6 +7,7 @@ import open_clip
 import torch
 
 from clipneuron import Clip, load_clip
+from clipneuron.lens.norms import STEP
 
 LARGE = 0.05
 """Share of a layer's effects that are treated one by one in the fullest picture of a batch: 2 % are large on D."""
@@ -52,6 +53,11 @@ class Shape:
         return min(2 * self.paths(layer) + 3, self.embed)
 
     @property
+    def channel(self) -> int:
+        """Channels of a head."""
+        return self.width // self.heads
+
+    @property
     def capture(self) -> int:
         """What capture of all layers adds to a forward pass, per picture."""
         return 2 * (self.layers - 1) * self.width * (2 * self.width + self.heads * self.tokens)
@@ -65,14 +71,20 @@ class Shape:
         """Means and the products of remainders."""
         return self.common(layer, held) + 2 * held**2
 
+    def products(self, layer: int) -> int:
+        """Numbers per neuron that norms are taken from."""
+        paths = self.paths(layer)
+        pairs = sum(min(STEP, paths - start) * (paths - start) for start in range(0, paths, STEP))
+        return pairs + paths * min(self.channel, self.embed)
+
     def effects(self, layer: int, held: int) -> int:
         """Centred norms."""
-        paths = self.paths(layer)
-        return self.common(layer, held) + 2 * self.neurons * paths * (paths + held)
+        seen = self.paths(layer) * min(self.channel, self.embed) * held
+        return self.common(layer, held) + 2 * (self.neurons * self.products(layer) + seen)
 
     def ablations(self, layer: int, held: int, large: int) -> int:
         """All of Fig. 3; `large` effects in the fullest picture of a batch."""
-        paths, channel = self.paths(layer), self.width // self.heads
+        paths, channel = self.paths(layer), self.channel
         landing = paths * channel * (self.width + self.embed) + held * self.embed
         whole = self.tokens * paths * self.width + landing + (2 * paths + 3) * held
         looked_at = large * paths * self.width + landing
@@ -80,19 +92,17 @@ class Shape:
         return self.effects(layer, held) + 2 * (whole + looked_at + replaced)
 
     def once(self) -> float:
-        """Gram and cross matrices of all layers, made for two passes."""
+        """What norms are taken from, of all layers, made for two passes."""
         each = 0
         for layer in self.swept:
-            paths, held = self.paths(layer), self.coordinates(layer)
-            basis = paths * self.width // self.heads * (self.width + self.embed)
-            each += 2 * self.neurons * (2 * basis + paths * (paths + held) * self.embed)
+            basis = self.paths(layer) * self.channel * (self.width + self.embed)
+            each += 2 * self.neurons * (basis + self.products(layer) * self.embed)
         return 2.0 * each
 
     @property
     def held(self) -> float:
-        """Bytes of the Gram and cross matrices of all layers, in float32."""
-        pairs = ((self.paths(layer), self.coordinates(layer)) for layer in self.swept)
-        return sum(4.0 * self.neurons * paths * (paths + held) for paths, held in pairs)
+        """Bytes of what norms are taken from, of all layers, in float32."""
+        return sum(4.0 * self.neurons * self.products(layer) for layer in self.swept)
 
     def bounds(self) -> dict[str, float]:
         """Added operations per picture of every pass, with coordinates at their bound."""

@@ -57,6 +57,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "pretrained": "openai",
         "every": 250,
         "shard_size": 2048,
+        "batch_size": 64,  # what norms are taken from, 1.3 GB of all layers, is read once per batch
         "evaluation": {
             "every": 10,
             "classes": "imagenet",
@@ -64,7 +65,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         },
         "attack": {"layers": (8, 9, 10)},
     },
-    # The paper's appendix A.1: ViT-L-14 of LAION-2B. In float32, a pass over its 23 layers with paths would hold 67 GB;
+    # The paper's appendix A.1: ViT-L-14 of LAION-2B. In float32, a pass over its 23 layers with paths would hold 30 GB;
     # in half precision they fit a GPU of 24 GB (docs/scale.md).
     "vit_l_14": {
         "name": "vit_l_14",

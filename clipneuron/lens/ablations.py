@@ -116,11 +116,8 @@ class LayerAblation:
 
     def ablated(self, trace: Trace) -> "Ablated":
         """The changes, and the norms that decided which effects were large."""
-        lens = self.lens
-        coefficients = lens.coefficients(trace, self.mean)
-        remainders = lens.remainders(trace) - self.mean_remainder
+        coefficients, remainders, norms = self.lens.centred(trace, self.mean, self.mean_remainder)
         without = self._mean_sum - self.whole.layer_effect(trace)
-        norms = lens.norms_of(coefficients, remainders)
         large = -self._sum(coefficients, remainders, norms > self.thresholds)
         projections = self._projections(coefficients, remainders)
         replaced = {

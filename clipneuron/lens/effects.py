@@ -7,7 +7,8 @@ pass, what neuron n of layer l adds to the output through one path is linear in 
     s_{n,path}(I) = sum_i a_i^{l',h}(I) p_i^{l,n}(I) / (sigma_i^{l'}(I) sigma_post(I))      `coefficients`
     u_{n,path}    = P^T diag(gamma_post) [C] W_O^h W_V^h diag(gamma_l') [C] w^{l,n}           `basis`
 
-Only s depends on the image and only u on the weights, hence |phi_n|^2 needs the small Gram matrix u u^T alone.
+Only s depends on the image and only u on the weights, hence |phi_n|^2 needs the small Gram matrix u u^T alone
+(`clipneuron.lens.norms`).
 
 The two splits differ in what happens to the terms that belong to no single neuron:
   equal     Eq. 8-11: no centring C; the layer norms' means and betas, b_V, b_O and the MLP's output bias are
@@ -17,30 +18,44 @@ The two splits differ in what happens to the terms that belong to no single neur
             the bias's own paths is exactly what the MLP layer sent through the later heads.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from einops import einsum
 from jaxtyping import Float
 from torch import Tensor
 
-from clipneuron.lens.halves import CROSS_AXES, HalfNorms
+from clipneuron.lens.norms import NormProducts
 from clipneuron.lens.options import Split
 from clipneuron.lens.paths import PathMatrices, RemainderTerms, path_attention, path_matrices
 from clipneuron.lens.trace import HasWeights, TowerWeights, Trace
 
-BLOCK = 256
-"""Neurons per block of the norms' products: the block's coefficients stay in the processor's cache."""
+IN_CACHE = 2**18
+"""Coefficients that norms are taken of at a time: 1 MB in float32, what a CPU's core has at hand."""
+
+ON_DEVICE = 2**24
+"""The same on a GPU, which is kept waiting by many small products."""
+
+
+class Centred(NamedTuple):
+    """Effects of a batch over their means, in a lens's coordinates.
+
+    norms: |phi_n(I) - b_n|.
+    """
+
+    coefficients: Float[Tensor, "image neuron path"]
+    remainders: Float[Tensor, "image coordinate"]
+    norms: Float[Tensor, "image neuron"]
 
 
 class SecondOrderLens:
     """The second-order effects of one MLP layer's neurons, for any number of traces.
 
-    Holds the Gram matrices [neuron, path, path] (float32: 7 MB for layer 9 of ViT-B-32, 214 MB for its layer 0) and,
-    in the equal split, [neuron, coordinate, path] with up to 2 path + 3 coordinates; nothing depends on an image.
-    `normalize` divides effects by |M_image(I)|, as the authors' code does. With `half`, norms come from a third of the
-    memory, off by about 1e-5 (`clipneuron.lens.halves`).
+    Holds what `clipneuron.lens.norms` makes of the weights (float32: 26 MB for layer 9 of ViT-B-32, 256 MB for its
+    layer 0); nothing depends on an image. `normalize` divides effects by |M_image(I)|, as the authors' code does. With
+    `half`, norms come from half the memory, off by about 1e-5.
 
     Raises ValueError for a layer that does not exist or has no later attention layer, and for an unknown split.
     """
@@ -89,28 +104,18 @@ class SecondOrderLens:
         return self._paths.send(self.weights.blocks[self.layer].neuron_writes[_chosen(neurons)])
 
     @cached_property
-    def gram(self) -> Float[Tensor, "neuron path path"]:
-        """G = u u^T of every neuron; made in place, since it can be gigabytes."""
-        count = self.weights.neurons
-        gram = self.weights.projection.new_empty(count, self.paths, self.paths)
-        for block in _blocks(count):
-            basis = self.basis(block)
-            gram[block] = basis @ basis.mT
-        return gram
-
-    @cached_property
     def remainder_basis(self) -> Float[Tensor, "coordinate embed"]:
         """An orthonormal basis of the remainder's space; empty in the centered split."""
         return self._remainder[1]
 
     @cached_property
-    def cross(self) -> Float[Tensor, "neuron coordinate path"]:
-        """Products of the remainder's basis with the basis of every neuron: [coordinate, path] each."""
-        count, remainder = self.weights.neurons, self.remainder_basis
-        cross = remainder.new_empty(count, len(remainder), self.paths)
-        for block in _blocks(count):
-            cross[block] = remainder @ self.basis(block).mT
-        return cross
+    def products(self) -> NormProducts:
+        """What norms take of the neurons."""
+        write, remainder = self._paths.write, self.remainder_basis
+        made = NormProducts.of(self.basis, self.weights.neurons, write, remainder, self.half)
+        if self.half:  # gigabytes in all layers; what needs them makes them anew
+            self.__dict__.pop("_paths", None)
+        return made
 
     @cached_property
     def _remainder(
@@ -132,12 +137,21 @@ class SecondOrderLens:
     ) -> Float[Tensor, "image neuron path"]:
         """s, minus `mean` if given (in the same product, so that centring costs no extra pass over memory)."""
         attention = path_attention(self.weights, trace, self.layer, self.normalize)
-        activations = trace.activations[self.layer].to(attention)
+        return self._sent(trace, attention, mean, slice(None))
+
+    def _sent(
+        self,
+        trace: Trace,
+        attention: Float[Tensor, "image path token"],
+        mean: Float[Tensor, "neuron path"] | None,
+        block: slice,
+    ) -> Float[Tensor, "image some path"]:
+        """`coefficients` of some neurons."""
+        activations = trace.activations[self.layer][..., block].to(attention)
         if mean is None:
             return activations.mT @ attention.mT
-        return torch.baddbmm(
-            mean.to(attention).expand(trace.images, -1, -1), activations.mT, attention.mT, beta=-1
-        )
+        outside = mean[block].to(attention).expand(trace.images, -1, -1)
+        return torch.baddbmm(outside, activations.mT, attention.mT, beta=-1)
 
     def remainders(self, trace: Trace) -> Float[Tensor, "image coordinate"]:
         """Coordinates of the remainder in `remainder_basis`, the same for all neurons of the layer."""
@@ -157,29 +171,47 @@ class SecondOrderLens:
         remainders: Float[Tensor, "image coordinate"],
     ) -> Float[Tensor, "image neuron"]:
         """|s u + k Q| for given coefficients s and remainder coordinates k: centred norms if both are centred."""
-        if self.half:
-            return self._half_norms.norms_of(coefficients, remainders)
+        along = self.products.along(remainders)
         squares = coefficients.new_empty(coefficients.shape[:2])
-        for block in _blocks(self.weights.neurons):
-            mine = coefficients[:, block].transpose(0, 1)
-            products = mine @ self.gram[block]
-            if remainders.shape[1]:
-                left = remainders.expand(len(mine), -1, -1)
-                products.baddbmm_(left, self.cross[block], alpha=2)
-            squares[:, block] = products.mul_(mine).sum(-1).T
-        squares += remainders.square().sum(-1, keepdim=True)
-        return squares.clamp_(min=0).sqrt_()
+        for block in self._blocks(coefficients):
+            squares[:, block] = self.products.squares(block, coefficients[:, block], along)
+        return _norms(squares, remainders)
 
-    @cached_property
-    def _half_norms(self) -> HalfNorms:
-        """Principal axes rise with their variance: of a narrowed lens the last ones count."""
-        remainder = (
-            self.remainder_basis if self._axes is None else self.remainder_basis[-CROSS_AXES:]
-        )
-        held = HalfNorms.of(self.basis, self.weights.neurons, self.paths, remainder)
-        # Gigabytes in all layers; what needs them makes them anew.
-        self.__dict__.pop("_paths", None)
-        return held
+    def centred(
+        self,
+        trace: Trace,
+        mean: Float[Tensor, "neuron path"],
+        mean_remainder: Float[Tensor, "coordinate"],
+        room: Float[Tensor, "number"] | None = None,
+    ) -> Centred:
+        """Effects over their means, and the norms, each block's while its coefficients are in the cache.
+
+        Coefficients are written into `room` where it is given, which has at least `self.room(images)` numbers: memory
+        that is new each time costs more than what is written there.
+        """
+        attention = path_attention(self.weights, trace, self.layer, self.normalize)
+        remainders = self.remainders(trace) - mean_remainder
+        along = self.products.along(remainders)
+        shape = trace.images, self.weights.neurons, self.paths
+        room = attention.new_empty(self.room(trace.images)) if room is None else room
+        coefficients = room[: self.room(trace.images)].view(shape)
+        squares = coefficients.new_empty(coefficients.shape[:2])
+        for block in self._blocks(coefficients):
+            coefficients[:, block] = found = self._sent(trace, attention, mean, block)
+            squares[:, block] = self.products.squares(block, found, along)
+        return Centred(coefficients, remainders, _norms(squares, remainders))
+
+    def room(self, images: int) -> int:
+        """How many coefficients so many images have."""
+        return images * self.weights.neurons * self.paths
+
+    def _blocks(self, coefficients: Float[Tensor, "image neuron path"]) -> Iterator[slice]:
+        """Blocks of neurons, some multiple of sixteen."""
+        images, neurons, paths = coefficients.shape
+        most = IN_CACHE if coefficients.device.type == "cpu" else ON_DEVICE
+        size = max(16, most // max(1, images * paths) // 16 * 16)
+        for start in range(0, neurons, size):
+            yield slice(start, min(start + size, neurons))
 
     def effects(
         self, trace: Trace, neurons: Sequence[int] | None = None
@@ -247,5 +279,8 @@ def _chosen(neurons: Sequence[int] | slice | None) -> slice | list[int]:
     return neurons if isinstance(neurons, slice) else list(neurons)
 
 
-def _blocks(neurons: int) -> list[slice]:
-    return [slice(start, min(start + BLOCK, neurons)) for start in range(0, neurons, BLOCK)]
+def _norms(
+    squares: Float[Tensor, "image neuron"], remainders: Float[Tensor, "image coordinate"]
+) -> Float[Tensor, "image neuron"]:
+    squares += remainders.square().sum(-1, keepdim=True)
+    return squares.clamp_(min=0).sqrt_()

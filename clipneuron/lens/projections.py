@@ -56,11 +56,9 @@ class LayerProjections:
 
     def of(self, trace: Trace) -> Written:
         """What the neurons write on the pictures of a trace."""
-        coefficients = self.lens.coefficients(trace, self.mean)
-        remainders = self.lens.remainders(trace) - self.mean_remainder
+        coefficients, remainders, norms = self.lens.centred(trace, self.mean, self.mean_remainder)
         projections = einsum(coefficients, self._along_paths, "i n p, n p -> i n")
         projections = projections + remainders @ self._along_remainder
-        norms = self.lens.norms_of(coefficients, remainders)
         acting = (norms > self.thresholds) & (projections > 0)
         chosen = acting.to(coefficients)
         return Written(

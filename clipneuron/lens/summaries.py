@@ -243,7 +243,7 @@ class Collector:
             self._kept(),
         ).ranked()
 
-    # How coefficients are held: `clipneuron.lens.halves` holds them in half the memory.
+    # How coefficients are held: `HalfCollector` holds them in half the memory.
 
     def _places(
         self, neurons: int, top: int, paths: int, device: torch.device | str
@@ -261,6 +261,28 @@ class Collector:
     def _kept(self) -> Float[Tensor, "neuron top path"]:
         """The coefficients in float32; those of unused places are 0."""
         return self._coefficients
+
+
+class HalfCollector(Collector):
+    """A `Collector` that holds coefficients in float16, each effect's as shares of its largest one, in float32."""
+
+    def _places(
+        self, neurons: int, top: int, paths: int, device: torch.device | str
+    ) -> Float[Tensor, "neuron top path"]:
+        self._largest = torch.zeros(neurons, top, 1, device=device)
+        return torch.zeros(neurons, top, paths, dtype=torch.float16, device=device)
+
+    def _keep(
+        self,
+        places: tuple[Int[Tensor, "entry"], Int[Tensor, "entry"]],
+        rows: Float[Tensor, "entry path"],
+    ) -> None:
+        largest = rows.abs().amax(1, keepdim=True)
+        self._largest[places] = largest
+        self._coefficients[places] = (rows / largest.clamp(min=torch.finfo(rows.dtype).tiny)).half()
+
+    def _kept(self) -> Float[Tensor, "neuron top path"]:
+        return self._coefficients.float().mul_(self._largest)
 
 
 def _replacements(

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator
 
 Precision = Literal["auto", "float32", "float16"]
-"""In what a sweep holds its Gram matrices and top coefficients; see `clipneuron.lens.halves`."""
+"""In what a sweep holds its Gram matrices and top coefficients; see `clipneuron.lens.norms`."""
 
 Chosen = Literal["float32", "float16"]
 """What `auto` comes to."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from clipneuron.config.values.memory import Chosen
 
-CROSS_AXES, STEP, BLOCK, BINS = 64, 64, 256, 256
+STEP, MADE, BINS = 48, 256, 256
 """As in `clipneuron.lens`, which a test compares: torch is not needed to plan."""
 
 
@@ -40,6 +40,11 @@ class Shape:
             return 0
         return min(2 * self.paths(layer) + 3, self.embed)
 
+    @property
+    def channel(self) -> int:
+        """Channels of a head."""
+        return self.width // self.heads
+
 
 @dataclass(frozen=True)
 class Held:
@@ -47,6 +52,7 @@ class Held:
 
     gram: float
     cross: float
+    """Neurons and the remainder's coordinates in the bases of the heads."""
     collector: float
     paths: float
     rest: float
@@ -61,17 +67,17 @@ class Held:
 def held(shape: Shape, layer: int, precision: Chosen) -> Held:
     """What a layer holds: Gram matrices, cross terms, summaries, path matrices and what is kept per picture."""
     paths, axes, neurons = shape.paths(layer), shape.axes(layer), shape.neurons
-    half = precision == "float16"
-    channel = shape.width // shape.heads
-    matrices = paths * channel * (shape.width + shape.embed) * 4
+    spanned = min(shape.channel, shape.embed) if axes else 0
+    matrices = paths * shape.channel * (shape.width + shape.embed) * 4
     counts = neurons * (3 * 8 + BINS * 8 + 8 + shape.top * 8)
     rest = neurons * paths * 4 + shape.shard * (neurons + axes) * 4
-    if not half:
-        gram, cross = neurons * paths**2 * 4, neurons * axes * paths * 4
+    pairs = sum(min(STEP, paths - start) * (paths - start) for start in range(0, paths, STEP))
+    remainder = paths * spanned * axes * 4
+    if precision == "float32":
+        gram, cross = neurons * pairs * 4, neurons * paths * spanned * 4 + remainder
         return Held(gram, cross, neurons * shape.top * paths * 4 + counts, matrices, rest)
-    cosines = sum(min(STEP, paths - start) * (paths - start) for start in range(0, paths, STEP))
-    gram = neurons * (cosines * 2 + paths * 4)
-    cross = neurons * min(axes, CROSS_AXES) * paths * 2
+    gram = neurons * (pairs * 2 + paths * 4)
+    cross = neurons * paths * spanned * 2 + remainder
     collector = neurons * shape.top * (paths * 2 + 4) + counts
     return Held(gram, cross, collector, 0, rest)
 
@@ -91,8 +97,8 @@ def passing(shape: Shape, layers: Sequence[int], precision: Chosen) -> float:
     block = shape.tokens * (2 * neurons + 6 * shape.width) * shape.number
     activations = neurons * shape.tokens * 4 + shape.tokens * wide * 4 * 2
     coefficients = neurons * wide * 4 * (4 if precision == "float16" else 3)
-    matrices = wide * (shape.width // shape.heads) * (shape.width + shape.embed) * 4 * 2
-    making = BLOCK * (wide * shape.embed * 4 * 3 + wide**2 * 4) + matrices
+    matrices = wide * shape.channel * (shape.width + 2 * shape.embed) * 4 * 2
+    making = MADE * (wide * shape.embed * 4 * 3 + STEP * wide * 4) + matrices
     summary = neurons * shape.top * wide * 4 * (2 if precision == "float16" else 1)
     per_batch = batch * tokens + batch * max(block, activations + coefficients)
     return max(per_batch, making, summary + neurons * BINS * 8 * 2)

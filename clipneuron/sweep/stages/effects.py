@@ -11,8 +11,7 @@ from torch import Tensor
 
 from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Upstream
 from clipneuron.lens.effects import SecondOrderLens
-from clipneuron.lens.halves import HalfCollector
-from clipneuron.lens.summaries import Collector
+from clipneuron.lens.summaries import Collector, HalfCollector
 from clipneuron.lens.trace import Trace
 from clipneuron.readers.arrow import fixed_list_column, list_column, table_of
 from clipneuron.readers.feeding import fed
@@ -106,11 +105,11 @@ class LayerSweep:
         self.norms = [like.new_zeros(0, lens.weights.neurons)]
         self.remainders = [like.new_zeros(0, len(lens.remainder_basis))]
 
-    def add(self, trace: Trace, images: Tensor) -> None:
-        """Take in one batch."""
-        coefficients = self.lens.coefficients(trace, self.mean)
-        remainders = self.lens.remainders(trace) - self.mean_remainder
-        norms = self.lens.norms_of(coefficients, remainders)
+    def add(self, trace: Trace, images: Tensor, room: Tensor) -> None:
+        """Take in one batch; its coefficients are in `room` meanwhile."""
+        coefficients, remainders, norms = self.lens.centred(
+            trace, self.mean, self.mean_remainder, room
+        )
         self.collector.add(norms, images, coefficients)
         self.norms.append(norms)
         self.remainders.append(remainders)
@@ -168,11 +167,13 @@ class EffectsWorker:
         """One pass over the shard's pictures."""
         lenses = self._kept or self._lenses(group)
         sweeps = [LayerSweep(lens, self.known, self.stage.top) for lens in lenses.values()]
+        size = max(lens.room(self.stage.batch_size) for lens in lenses.values())
+        room = sweeps[0].mean.new_empty(size)
         for pictures, pixels in fed(loaded, self.stage.batch_size, self.clip.device):
             trace = trace_of(self.clip, pixels, group)
             images = torch.tensor([picture.index for picture in pictures])
             for sweep in sweeps:
-                sweep.add(trace, images)
+                sweep.add(trace, images, room)
             advance(len(pictures))
         return sweeps
 

@@ -1,15 +1,16 @@
-"""Half the memory leaves norms and top coefficients what they are, up to a rounding that is stated."""
+"""Norms without an effect are those of effects; in half the memory up to a rounding that is stated."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 from torch.testing import assert_close
 
-from clipneuron.lens import halves
+from clipneuron.lens import effects as effects_module
+from clipneuron.lens import norms
 from clipneuron.lens.effects import SecondOrderLens
-from clipneuron.lens.halves import HalfCollector
-from clipneuron.lens.summaries import BINS, Collector, Moments, top_keys
+from clipneuron.lens.summaries import BINS, Collector, HalfCollector, Moments, top_keys
 from clipneuron.sweep.memory import needs
 from tests.lens.literal import plain_trace, plain_weights
 from tests.samples.towers import random_pixels, tiny_tower
@@ -22,10 +23,10 @@ def case():
 
 
 @pytest.mark.parametrize("split", ["equal", "centered"])
-@pytest.mark.parametrize("layer", [0, 8])  # of 80 paths, more than a block of them, and of 16
+@pytest.mark.parametrize("layer", [0, 8])  # of 80 paths, more than a step of them, and of 16
 @pytest.mark.parametrize("axes", [True, False])
 def test_norms_from_halves_are_those_of_float64_effects(case, split, layer, axes, monkeypatch):
-    monkeypatch.setattr(halves, "BLOCK", 50)  # of 128 neurons
+    monkeypatch.setattr(norms, "MADE", 50)  # of 128 neurons
     weights, trace = case
     exact = SecondOrderLens(SimpleNamespace(weights=weights), layer, split=split)
     moments = Moments.of(exact.coefficients(trace), exact.remainders(trace))
@@ -43,27 +44,44 @@ def test_norms_from_halves_are_those_of_float64_effects(case, split, layer, axes
     # In few dimensions cosines are large, and so are their errors: a fifth of this is left in 512.
     assert wrong.median() < 6e-5
     assert wrong.max() < 1e-3
-    assert "gram" not in lens.__dict__  # nor the path matrices: what takes the memory is not there
-    assert "_paths" not in lens.__dict__
+    assert "_paths" not in lens.__dict__  # what takes memory and is not needed any more
 
 
-def test_few_axes_leave_out_only_the_products_with_those_of_least_variance(case, monkeypatch):
+@pytest.mark.parametrize("split", ["equal", "centered"])
+@pytest.mark.parametrize("layer", [0, 8])
+@pytest.mark.parametrize("axes", [True, False])
+def test_norms_are_those_of_effects_in_blocks_of_any_size(case, split, layer, axes, monkeypatch):
     weights, trace = case
-    exact = SecondOrderLens(SimpleNamespace(weights=weights), 0)
+    exact = SecondOrderLens(SimpleNamespace(weights=weights), layer, split=split)
     moments = Moments.of(exact.coefficients(trace), exact.remainders(trace))
-    mean, mean_remainder = moments.mean
-    narrow = exact.narrowed(moments.axes)
-    remainders = (exact.remainders(trace) - mean_remainder) @ moments.axes
-    coefficients = exact.coefficients(trace) - mean
-    expected = narrow.norms_of(coefficients, remainders)
-    errors = []
-    for axes in (1, 4, remainders.shape[1]):
-        monkeypatch.setattr("clipneuron.lens.effects.CROSS_AXES", axes)
-        lens = SecondOrderLens(SimpleNamespace(weights=weights), 0, half=True)
-        found = lens.narrowed(moments.axes).norms_of(coefficients, remainders)
-        errors.append(float((found / expected - 1).abs().median()))
-    assert errors[0] > errors[1] > errors[2]
-    assert errors[2] < 6e-5
+    mean, rest = moments.mean
+    effects = exact.effects(trace)
+    expected = (effects - effects.mean(0)).norm(dim=2)
+    lens = exact
+    if axes:
+        lens, rest = exact.narrowed(moments.axes), rest @ moments.axes
+    for size, made in ((1, 256), (7000, 50), (2**24, 256)):  # 16, more, and all 128 neurons
+        monkeypatch.setattr(effects_module, "IN_CACHE", size)
+        monkeypatch.setattr(norms, "MADE", made)
+        lens.__dict__.pop("products", None)
+        found = lens.centred(trace, mean, rest)
+        assert_close(found.coefficients, exact.coefficients(trace) - mean, rtol=1e-9, atol=1e-15)
+        assert_close(found.remainders, lens.remainders(trace) - rest, rtol=1e-9, atol=1e-15)
+        # axes leave out 1e-4 of a remainder's spread
+        assert_close(found.norms, expected, rtol=1e-5 if axes else 1e-9, atol=0)
+        given = lens.norms_of(found.coefficients, found.remainders)
+        assert_close(given, found.norms, rtol=1e-12, atol=0)
+
+
+def test_a_head_that_writes_nothing_has_a_norm_of_nothing(case):
+    weights, trace = case
+    silent = [replace(block, output=torch.zeros_like(block.output)) for block in weights.blocks]
+    weights = replace(weights, blocks=tuple(silent))
+    for half in (False, True):
+        lens = SecondOrderLens(SimpleNamespace(weights=weights), 8, half=half)
+        remainders = lens.remainders(trace)
+        found = lens.norms(trace)
+        assert_close(found, remainders.norm(dim=1)[:, None].expand_as(found), rtol=1e-6, atol=0)
 
 
 def test_coefficients_of_any_size_are_kept_to_a_few_parts_in_ten_thousand():
@@ -118,21 +136,19 @@ def test_what_a_layer_holds_is_what_was_planned(case, layer, split):
     )
     single = SecondOrderLens(SimpleNamespace(weights=weights), layer, split=split)
     planned = needs.held(shape, layer, "float32")
-    assert taken(single.gram) == planned.gram
-    assert taken(single.cross) <= planned.cross
+    assert taken(*single.products.gram) == planned.gram
+    assert taken(single.products.heads, single.products.remainder) == planned.cross
     assert taken(single._paths.read, single._paths.write) == planned.paths
     assert held(Collector(128, single.paths, 7)) == planned.collector
     half = SecondOrderLens(SimpleNamespace(weights=weights), layer, split=split, half=True)
-    norms, planned = half._half_norms, needs.held(shape, layer, "float16")
-    assert taken(norms.lengths, *norms.cosines) == planned.gram
-    assert taken(norms.cross) <= planned.cross
+    products, planned = half.products, needs.held(shape, layer, "float16")
+    assert taken(products.lengths, *products.gram) == planned.gram
+    assert taken(products.heads, products.remainder) == planned.cross
     assert held(HalfCollector(128, half.paths, 7)) == planned.collector
 
 
 def test_the_plan_has_the_lens_constants():
-    assert needs.CROSS_AXES == halves.CROSS_AXES
-    assert needs.STEP == halves.STEP
-    assert needs.BINS == BINS
+    assert (needs.STEP, needs.MADE, needs.BINS) == (norms.STEP, norms.MADE, BINS)
 
 
 def taken(*tensors: torch.Tensor) -> int:
