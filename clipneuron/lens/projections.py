@@ -52,13 +52,13 @@ class LayerProjections:
         self.lens, self.mean, self.mean_remainder = lens, mean.to(like), mean_remainder.to(like)
         self.thresholds = thresholds.to(like)
         along_paths, along_remainder = read_products(lens, [directions.to(like)])
-        self._along_paths, self._along_remainder = along_paths[..., 0], along_remainder[0]
+        self.along_paths, self.along_remainder = along_paths[..., 0], along_remainder[0]
 
     def of(self, trace: Trace) -> Written:
         """What the neurons write on the pictures of a trace."""
         coefficients, remainders, norms = self.lens.centred(trace, self.mean, self.mean_remainder)
-        projections = einsum(coefficients, self._along_paths, "i n p, n p -> i n")
-        projections = projections + remainders @ self._along_remainder
+        projections = einsum(coefficients, self.along_paths, "i n p, n p -> i n")
+        projections = projections + remainders @ self.along_remainder
         acting = (norms > self.thresholds) & (projections > 0)
         chosen = acting.to(coefficients)
         return Written(
@@ -75,20 +75,6 @@ class LayerProjections:
         attention = path_attention(lens.weights, trace, lens.layer, lens.normalize)
         remainders = lens.remainders(trace) - self.mean_remainder
         return OnPatches(self, trace.activations[lens.layer], attention, remainders)
-
-    def along_patches(
-        self,
-        active: Float[Tensor, "neuron token"],
-        attention: Float[Tensor, "path token"],
-        remainder: Float[Tensor, "coordinate"],
-        neurons: Int[Tensor, "neuron"],
-    ) -> tuple[Float[Tensor, "neuron patch"], Float[Tensor, "neuron"]]:
-        """What some neurons write along their directions from each patch of one picture, and in all over the mean."""
-        along = self._along_paths[neurons]
-        tokens = active * (along @ attention)
-        from_remainder = (remainder @ self._along_remainder)[neurons]
-        mean = (self.mean[neurons] * along).sum(1)
-        return tokens[:, 1:], tokens.sum(1) - mean + from_remainder
 
 
 class OnPatches(NamedTuple):
@@ -109,9 +95,13 @@ class OnPatches(NamedTuple):
         from the class token and the remainder, it adds up to <phi_n, r_n>. The second is <phi_n - b_n, r_n>. T A
         multiply-adds per neuron, for T tokens and A paths.
         """
-        attention = self.attention[image]
+        attention, layer = self.attention[image], self.projections
         active = self.activations[image][:, neurons].to(attention).T
-        return self.projections.along_patches(active, attention, self.remainders[image], neurons)
+        along = layer.along_paths[neurons]
+        tokens = active * (along @ attention)
+        from_remainder = (self.remainders[image] @ layer.along_remainder)[neurons]
+        mean = (layer.mean[neurons] * along).sum(1)
+        return tokens[:, 1:], tokens.sum(1) - mean + from_remainder
 
 
 def mean_effects(

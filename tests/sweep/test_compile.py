@@ -45,6 +45,7 @@ def test_the_identity_says_so_and_is_what_it_was_without(tmp_path: Path) -> None
     assert (usual.clip.compiles, compiled.clip.compiles) == (False, True)
 
 
+@pytest.mark.process
 def test_without_a_compiler_it_is_refused_before_anything_starts(
     tmp_path: Path, monkeypatch
 ) -> None:
@@ -55,7 +56,7 @@ def test_without_a_compiler_it_is_refused_before_anything_starts(
     with pytest.raises(ValueError, match=rf"takes a C\+\+ compiler, and {compiler}\+\+ is not"):
         check(recipe_of(tmp_path, compile=True))
     for name in ("own-compiler", "c++"):
-        (tmp_path / name).write_text("")
+        (tmp_path / name).write_text("#!/bin/sh\n")
         (tmp_path / name).chmod(0o755)
     with pytest.raises(ValueError, match="is not found here"):
         check(recipe_of(tmp_path, compile=True))  # torch looks for no c++
@@ -63,6 +64,29 @@ def test_without_a_compiler_it_is_refused_before_anything_starts(
     check(recipe_of(tmp_path, compile=True))
     monkeypatch.setenv("CXX", "nowhere")
     with pytest.raises(ValueError, match="and nowhere is not found here"):
+        check(recipe_of(tmp_path, compile=True))
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("program", "trouble"),
+    [
+        (
+            "#!/bin/sh\necho no licence >&2\nexit 3\n",
+            r"does not compile an empty file \(no licence\)",
+        ),
+        ("#!/bin/sh\nexit 3\n", r"does not compile an empty file \(exit status 3\)"),
+        ("no program\n", r"does not run \(.*Exec format error"),
+    ],
+)
+def test_a_compiler_that_does_not_work_is_refused_with_what_it_says(
+    tmp_path: Path, monkeypatch, program: str, trouble: str
+) -> None:
+    broken = tmp_path / "broken"
+    broken.write_text(program)
+    broken.chmod(0o755)
+    monkeypatch.setenv("CXX", str(broken))
+    with pytest.raises(ValueError, match=rf"takes a C\+\+ compiler, and {broken} {trouble}"):
         check(recipe_of(tmp_path, compile=True))
 
 

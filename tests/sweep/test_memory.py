@@ -10,6 +10,7 @@ import pytest
 from clipneuron.config.named import named_recipe
 from clipneuron.config.recipe import Recipe
 from clipneuron.config.values import memory
+from clipneuron.sweep.memory.models import shape_of
 from clipneuron.sweep.memory.needs import Shape, held, need
 from clipneuron.sweep.memory.plans import MemoryPlan, fitted
 
@@ -106,6 +107,16 @@ def test_main_memory_counts_only_where_the_model_is_said_to_be_there(tmp_path: P
     assert bound.memory.need == free.memory.need
     with pytest.raises(ValueError, match=r"is not enough: .* of which .* for a shard's tables"):
         sweep_of(tmp_path, shard_size=10000, memory=budget, device="cpu")
+
+
+def test_norms_of_two_bytes_take_less_of_the_tables(tmp_path: Path) -> None:
+    from tests.samples.world import sweep_of
+
+    sweeps = [sweep_of(tmp_path, norms=norms) for norms in ("float32", "float16")]
+    usual, short = (sweep.memory.need for sweep in sweeps)
+    shape = shape_of(sweeps[0].clip, sweeps[0].recipe)
+    assert usual.at_model == short.at_model
+    assert usual.tables - short.tables == 2 * 2 * shape.shard * shape.neurons * (shape.layers - 1)
 
 
 @pytest.mark.parametrize("text", ["24", "GB", "0GB", "-1GB", "24 gigabytes", "24gb", "1e3GB"])

@@ -1,5 +1,6 @@
 """Norms in float16: half the bytes, a stated error, and nothing else that changes."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from clipneuron.store.errors import RunMismatchError
 from clipneuron.store.store import Run, Store
 from clipneuron.sweep import forecast
 from clipneuron.sweep.pipeline import Sweep
+from clipneuron.sweep.retry import Retry
 from clipneuron.sweep.stages.effects import rounded
 from tests.samples.towers import tiny_clip
 from tests.samples.world import TOWER, quiet_runner, recipe_of, sweep_of, write_pictures
@@ -92,6 +94,22 @@ def test_a_run_grows_in_the_format_that_it_began_in(tmp_path):
     norms = run.read("effects", "norms")
     assert norms.schema.field("layer_0").type.value_type == pa.float16()
     assert (norms.num_rows, norms["layer_0"].null_count) == (7, 0)
+    assert run.verify() == []
+
+
+def test_a_picture_that_is_tried_again_has_norms_in_the_format_of_the_others(tmp_path):
+    sweep = sweep_of(tmp_path, norms="float16")
+    run, _ = sweep.run(quiet_runner(), until="effects")
+    pictures = tmp_path / "pictures"
+    shutil.copy(pictures / "000.png", pictures / "005.png")
+    retry = Retry.of(sweep_of(tmp_path, norms="float16", extends=run.name), run)
+    assert {image for image, _ in retry.usable} == {"005.png"}
+    retry.again().run(quiet_runner(), until="effects")
+    norms = run.read("effects", "norms")
+    assert norms.schema.field("layer_0").type.value_type == pa.float16()
+    assert norms["image"].to_pylist()[12:] == ["005.png"]
+    rows = tensor(norms["layer_0"].drop_null()).numpy()
+    assert np.array_equal(rows[-1], rows[0]), "it is a copy of the first"
     assert run.verify() == []
 
 

@@ -22,6 +22,7 @@ def shape_of(clip: Clip, recipe: Recipe) -> Shape:
         top=recipe.top,
         shard=recipe.shard_size,
         number=number,
+        norm=2 if recipe.norms == "float16" else 4,
         remainders=recipe.split == "equal",
     )
 

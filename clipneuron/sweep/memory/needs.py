@@ -27,6 +27,8 @@ class Shape:
     """Pictures per shard."""
     number: int = 4
     """Bytes of a number in the model's passes."""
+    norm: int = 4
+    """Bytes of a number of the table `norms`."""
     remainders: bool = True
     """Whether there are any, as in the split `equal`."""
 
@@ -129,5 +131,5 @@ def _tables(shape: Shape, layers: Sequence[int]) -> float:
     found = 0
     for layer in layers:
         found += shape.neurons * (shape.top * (shape.paths(layer) * 4 + 12) + BINS * 8)
-        found += shape.shard * (shape.neurons + shape.axes(layer)) * 4
+        found += shape.shard * (shape.neurons * shape.norm + shape.axes(layer) * 4)
     return 2.0 * found
