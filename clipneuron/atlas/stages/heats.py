@@ -123,6 +123,7 @@ class HeatsWorker:
                         rows = _rows_of(found[0].shape[1], pixels.shape[-2:])
                         own = _columns(layer, neurons, picture.index, rows, *found)
                         parts.append(table_of(own, schema))
+            del trace, on_patches  # before the next batch passes: activations take gigabytes
             advance(len(pictures))
         advance(len(batch.failures))
         order = [(name, "ascending") for name in ("layer", "neuron", "index")]

@@ -98,6 +98,7 @@ class DirectEffectsWorker:
                 "effects": list_column(effects[:, -self.stage.depth :].float(), floats),
             }
             parts.append(table_of(columns, schema))
+            del trace  # before the next batch passes: activations take gigabytes
             advance(len(pictures))
         advance(len(loaded.failures))
         table = pa.concat_tables([schema.empty_table(), *parts])

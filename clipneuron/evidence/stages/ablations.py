@@ -148,6 +148,7 @@ class AblationsWorker:
                 energies[layer].add(found.norms)
                 ablated = {name: before + change for name, change in found.changes.items()}
                 predictions.add({Ablation(name, layer): rows for name, rows in ablated.items()})
+            del trace  # before the next batch passes: activations take gigabytes
             advance(len(pictures))
         advance(len(loaded.failures))
         tables_of_shard = {

@@ -178,6 +178,7 @@ class FirstOrderWorker:
             before = representations(trace, normalize=self.effects.normalize)
             predictions.add(_ablated(before, effects, self.means.to(effects)))
             squares += (effects - self.means).square().sum((0, 3))
+            del trace, effects  # before the next batch passes: activations take gigabytes
             advance(len(pictures))
         advance(len(loaded.failures))
         columns = {

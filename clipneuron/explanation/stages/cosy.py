@@ -174,6 +174,7 @@ class CosyScoresWorker:
             # The class token's activation is none of a patch.
             active.append(trace.activations[layer][:, 1:, neurons].float().mean(1).cpu())
             written.append(item.of(trace).projections[:, neurons].float().cpu())
+            del trace  # before the next batch passes: activations take gigabytes
         return torch.cat(active).T, torch.cat(written).T
 
     def _row(

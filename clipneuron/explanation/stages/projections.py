@@ -94,6 +94,7 @@ class ProjectionsWorker:
                 # The class token's activation is none of a patch.
                 patches = trace.activations[layer][:, 1:].float().mean(1)
                 gathered[layer].add(item.of(trace), patches)
+            del trace  # before the next batch passes: activations take gigabytes
             advance(len(pictures))
         advance(len(loaded.failures))
         return Output(self._tables(loaded, gathered, torch.cat(embeddings)), loaded.failures)

@@ -79,6 +79,7 @@ class ActivationMeansWorker:
             for layer in self.stage.layers:
                 mine = ActivationSums.of(trace.activations[layer])
                 sums[layer] = sums[layer] + mine if layer in sums else mine
+            del trace  # before the next batch passes: activations take gigabytes
             advance(len(pictures))
         advance(len(loaded.failures))
         schema = tables.schema("activation_means")

@@ -75,6 +75,7 @@ class CalibrateWorker:
             trace = trace_of(self.clip, pixels, self.stage.lenses.layers)
             for layer, lens in self.lenses.items():
                 sums[layer] += Moments.of(lens.coefficients(trace), lens.remainders(trace))
+            del trace  # before the next batch passes: activations take gigabytes
             advance(len(pictures))
         advance(len(loaded.failures))
         return Output(_tables(sums), loaded.failures)

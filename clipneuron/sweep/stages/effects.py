@@ -174,6 +174,7 @@ class EffectsWorker:
             images = torch.tensor([picture.index for picture in pictures])
             for sweep in sweeps:
                 sweep.add(trace, images, room)
+            del trace  # before the next batch passes: activations take gigabytes
             advance(len(pictures))
         return sweeps
 
