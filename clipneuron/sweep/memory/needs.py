@@ -8,6 +8,9 @@ from clipneuron.config.values.memory import Chosen
 STEP, MADE, BINS = 48, 256, 256
 """As in `clipneuron.lens`, which a test compares: torch is not needed to plan."""
 
+KEPT = 2**28
+"""Bytes that are free and stay with the process, as `clipneuron.models.allocation` has it."""
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -123,7 +126,8 @@ class Need:
 def need(shape: Shape, layers: Sequence[int], group: Sequence[int], precision: Chosen) -> Need:
     """What a pass that sweeps a group of the layers at a time needs."""
     kept = sum(held(shape, layer, precision).total for layer in group)
-    return Need(shape.weights + kept + passing(shape, group, precision), _tables(shape, layers))
+    there = shape.weights + kept + passing(shape, group, precision) + KEPT
+    return Need(there, _tables(shape, layers))
 
 
 def _tables(shape: Shape, layers: Sequence[int]) -> float:
