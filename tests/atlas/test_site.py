@@ -193,8 +193,8 @@ def test_a_heat_adds_up_to_the_effect(world):
         active = trace.activations[layer][1, 0] * 0 + 1
         assert patches.shape == (len(active), 4)
         token = found.lens.coefficients(trace)[1]
-        whole = (token * found._along_paths).sum(1)
-        rest = found.lens.remainders(trace)[1] @ found._along_remainder
+        whole = (token * found.along_paths).sum(1)
+        rest = found.lens.remainders(trace)[1] @ found.along_remainder
         torch.testing.assert_close(whole + rest, along, rtol=1e-3, atol=1e-4)
 
 
