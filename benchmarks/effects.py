@@ -1,7 +1,7 @@
 """The cost of second-order norms on top of a plain forward pass: ViT-B-32's shape, random weights, on this machine.
 
     python benchmarks/effects.py                      # both splits, all layers / 8-10 / 9
-    python benchmarks/effects.py --batch 32 --repeats 20
+    python benchmarks/effects.py --batch 32 --only "all layers" --split equal
     python benchmarks/effects.py --fresh-memory       # as glibc does it: large tensors in new memory each time
 
 Each repeat times the plain open_clip forward pass and every variant in turn on the same pixels, in core-seconds, so
@@ -30,6 +30,8 @@ from clipneuron.models.allocation import keep_freed_memory
 BLOCK = 32
 """Neurons at a time, in the floor."""
 
+SPLITS = ("equal", "centered")
+
 LAYERS = {"all layers": tuple(range(11)), "layers 8-10": (8, 9, 10), "layer 9": (9,)}
 
 
@@ -48,6 +50,8 @@ def main() -> None:
         "--wide", action="store_true", help="keep all coordinates of the remainders"
     )
     parser.add_argument("--repeats", type=int, default=10, help="timed repeats, after one warm-up")
+    parser.add_argument("--only", nargs="+", choices=LAYERS, default=LAYERS, metavar="LAYERS")
+    parser.add_argument("--split", nargs="+", choices=SPLITS, default=SPLITS)
     parser.add_argument(
         "--fresh-memory", action="store_true", help="do not keep freed memory, as workers do"
     )
@@ -62,9 +66,9 @@ def main() -> None:
     print(
         f"{'layers':12} {'split':9} {'core-ms/image':>13} {'added':>7} {'capture':>8} {'products':>9}"
     )
-    for split in ("equal", "centered"):
-        for name, layers in LAYERS.items():
-            report(clip, pixels, name, layers, split, arguments)
+    for split in arguments.split:
+        for name in arguments.only:
+            report(clip, pixels, name, LAYERS[name], split, arguments)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"peak memory of this process: {peak:.1f} GiB")
 
