@@ -30,6 +30,7 @@ from clipneuron.lens.words.concepts import concept_scores, given, truthful
 from clipneuron.readers.arrow import unchanging
 from clipneuron.readers.lenses import Lenses, trace_of
 from clipneuron.readers.sweep import MeanEffect, Planned, PreparedTexts
+from clipneuron.readers.written import SweptNeurons
 from clipneuron.store.store import Store
 
 TEXTS, ATOMS, SPANNED, PENALTY = 30_000, 128, 20, 0.13
@@ -90,10 +91,9 @@ def random_known(clip: Clip) -> Known:
     thresholds[torch.randperm(neurons, generator=dice)[: neurons // 50].numpy()] = 0
     heads = 4 * weights.heads
     spans = torch.linalg.qr(torch.randn(heads, embed, SPANNED, generator=dice)).Q.mT
+    directions = normalize(torch.randn(neurons, embed, generator=dice), dim=1).numpy()
     return Known(
-        {9: mean},
-        {9: normalize(torch.randn(neurons, embed, generator=dice), dim=1).numpy()},
-        {9: thresholds},
+        SweptNeurons({9: mean}, {9: directions}, {9: thresholds}),
         torch.randint(TEXTS, (neurons, ATOMS), generator=dice).numpy(),
         torch.randn(neurons, ATOMS, generator=dice).numpy(),
         PreparedTexts(tuple(map(str, range(TEXTS))), texts.numpy()),
@@ -134,7 +134,9 @@ def variants(finder: Finder, known: Known, pixels: np.ndarray) -> dict[str, torc
     written = [layer.of(found.trace) for layer in finder.layers]
     projections = torch.cat([item.projections for item in written], dim=1)
     words, everyone = finder.words["second-order"], torch.ones_like(found.activated)
-    directions = torch.cat([unchanging(known.directions[layer]) for layer in finder.search.layers])
+    directions = torch.cat(
+        [unchanging(known.neurons.directions[layer]) for layer in finder.search.layers]
+    )
     size = len(pixels), len(finder.names)
     return {
         "second-order: |phi - b| of activated neurons, their words": found.scores["second-order"],

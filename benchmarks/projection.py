@@ -13,9 +13,10 @@ assumed     that added operations have the same efficiency, relative to the forw
             that 5 % of the effects are large; that pictures arrive as fast as needed; and what a row's name states
 cited       forward passes per second, as in benchmarks/scale.py; NVIDIA's data sheets (A100, H100 SXM, RTX 4090, dense)
 
-Where Gram matrices do not fit into 80 % of a GPU's memory, a pass runs several times, over groups of layers. They are
-read once per batch of 32: where that takes longer than the added operations, its time is added instead. "Once" is the
-work that does not grow with the pictures: Gram matrices, twice, and the directions of all neurons, in float64.
+Where what norms are taken from does not fit into 80 % of a GPU's memory, a pass runs several times, over groups of
+layers. It is read once per batch of 32: where that takes longer than the added operations, its time is added instead.
+"Once" is the work that does not grow with the pictures: what norms are taken from, made twice, and the directions of
+all neurons, in float64.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from dataclasses import dataclass
 import open_clip
 import torch
 from ablations import Work, calibrated_ablation, one_pass, timed
-from effects import calibrated
+from effects import moments
 from machine import describe
 from open_clip.transformer import VisionTransformer
 from projection_model import Shape
@@ -36,7 +37,7 @@ from scale import A100_FLOPS, RTX_4090, row, table
 from shards import flops
 from torch.utils.flop_counter import FlopCounterMode
 
-from clipneuron import Clip, SecondOrderLens, load_clip
+from clipneuron import Clip, load_clip
 from clipneuron.lens.directions import first_directions
 from clipneuron.lens.summaries import Collector, Moments
 
@@ -77,11 +78,10 @@ class Passes:
     def __init__(self, clip: Clip, pixels: torch.Tensor) -> None:
         self.clip, self.pixels, self.shape = clip, pixels, Shape.of(clip)
         layers = tuple(self.shape.swept)
-        self.wide = [SecondOrderLens(clip, layer) for layer in layers]
-        lenses, means = calibrated(clip, pixels.shape, layers, "equal", wide=False)
+        found = moments(clip, pixels.shape, layers, "equal")
+        self.wide = [lens for lens, _ in found]
         trace = clip.trace(torch.randn(64, *pixels.shape[1:]), layers)
-        pairs = zip(lenses, means, strict=True)
-        self.layers = [calibrated_ablation(lens, *mean, trace, 0) for lens, mean in pairs]
+        self.layers = [calibrated_ablation(lens, seen, trace, 0) for lens, seen in found]
 
     @property
     def works(self) -> dict[str, Work]:
@@ -117,7 +117,7 @@ class Passes:
         totals = dict.fromkeys(("calibrate", "effects", "ablations"), float(self.shape.capture))
         for lens, item in zip(self.wide, self.layers, strict=True):
             layer, held = lens.layer, len(item.lens.remainder_basis)
-            large = int(item.ablated(trace).large.sum(1).max())
+            large = int((item.ablated(trace).norms > item.thresholds).sum(1).max())
             totals["calibrate"] += self.shape.calibrate(layer, len(lens.remainder_basis))
             totals["effects"] += self.shape.effects(layer, held)
             totals["ablations"] += self.shape.ablations(layer, held, large)
@@ -206,7 +206,7 @@ def projected(shape: Shape, forward: float, added: dict[str, float]) -> None:
     """Print the table of Fig. 9."""
     double = directions(shape)
     print(
-        f"\nViT-L-14: {forward / 1e9:.0f} GFLOP per forward pass; Gram matrices {shape.held / 1e9:.0f} GB, "
+        f"\nViT-L-14: {forward / 1e9:.0f} GFLOP per forward pass; products for norms {shape.held / 1e9:.0f} GB, "
         f"made with {shape.once() / 1e12:.0f} TFLOP; directions {double / 1e12:.0f} TFLOP in float64"
     )
     heads = (
