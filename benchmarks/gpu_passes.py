@@ -87,11 +87,12 @@ def sweeps(passes: Passes, which: str, layers: tuple[int, ...]) -> None:
 
 
 def _groups(bench: Bench, clip: Clip, layers: Sequence[int]) -> Iterator[tuple[int, ...]]:
-    """Layers that fit together into half of the free memory: products for norms, top images, a batch."""
+    """Layers whose products for norms and top images fit together into half of the free memory."""
     free, group, taken = bench.free, list[int](), 0.0
     for layer in layers:
         paths = clip.weights.paths(layer)
-        need = 4.0 * clip.neurons * paths * (3 * paths + TOP)
+        channel = clip.weights.width // clip.weights.heads
+        need = 4.0 * clip.neurons * paths * (paths + channel + TOP)
         if group and taken + need > free / 2:
             yield tuple(group)
             group, taken = [], 0.0
@@ -155,9 +156,8 @@ def ablation(lens: SecondOrderLens, seen: Moments, trace: Trace) -> LayerAblatio
     shape = lens.weights.neurons, lens.weights.embed
     direction = normalize(torch.randn(shape), dim=1).to(like)
     mean, rest = (part.to(like) for part in seen.mean)
-    limits = (
-        lens.centred(trace, mean, rest).norms.float().quantile(1 - TOP / PICTURES, dim=0).to(like)
-    )
+    norms = lens.centred(trace, mean, rest).norms
+    limits = norms.float().quantile(1 - TOP / PICTURES, dim=0).to(like)
     replaced = {"pc": Replacement(direction, direction)}
     return LayerAblation(lens, mean, rest, limits, replaced, axes=seen.axes)
 

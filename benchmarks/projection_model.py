@@ -7,7 +7,7 @@ import open_clip
 import torch
 
 from clipneuron import Clip, load_clip
-from clipneuron.lens.norms import STEP
+from clipneuron.sweep.memory.needs import pairs
 
 LARGE = 0.05
 """Share of a layer's effects that are treated one by one in the fullest picture of a batch: 2 % are large on D."""
@@ -74,8 +74,7 @@ class Shape:
     def products(self, layer: int) -> int:
         """Numbers per neuron that norms are taken from."""
         paths = self.paths(layer)
-        pairs = sum(min(STEP, paths - start) * (paths - start) for start in range(0, paths, STEP))
-        return pairs + paths * min(self.channel, self.embed)
+        return pairs(paths) + paths * min(self.channel, self.embed)
 
     def effects(self, layer: int, held: int) -> int:
         """Centred norms."""
@@ -107,9 +106,9 @@ class Shape:
     def bounds(self) -> dict[str, float]:
         """Added operations per picture of every pass, with coordinates at their bound."""
         large = math.ceil(LARGE * self.neurons)
-        pairs = [(layer, self.coordinates(layer)) for layer in self.swept]
+        both = [(layer, self.coordinates(layer)) for layer in self.swept]
         return {
-            "calibrate": self.capture + sum(self.calibrate(*pair) for pair in pairs),
-            "effects": self.capture + sum(self.effects(*pair) for pair in pairs),
-            "ablations": self.capture + sum(self.ablations(*pair, large) for pair in pairs),
+            "calibrate": self.capture + sum(self.calibrate(*pair) for pair in both),
+            "effects": self.capture + sum(self.effects(*pair) for pair in both),
+            "ablations": self.capture + sum(self.ablations(*pair, large) for pair in both),
         }

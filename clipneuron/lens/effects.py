@@ -18,7 +18,7 @@ The two splits differ in what happens to the terms that belong to no single neur
             the bias's own paths is exactly what the MLP layer sent through the later heads.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -171,11 +171,21 @@ class SecondOrderLens:
         remainders: Float[Tensor, "image coordinate"],
     ) -> Float[Tensor, "image neuron"]:
         """|s u + k Q| for given coefficients s and remainder coordinates k: centred norms if both are centred."""
+        return self._norms(coefficients, remainders, lambda block: coefficients[:, block])
+
+    def _norms(
+        self,
+        coefficients: Float[Tensor, "image neuron path"],
+        remainders: Float[Tensor, "image coordinate"],
+        taken: Callable[[slice], Float[Tensor, "image some path"]],
+    ) -> Float[Tensor, "image neuron"]:
+        """`norms_of`, with each block of the coefficients as `taken` gives it."""
         along = self.products.along(remainders)
         squares = coefficients.new_empty(coefficients.shape[:2])
-        for block in self._blocks(coefficients):
-            squares[:, block] = self.products.squares(block, coefficients[:, block], along)
-        return _norms(squares, remainders)
+        for block in _blocks(coefficients):
+            squares[:, block] = self.products.squares(block, taken(block), along)
+        squares += remainders.square().sum(-1, keepdim=True)
+        return squares.clamp_(min=0).sqrt_()
 
     def centred(
         self,
@@ -191,27 +201,19 @@ class SecondOrderLens:
         """
         attention = path_attention(self.weights, trace, self.layer, self.normalize)
         remainders = self.remainders(trace) - mean_remainder
-        along = self.products.along(remainders)
         shape = trace.images, self.weights.neurons, self.paths
         room = attention.new_empty(self.room(trace.images)) if room is None else room
         coefficients = room[: self.room(trace.images)].view(shape)
-        squares = coefficients.new_empty(coefficients.shape[:2])
-        for block in self._blocks(coefficients):
+
+        def taken(block: slice) -> Tensor:
             coefficients[:, block] = found = self._sent(trace, attention, mean, block)
-            squares[:, block] = self.products.squares(block, found, along)
-        return Centred(coefficients, remainders, _norms(squares, remainders))
+            return found
+
+        return Centred(coefficients, remainders, self._norms(coefficients, remainders, taken))
 
     def room(self, images: int) -> int:
         """How many coefficients so many images have."""
         return images * self.weights.neurons * self.paths
-
-    def _blocks(self, coefficients: Float[Tensor, "image neuron path"]) -> Iterator[slice]:
-        """Blocks of neurons, some multiple of sixteen."""
-        images, neurons, paths = coefficients.shape
-        most = IN_CACHE if coefficients.device.type == "cpu" else ON_DEVICE
-        size = max(16, most // max(1, images * paths) // 16 * 16)
-        for start in range(0, neurons, size):
-            yield slice(start, min(start + size, neurons))
 
     def effects(
         self, trace: Trace, neurons: Sequence[int] | None = None
@@ -279,8 +281,10 @@ def _chosen(neurons: Sequence[int] | slice | None) -> slice | list[int]:
     return neurons if isinstance(neurons, slice) else list(neurons)
 
 
-def _norms(
-    squares: Float[Tensor, "image neuron"], remainders: Float[Tensor, "image coordinate"]
-) -> Float[Tensor, "image neuron"]:
-    squares += remainders.square().sum(-1, keepdim=True)
-    return squares.clamp_(min=0).sqrt_()
+def _blocks(coefficients: Float[Tensor, "image neuron path"]) -> Iterator[slice]:
+    """Blocks of neurons, some multiple of sixteen."""
+    images, neurons, paths = coefficients.shape
+    most = IN_CACHE if coefficients.device.type == "cpu" else ON_DEVICE
+    size = max(16, most // max(1, images * paths) // 16 * 16)
+    for start in range(0, neurons, size):
+        yield slice(start, start + size)

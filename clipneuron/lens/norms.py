@@ -64,7 +64,7 @@ class NormProducts:
             write.new_empty(neurons, paths) if half else None,
         )
         for first in range(0, neurons, MADE):
-            block = slice(first, min(first + MADE, neurons))
+            block = slice(first, first + MADE)
             made._fill(block, basis(block), spans)
         return made
 

@@ -3,6 +3,9 @@
 import ctypes
 from functools import cache
 
+KEPT = 2**28
+"""Bytes that are free and stay with the process, at most."""
+
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Of glibc's malloc.h: how much free memory is kept, and the size from which a block is mapped by itself."""
 
@@ -20,4 +23,4 @@ def keep_freed_memory() -> None:
     """
     if change := getattr(ctypes.CDLL(None), "mallopt", None):
         change(_M_MMAP_THRESHOLD, 2**26)
-        change(_M_TRIM_THRESHOLD, 2**28)
+        change(_M_TRIM_THRESHOLD, KEPT)

@@ -22,17 +22,23 @@ def case():
     return plain_weights(tower), plain_trace(tower, random_pixels(tower, 40))
 
 
+def materialised(case, layer: int, split: str) -> tuple[SecondOrderLens, Moments, torch.Tensor]:
+    """A lens in float64, what it saw, and the norms of its effects over their mean."""
+    weights, trace = case
+    exact = SecondOrderLens(SimpleNamespace(weights=weights), layer, split=split)
+    effects = exact.effects(trace)
+    seen = Moments.of(exact.coefficients(trace), exact.remainders(trace))
+    return exact, seen, (effects - effects.mean(0)).norm(dim=2)
+
+
 @pytest.mark.parametrize("split", ["equal", "centered"])
 @pytest.mark.parametrize("layer", [0, 8])  # of 80 paths, more than a step of them, and of 16
 @pytest.mark.parametrize("axes", [True, False])
 def test_norms_from_halves_are_those_of_float64_effects(case, split, layer, axes, monkeypatch):
     monkeypatch.setattr(norms, "MADE", 50)  # of 128 neurons
     weights, trace = case
-    exact = SecondOrderLens(SimpleNamespace(weights=weights), layer, split=split)
-    moments = Moments.of(exact.coefficients(trace), exact.remainders(trace))
+    exact, moments, expected = materialised(case, layer, split)
     mean, mean_remainder = moments.mean
-    effects = exact.effects(trace)
-    expected = (effects - effects.mean(0)).norm(dim=2)
     single = SimpleNamespace(weights=weights.to(torch.float32))
     lens = SecondOrderLens(single, layer, split=split, half=True)
     remainders = exact.remainders(trace) - mean_remainder
@@ -51,12 +57,9 @@ def test_norms_from_halves_are_those_of_float64_effects(case, split, layer, axes
 @pytest.mark.parametrize("layer", [0, 8])
 @pytest.mark.parametrize("axes", [True, False])
 def test_norms_are_those_of_effects_in_blocks_of_any_size(case, split, layer, axes, monkeypatch):
-    weights, trace = case
-    exact = SecondOrderLens(SimpleNamespace(weights=weights), layer, split=split)
-    moments = Moments.of(exact.coefficients(trace), exact.remainders(trace))
+    _, trace = case
+    exact, moments, expected = materialised(case, layer, split)
     mean, rest = moments.mean
-    effects = exact.effects(trace)
-    expected = (effects - effects.mean(0)).norm(dim=2)
     lens = exact
     if axes:
         lens, rest = exact.narrowed(moments.axes), rest @ moments.axes

@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clipneuron.config.values.memory import Chosen
+from clipneuron.models.allocation import KEPT
 
 STEP, MADE, BINS = 48, 256, 256
 """As in `clipneuron.lens`, which a test compares: torch is not needed to plan."""
-
-KEPT = 2**28
-"""Bytes that are free and stay with the process, as `clipneuron.models.allocation` has it."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +67,11 @@ class Held:
         return self.gram + self.cross + self.collector + self.paths + self.rest
 
 
+def pairs(paths: int) -> int:
+    """Entries that are held of a neuron's Gram matrix: in steps of paths, half of it and a little."""
+    return sum(min(STEP, left) * left for left in range(paths, 0, -STEP))
+
+
 def held(shape: Shape, layer: int, precision: Chosen) -> Held:
     """What a layer holds: Gram matrices, cross terms, summaries, path matrices and what is kept per picture."""
     paths, axes, neurons = shape.paths(layer), shape.axes(layer), shape.neurons
@@ -76,12 +79,11 @@ def held(shape: Shape, layer: int, precision: Chosen) -> Held:
     matrices = paths * shape.channel * (shape.width + shape.embed) * 4
     counts = neurons * (3 * 8 + BINS * 8 + 8 + shape.top * 8)
     rest = neurons * paths * 4 + shape.shard * (neurons + axes) * 4
-    pairs = sum(min(STEP, paths - start) * (paths - start) for start in range(0, paths, STEP))
     remainder = paths * spanned * axes * 4
     if precision == "float32":
-        gram, cross = neurons * pairs * 4, neurons * paths * spanned * 4 + remainder
+        gram, cross = neurons * pairs(paths) * 4, neurons * paths * spanned * 4 + remainder
         return Held(gram, cross, neurons * shape.top * paths * 4 + counts, matrices, rest)
-    gram = neurons * (pairs * 2 + paths * 4)
+    gram = neurons * (pairs(paths) * 2 + paths * 4)
     cross = neurons * paths * spanned * 2 + remainder
     collector = neurons * shape.top * (paths * 2 + 4) + counts
     return Held(gram, cross, collector, 0, rest)
