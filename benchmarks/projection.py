@@ -116,11 +116,12 @@ class Passes:
         trace = self.clip.trace(self.pixels, self.shape.swept, writes=True)
         totals = dict.fromkeys(("calibrate", "effects", "ablations"), float(self.shape.capture))
         for lens, item in zip(self.wide, self.layers, strict=True):
-            layer, held = lens.layer, len(item.lens.remainder_basis)
+            layer = lens.layer
+            held, wide = len(item.lens.remainder_basis), len(lens.remainder_basis)
             large = int((item.ablated(trace).norms > item.thresholds).sum(1).max())
-            totals["calibrate"] += self.shape.calibrate(layer, len(lens.remainder_basis))
+            totals["calibrate"] += self.shape.calibrate(layer, wide)
             totals["effects"] += self.shape.effects(layer, held)
-            totals["ablations"] += self.shape.ablations(layer, held, large)
+            totals["ablations"] += self.shape.ablations(layer, held, wide, large)
         return totals
 
 

@@ -81,12 +81,15 @@ class Shape:
         seen = self.paths(layer) * min(self.channel, self.embed) * held
         return self.common(layer, held) + 2 * (self.neurons * self.products(layer) + seen)
 
-    def ablations(self, layer: int, held: int, large: int) -> int:
-        """All of Fig. 3; `large` effects in the fullest picture of a batch."""
+    def ablations(self, layer: int, held: int, wide: int, large: int) -> int:
+        """All of Fig. 3; `large` effects in the fullest picture of a batch.
+
+        Single effects have `held` coordinates of the remainder, their sum over the layer all `wide` ones.
+        """
         paths, channel = self.paths(layer), self.channel
-        landing = paths * channel * (self.width + self.embed) + held * self.embed
-        whole = self.tokens * paths * self.width + landing + (2 * paths + 3) * held
-        looked_at = large * paths * self.width + landing
+        landing = paths * channel * (self.width + self.embed)
+        whole = self.tokens * paths * self.width + landing + (2 * paths + 3 + self.embed) * wide
+        looked_at = large * paths * self.width + landing + held * self.embed
         replaced = self.neurons * (paths + held + self.embed)
         return self.effects(layer, held) + 2 * (whole + looked_at + replaced)
 
@@ -107,8 +110,9 @@ class Shape:
         """Added operations per picture of every pass, with coordinates at their bound."""
         large = math.ceil(LARGE * self.neurons)
         both = [(layer, self.coordinates(layer)) for layer in self.swept]
+        ablated = sum(self.ablations(layer, held, held, large) for layer, held in both)
         return {
             "calibrate": self.capture + sum(self.calibrate(*pair) for pair in both),
             "effects": self.capture + sum(self.effects(*pair) for pair in both),
-            "ablations": self.capture + sum(self.ablations(*pair, large) for pair in both),
+            "ablations": self.capture + ablated,
         }
