@@ -173,14 +173,12 @@ def _box(data: bytes) -> Pixels:
     return _first_colours(image.resize((SIZE, SIZE), Image.Resampling.BICUBIC, box=box))
 
 
-def _columns_first(data: bytes) -> Pixels:
-    """Resize the width, crop columns, then resize the height: the order in which Pillow does both."""
+def _at_once(data: bytes) -> Pixels:
+    """Resize width and height by one call of Pillow's, then crop."""
     image = _decoded(data)
     width, height, left, top = _frame(image)
-    wide = image.resize((width, image.height), Image.Resampling.BICUBIC)
-    wide = wide.crop((left, 0, left + SIZE, image.height))
-    high = wide.resize((SIZE, height), Image.Resampling.BICUBIC)
-    return _first_colours(high.crop((0, top, SIZE, top + SIZE)))
+    whole = image.resize((width, height), Image.Resampling.BICUBIC)
+    return _first_colours(whole.crop((left, top, left + SIZE, top + SIZE)))
 
 
 def _bands(data: bytes) -> Pixels:
@@ -224,8 +222,8 @@ def _torch_resized(data: bytes) -> Pixels:
 WAYS: dict[str, Callable[[bytes], Pixels]] = {
     "open_clip's transform": _theirs,
     "clipneuron": OURS.decode,
-    "Pillow, width first, cropped, then height": _columns_first,
-    "the same, colour by colour": _bands,
+    "Pillow, width and height at once, then cropped": _at_once,
+    "ours, colour by colour": _bands,
     "Pillow, only the crop's box": _box,
     "Pillow, reducing_gap 1": _reduced,
     "Pillow, JPEG draft mode": _draft,

