@@ -62,6 +62,12 @@ class Shape:
         """What capture of all layers adds to a forward pass, per picture."""
         return 2 * (self.layers - 1) * self.width * (2 * self.width + self.heads * self.tokens)
 
+    @property
+    def spared(self) -> int:
+        """What a trace leaves out of a forward pass, per picture: the last block at all tokens but the class token."""
+        dense = 2 * self.width + 2 * self.neurons  # queries and outputs, and the MLP
+        return 2 * (self.tokens - 1) * self.width * (dense + 2 * self.tokens)
+
     def common(self, layer: int, held: int) -> int:
         """Coefficients and remainders."""
         paths = self.paths(layer)

@@ -1,6 +1,6 @@
 """What a sweep takes at scale: GPUs, cores to feed them, bytes, requests, dollars. Prints the tables of docs/scale.md.
 
-    python benchmarks/scale.py                         # measures first: about ten minutes on one core
+    python benchmarks/scale.py                         # measures first: about forty minutes of a core
     python benchmarks/scale.py --keep inputs.json      # keeps the measurements, and reuses them next time
     python benchmarks/scale.py --gpu mine=4000,350     # your GPU's forward passes per second: ViT-B-32, ViT-L-14
 
@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
 import open_clip
 import torch
 from machine import describe
@@ -23,18 +24,24 @@ from scale_model import Scale
 from shards import Measured, Pass, decoding, flops, measured, picture
 
 from clipneuron.config.named import named_recipe
+from clipneuron.models.allocation import keep_freed_memory
 from clipneuron.models.clip.model import load_clip
 
 COLLECTIONS = (5_000, 50_000, 1_281_167)
 GPUS = (1, 8, 64)
-MODELS = {"vit_b_32": (32, 512), "vit_l_14": (4, 104)}
-"""Recipes, with the batch and the shard they are measured at. A shard's fixed cost is spread over its pictures, and the
-first 100 are all among the top effects, so larger shards cost less per picture than measured."""
+MODELS = {"vit_b_32": (1, 2048), "vit_l_14": (3, 104)}
+"""Recipes, with the groups that their layers are measured in, for 16 GB of memory, and the pictures of the shard.
+
+A shard's fixed cost is spread over its pictures, and the first 100 are all among the top effects: in shards as large as
+the recipe's, ViT-L-14 costs less per picture.
+"""
 
 # Forward passes per second, mixed precision, batch 1024, PyTorch 2.4: huggingface/pytorch-image-models,
 # results/benchmark-infer-amp-nchw-pt240-cu124-rtx4090.csv, rows vit_base_patch32_clip_quickgelu_224 and
 # vit_large_patch14_clip_224.
 RTX_4090 = (8389.12, 658.44)
+# The same, PyTorch 2.9.1, compiled: results/benchmark-infer-amp-nchw-pt291-*-rtx4090.csv and -rtx5090.csv.
+NEWER = {"RTX 4090, compiled": (12_485, 805), "RTX 5090, compiled": (15_834, 998)}
 # FLOP/s of ViT-B-16 in float16, batch 256, PyTorch 1.12 eager on an A100-40GB: 2,226.10 images/s
 # (facebookincubator/AITemplate, examples/04_vit) of 2 x 17.58 GFLOP each.
 A100_FLOPS = 2226.10 * 2 * 17.58e9
@@ -56,6 +63,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="of PyTorch, for the passes")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    keep_freed_memory()  # as workers do
     scales = _scales(arguments.keep)
     cited = {
         "RTX 4090": dict(zip(MODELS, RTX_4090, strict=True)),
@@ -64,7 +72,8 @@ def main() -> None:
     print(f"{describe()}\n")
     inputs(scales)
     rates = arguments.gpu or cited
-    per_gpu(scales, rates)
+    newer = {name: dict(zip(MODELS, pair, strict=True)) for name, pair in NEWER.items()}
+    per_gpu(scales, arguments.gpu or cited | newer)
     for name in rates:
         whole(scales, name, rates[name])
     storage(scales)
@@ -87,54 +96,62 @@ def inputs(scales: Sequence[Scale]) -> None:
     row("measured on a shard of", "chosen", *(f"{s.measured.pictures} pictures" for s in scales))
     row("stored per picture, KB", "measured", *(f"{s.per_picture / 1e3:.0f}" for s in scales))
     row("stored per shard besides, MB", "measured", *(f"{s.per_shard / 1e6:.0f}" for s in scales))
+    row(
+        "stored per top picture of all neurons, MB",
+        "measured",
+        *(f"{s.per_top / 1e6:.1f}" for s in scales),
+    )
     row("commit, MB/s of a core", "measured", *(f"{s.commit_rate / 1e6:.0f}" for s in scales))
     row("pictures per shard", "recipe", *(f"{s.shard_size:,}" for s in scales))
 
 
 def per_gpu(scales: Sequence[Scale], rates: dict[str, dict[str, float]]) -> None:
-    """What one GPU does and needs."""
-    cores = ("decoding, calibrate", "decoding, effects", "commits, effects")
-    heads = ("forward passes/s", "pictures/s, both passes", *cores, "MB/s in", "MB/s out")
+    """What one GPU does and needs, in a sweep of ImageNet."""
+    needed = ("decoding, calibrate", "decoding, effects", "commits, effects")
+    heads = ("forward passes/s", "pictures/s, both passes", *needed, "MB/s in", "MB/s out")
     table("One GPU, and the cores that keep it busy", ("GPU", "model", *heads))
     for gpu, rate in rates.items():
         for scale in scales:
             calibrate, effects = scale.pass_seconds(rate[scale.recipe])
-            out = (scale.per_picture + scale.per_shard / scale.shard_size) / effects
+            cores = scale.cores(rate[scale.recipe], COLLECTIONS[-1])
             row(
                 gpu,
                 scale.name,
                 f"{rate[scale.recipe]:,.0f}",
                 f"{1 / (calibrate + effects):,.0f}",
-                *(f"{value:.1f}" for value in scale.cores(rate[scale.recipe])),
+                *(f"{value:.1f}" for value in cores),
                 f"{scale.encoded / calibrate / 1e6:,.0f}",
-                f"{out / 1e6:,.0f}",
+                f"{cores[-1] * scale.commit_rate / 1e6:,.0f}",
             )
 
 
 def whole(scales: Sequence[Scale], gpu: str, rate: dict[str, float]) -> None:
-    """Whole sweeps: both passes."""
-    heads = ("shards", "core-hours", *(f"{count} GPU{'s' * (count > 1)}" for count in GPUS))
-    table(f"Both passes on {gpu}s, if they are fed", ("model", "pictures", *heads))
+    """Whole sweeps, with means of all pictures or of the paper's number."""
+    counts = (f"{count} GPU{'s' * (count > 1)}" for count in GPUS)
+    heads = ("calibrated on", "shards", "core-hours", *counts)
+    table(f"Sweeps on {gpu}s, if they are fed", ("model", "pictures", *heads))
     for scale in scales:
         for pictures in COLLECTIONS:
-            times = (scale.hours(pictures, count, rate[scale.recipe]) for count in GPUS)
-            shown = (duration(hours) for hours in times)
-            cores = f"{scale.core_hours(pictures):.2f}"
-            row(scale.name, f"{pictures:,}", f"{scale.shards(pictures):,}", cores, *shown)
+            for calibrated in sorted({pictures, COLLECTIONS[0]}, reverse=True):
+                hours = (
+                    scale.hours(pictures, count, rate[scale.recipe], calibrated=calibrated)
+                    for count in GPUS
+                )
+                cores = scale.core_hours(pictures, calibrated=calibrated)
+                row(
+                    scale.name,
+                    f"{pictures:,}",
+                    "all" if calibrated == pictures else f"{calibrated:,}",
+                    f"{scale.shards(pictures):,}",
+                    f"{cores:.2f}",
+                    *(duration(value) for value in hours),
+                )
 
 
 def storage(scales: Sequence[Scale]) -> None:
     """Bytes, requests and dollars."""
-    heads = (
-        "per picture",
-        "per shard",
-        "merged",
-        "GB",
-        "PUTs",
-        "GETs of pictures",
-        "requests",
-        "a month",
-    )
+    parts = ("per picture", "per shard", "top pictures", "merged", "GB")
+    heads = (*parts, "PUTs", "GETs of pictures", "requests", "a month")
     table("Stored (GB), and what S3 asks for it", ("model", "pictures", *heads))
     for scale in scales:
         for pictures in COLLECTIONS:
@@ -144,6 +161,7 @@ def storage(scales: Sequence[Scale]) -> None:
                 f"{pictures:,}",
                 f"{pictures * scale.per_picture / 1e9:,.1f}",
                 f"{scale.shards(pictures) * scale.per_shard / 1e9:,.1f}",
+                f"{scale.tops(pictures) / 1e9:,.1f}",
                 f"{scale.merged(pictures) / 1e9:,.1f}",
                 f"{written / 1e9:,.1f}",
                 f"{puts:,}",
@@ -197,16 +215,17 @@ def _scales(keep: Path | None) -> list[Scale]:
     return scales
 
 
-def _measured(recipe: str, batch: int, count: int) -> Scale:
+def _measured(recipe: str, groups: int, count: int) -> Scale:
     found = named_recipe(recipe, {"images": "-"})
     clip = load_clip(open_clip.create_model(found.model, pretrained=None))
-    layers = found.layers or range(clip.layers - 1)
+    layers = np.array_split(np.array(found.layers or range(clip.layers - 1)), groups)
     pictures = [picture(seed) for seed in range(100)]
     size = sum(map(len, pictures)) / len(pictures)
     decode = decoding(clip.preprocess, pictures)
     del clip
     with tempfile.TemporaryDirectory() as folder:
-        shard = measured(found.model, layers, batch, count, Path(folder))
+        parts = [part.tolist() for part in layers]
+        shard = measured(found.model, parts, found.batch_size, count, Path(folder))
     return Scale(recipe, flops(found.model), decode, size, shard)
 
 

@@ -7,7 +7,7 @@ from shards import Measured
 
 from clipneuron.config.named import named_recipe
 from clipneuron.engine.stage import Named
-from clipneuron.operations.sizing.scale import ScaleModel
+from clipneuron.operations.sizing.scale import TOP, ScaleModel
 from clipneuron.sweep.stages.merge import MergeTree
 from clipneuron.sweep.trees import FAN_IN
 
@@ -49,14 +49,15 @@ class Scale(ScaleModel):
         return norms + 4 * sum(2 * paths + 3 for paths in self.measured.paths)
 
     @property
-    def summaries(self) -> float:
-        """Bytes of a shard's summaries."""
-        return float(self.measured.effects.sizes["summaries"])
+    def per_top(self) -> float:
+        """As on a shard where every neuron has all its top pictures."""
+        return self.measured.tops / TOP
 
     @property
     def per_shard(self) -> float:
-        """The summaries, and what the first pass leaves."""
-        return self.summaries + sum(self.measured.calibrate.sizes.values())
+        """Sums and histograms of the summaries, and what the first pass leaves."""
+        sums = self.measured.effects.sizes["summaries"] - self.measured.tops
+        return sums + sum(self.measured.calibrate.sizes.values())
 
     @property
     def commit_rate(self) -> float:

@@ -1,4 +1,4 @@
-"""One shard of a model's sweep, computed and committed for real: its cost next to plain forward passes.
+"""A shard of a model's sweep, computed and committed for real: its cost next to plain forward passes.
 
 The model has a named architecture and random weights; the pictures are JPEGs of noise with a photograph's size,
 spectrum and bytes, made on the spot. Everything runs on this machine's CPU.
@@ -9,7 +9,8 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 import open_clip
 import torch
 from PIL import Image
+from pyarrow.parquet import ParquetFile
 from torch.utils.flop_counter import FlopCounterMode
 
 from clipneuron.data.opening import open_collection
@@ -31,6 +33,8 @@ from clipneuron.sweep.stages.effects import EffectsStage
 from clipneuron.sweep.stages.plan import PlanStage
 
 WIDTH, HEIGHT, QUALITY = 500, 375, 94
+_BATCHES = 8
+"""Batches whose forward passes are timed."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,16 @@ class Pass:
     objects: int
     sizes: dict[str, int]
 
+    def with_layers(self, other: "Pass") -> "Pass":
+        """A pass over the layers of both, with a single forward pass."""
+        names = self.sizes.keys() | other.sizes.keys()
+        return Pass(
+            self.forwards + other.forwards - 1,
+            self.commit_seconds + other.commit_seconds,
+            max(self.objects, other.objects),
+            {name: self.sizes.get(name, 0) + other.sizes.get(name, 0) for name in sorted(names)},
+        )
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -52,6 +66,8 @@ class Measured:
     paths: tuple[int, ...]
     calibrate: Pass
     effects: Pass
+    tops: int
+    """Bytes of the summaries' columns that hold top pictures."""
 
 
 def flops(model: str) -> float:
@@ -86,29 +102,55 @@ def decoding(preprocess: Preprocess, pictures: Sequence[bytes]) -> float:
 
 
 def measured(
-    model: str, layers: Sequence[int], batch: int, pictures: int, folder: Path
+    model: str, groups: Sequence[Sequence[int]], batch: int, pictures: int, folder: Path
 ) -> Measured:
-    """Both passes over one shard. `pictures` above 100 fills every neuron's top effects, as in a large shard."""
+    """Both passes over one shard. `pictures` above 100 fills every neuron's top effects, as in a large shard.
+
+    Groups of layers are measured one after the other, where memory has no room for all, and count as a single pass.
+    """
     images = folder / "pictures"
     images.mkdir()
     for seed in range(pictures):
         (images / f"{seed:04d}.jpg").write_bytes(picture(seed))
     clip = load_clip(open_clip.create_model(model, pretrained=None))
-    run = Store(folder / "store").open_run("scale", {"model": model, "layers": list(layers)})
-    collection = open_collection(images)
-    plan = PlanStage(collection, pictures)
-    _carried_out(plan, run)
-    feed = PictureFeed(collection.reader, clip.preprocess)
-    common = (partial(_same, clip), feed, Lenses(tuple(layers), "equal", True), batch)
-    calibrate = CalibrateStage(*common, plan)
-    plain = _plain(clip, feed.load(calibrate.shards(run)[0]), batch)
+    parts = [_swept(clip, tuple(layers), batch, images, folder / "store") for layers in groups]
+    calibrated, effects, tops = zip(*parts, strict=True)
     return Measured(
         pictures,
         clip.neurons,
-        tuple(clip.weights.heads * (clip.layers - 1 - layer) for layer in layers),
-        _carried_out(calibrate, run, plain),
-        _carried_out(EffectsStage(*common, 100, plan, calibrate), run, plain),
+        tuple(clip.weights.heads * (clip.layers - 1 - layer) for layer in chain(*groups)),
+        reduce(Pass.with_layers, calibrated),
+        reduce(Pass.with_layers, effects),
+        sum(tops),
     )
+
+
+def _swept(
+    clip: Clip, layers: tuple[int, ...], batch: int, images: Path, store: Path
+) -> tuple[Pass, Pass, int]:
+    """Both passes over some layers, and the bytes of top pictures."""
+    run = Store(store).open_run(f"scale-{layers[0]}", {"layers": list(layers)})
+    collection = open_collection(images)
+    plan = PlanStage(collection, len(collection))
+    _carried_out(plan, run)
+    feed = PictureFeed(collection.reader, clip.preprocess)
+    common = (partial(_same, clip), feed, Lenses(layers, "equal", True), batch)
+    calibrate = CalibrateStage(*common, plan)
+    plain = _plain(clip, feed.load(calibrate.shards(run)[0]), batch)
+    first = _carried_out(calibrate, run, plain)
+    effects = EffectsStage(*common, 100, plan, calibrate)
+    second = _carried_out(effects, run, plain)
+    return first, second, _tops(run, effects.name)
+
+
+def _tops(run: Run, stage: str) -> int:
+    """Bytes of the columns of top pictures, as stored."""
+    (file,) = run.files(stage, "summaries")
+    about = ParquetFile(file).metadata
+    groups = [about.row_group(number) for number in range(about.num_row_groups)]
+    columns = [group.column(place) for group in groups for place in range(group.num_columns)]
+    found = [item for item in columns if item.path_in_schema.startswith("top_")]
+    return sum(item.total_compressed_size for item in found)
 
 
 def _same(clip: Clip) -> Clip:
@@ -116,14 +158,16 @@ def _same(clip: Clip) -> Clip:
 
 
 def _plain(clip: Clip, loaded: Batch, batch: int) -> float:
-    """Core-seconds of plain forward passes over the shard: the better of two rounds."""
+    """Core-seconds of plain forward passes over the shard: by the better of two rounds over some batches of it."""
+    some = [pixels for _, pixels in islice(loaded.slices(batch), _BATCHES)]
 
     def forward() -> None:
         with torch.inference_mode():
-            for _, pixels in loaded.slices(batch):
+            for pixels in some:
                 clip.visual(clip.preprocess.normalize(pixels, clip.device, clip.dtype))
 
-    return min(_seconds(forward)[0], _seconds(forward)[0])
+    least = min(_seconds(forward)[0], _seconds(forward)[0])
+    return least / sum(map(len, some)) * len(loaded.good)
 
 
 def _carried_out(stage: Stage, run: Run, plain: float = 1.0) -> Pass:

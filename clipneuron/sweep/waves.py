@@ -9,6 +9,7 @@ for a part of the plan not on parts that were added later: its results stay what
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import ceil
 
 from clipneuron.engine.stage import Shard
 
@@ -72,6 +73,17 @@ def kept(pictures: int, shards: int, top: int, ends: Sequence[int] = ENDS) -> fl
         share = min(most, size * top / seen) if seen else most
         total += share * (end - seen) / size
     return total
+
+
+def sizes(pictures: int, size: int, ends: Sequence[int] = ENDS) -> list[int]:
+    """The shards of each wave of a collection in shards of `size` pictures, up to one: the last one may be small.
+
+    >>> sizes(1_281_167, 2048), sizes(5_000, 2048)
+    ([8, 56, 562], [3])
+    """
+    bounds = [*(end for end in ends if end < pictures), pictures]
+    until = [0, *(ceil(bound / size) for bound in bounds)]
+    return [after - before for before, after in pairwise(until)]
 
 
 def _spread(part: Sequence[Shard]) -> list[Shard]:

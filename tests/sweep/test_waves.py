@@ -12,7 +12,7 @@ from clipneuron.engine.in_process import InProcess
 from clipneuron.engine.runner import RunIncompleteError
 from clipneuron.engine.stage import Advance, Shard, Stage
 from clipneuron.store.store import Run
-from clipneuron.sweep.waves import ENDS, Wave, kept, waves
+from clipneuron.sweep.waves import ENDS, Wave, kept, sizes, waves
 from tests.engine.fakes import tables_of
 from tests.samples.world import finished, quiet_runner, sweep_of, write_pictures
 
@@ -74,6 +74,18 @@ def test_many_small_parts_are_swept_side_by_side():
     assert len(waves([shards_of(1, 100, first=number) for number in range(100)])) == 1
     whole = [shards_of(65, 2048), *(shards_of(1, 100, first=65 + number) for number in range(100))]
     assert len(waves(whole)) == 3
+
+
+@pytest.mark.parametrize("pictures", [0, 1, 5_000, 16_384, 16_385, 131_072, 200_001])
+@pytest.mark.parametrize("size", [100, 2048, 40_000])
+def test_the_shards_of_each_wave_can_be_told_without_a_plan(pictures: int, size: int):
+    starts = range(0, pictures, size)
+    shards = [Shard(f"{start:08d}", min(size, pictures - start)) for start in starts]
+    planned = [len(wave.shards) for wave in waves([shards])]
+    told = [count for count in sizes(pictures, size) if count]
+    assert sum(told) == len(shards)
+    # The last shard, which may be a small one, can be in any wave.
+    assert all(abs(a - b) <= 1 for a, b in zip(told, planned, strict=True))
 
 
 class Backwards(InProcess):

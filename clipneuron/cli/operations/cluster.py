@@ -19,6 +19,8 @@ examples:
       nodes, hours and bytes for ImageNet, on A100s whose rate docs/scale.md cites
   clipneuron cluster size --model ViT-B-32 --images 1281167 --hours 4 --gpu-rate 2500 --shard-size 8192
       with a rate that you have measured, and larger shards
+  clipneuron cluster size --model ViT-B-32 --images 1281167 --hours 1 --calibrate-on 5000
+      with means from 5,000 pictures, as `run --calibrate-on 5000` takes them: all are passed over once
   clipneuron cluster size --model ViT-L-14 --images 1281167 --hours 2 --clip-node-hour 4.10 --feeder-node-hour 2.86 \\
       --head-node-hour 0.40
       and in dollars, at your prices of a node for an hour
@@ -56,6 +58,13 @@ def add_commands(commands: Any) -> None:
     group.add_argument(
         "--shard-size", type=positive, default=0, help="pictures per shard (default: the recipe's)"
     )
+    group.add_argument(
+        "--calibrate-on",
+        type=positive,
+        default=0,
+        metavar="N",
+        help="pictures that the means come from, so that all are passed over once (default: all, in two passes)",
+    )
     group = parser.add_argument_group("prices, in any one currency (default: none)")
     for name, about in PRICES.items():
         option = "--" + name.replace("_", "-")
@@ -70,7 +79,9 @@ def cluster(chosen: argparse.Namespace) -> int:
     model = scale.MODELS[chosen.model]
     rate = chosen.gpu_rate or scale.GPUS[chosen.gpu][chosen.model]
     nodes = Nodes(chosen.node_gpus, chosen.node_cores, chosen.feeder_cores, chosen.start_minutes)
-    found = proposal(model, chosen.images, chosen.hours, rate, nodes, chosen.shard_size)
+    found = proposal(
+        model, chosen.images, chosen.hours, rate, nodes, chosen.shard_size, chosen.calibrate_on
+    )
     print(in_words(found, nodes))
     rows = [*_figures(found, nodes, rate, chosen), *_costs(found, chosen)]
     show_table(terminal(f"{chosen.model}, {chosen.images:,} pictures", ("what", "figure"), rows))
@@ -109,8 +120,10 @@ def _costs(found: "Proposal", chosen: argparse.Namespace) -> list[tuple[str, str
 
 
 def _notes(chosen: argparse.Namespace) -> str:
+    first = f"means of {chosen.calibrate_on:,} pictures and a pass over all"
+    passes = first if chosen.calibrate_on else "both passes"
     lines = [
-        "both passes, if the GPUs are fed; texts, merging, directions and descriptions come on top (docs/scale.md)",
+        f"{passes}, if the GPUs are fed; texts, merging, directions and descriptions come on top (docs/scale.md)",
     ]
     if not chosen.gpu_rate:
         lines.append(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from clipneuron.lens.indirect import Halt
 from clipneuron.lens.trace import Trace
-from clipneuron.models.clip.capture import capture
+from clipneuron.models.clip.capture import capture, class_token_alone
 from clipneuron.models.clip.towers import check_tower
 
 
@@ -58,7 +58,7 @@ def resume(
     for block in later[:-1]:
         tokens = block(tokens)
     if len(later):
-        tokens = _class_token_alone(later[-1], tokens, visual.transformer.batch_first)
+        tokens = class_token_alone(later[-1], tokens)
     output = visual.ln_post(_as_model(visual, tokens)[:, 0])
     embeddings: Tensor = output if visual.proj is None else output @ visual.proj
     return embeddings
@@ -87,18 +87,6 @@ def _note(
     output: Tensor,
 ) -> None:
     residuals[layer] = _as_model(visual, output)
-
-
-def _class_token_alone(
-    block: Any, tokens: Tensor, batch_first: bool
-) -> Float[Tensor, "first second width"]:
-    """The block's output at the class token, which still attends to all tokens; the token axis has size one."""
-    here = (slice(None), slice(1)) if batch_first else (slice(1),)
-    normed = block.ln_1(tokens)
-    attended = block.attention(normed[here], normed, normed)
-    token = tokens[here] + block.ls_1(attended)
-    output: Tensor = token + block.ls_2(block.mlp(block.ln_2(token)))
-    return output
 
 
 def _as_model(visual: Any, tokens: Tensor) -> Tensor:

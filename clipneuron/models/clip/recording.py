@@ -1,7 +1,7 @@
 """A forward pass written out block by block, so that attention matrices and their gradients are there to be kept.
 
-`clipneuron.models.clip.capture.capture` leaves the model's own pass as it is, to the bit; torch's attention never shows
-its matrices in that one. Here every block computes the same in plain products, equal up to rounding.
+`clipneuron.models.clip.capture.capture` leaves the model's own blocks as they are; torch's attention never shows its
+matrices in those. Here every block computes the same in plain products, equal up to rounding.
 """
 
 from dataclasses import dataclass, field

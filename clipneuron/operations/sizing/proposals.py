@@ -1,5 +1,6 @@
 """How many nodes of which pool let a sweep end in so many hours."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
 
@@ -42,22 +43,36 @@ def proposal(
     rate: float,
     nodes: Nodes,
     shard_size: int = 0,
+    calibrated: int = 0,
 ) -> Proposal:
-    """The smallest cluster that ends in time, if its GPUs are fed; raises ValueError where none does."""
+    """The smallest cluster that ends in time, if its GPUs are fed.
+
+    `calibrated`: pictures that the means come from, 0 for all. Raises ValueError for more than there are, and where no
+    cluster ends in time.
+    """
+    if calibrated > pictures:
+        raise ValueError(
+            f"the means are to come from {calibrated:,} pictures, and there are {pictures:,}: calibrate on at most "
+            "these"
+        )
     start, shards = nodes.start / 60, model.shards(pictures, shard_size)
     left = hours - start
     if left <= 0:
         raise ValueError(
             f"{duration(3600 * hours)} are over before nodes have started, which takes {nodes.start:g} minutes"
         )
-    shortest = model.hours(pictures, shards, rate, shard_size)
+
+    def taken(gpus: int) -> float:
+        return model.hours(pictures, gpus, rate, shard_size, calibrated)
+
+    shortest = taken(shards)
     if shortest > left:
         raise ValueError(
             f"a GPU takes {duration(3600 * shortest)} for a single shard, and there are {duration(3600 * left)}: "
             "give it more hours, or smaller shards (--shard-size)"
         )
-    gpus = _fewest(model, pictures, left, rate, shard_size, shards)
-    calibrate, effects, commits = model.cores(rate, shard_size)
+    gpus = _fewest(taken, left, shards)
+    calibrate, effects, commits = model.cores(rate, pictures, shard_size)
     each = max(calibrate, effects + commits)
     clip_nodes = ceil(gpus / nodes.gpus)
     # An actor holds a core of its node; the others read, decode and commit.
@@ -67,20 +82,18 @@ def proposal(
         clip_nodes=clip_nodes,
         feeders=max(0, ceil(lacking / nodes.feeder_cores)),
         cores_per_gpu=each,
-        hours=start + model.hours(pictures, gpus, rate, shard_size),
+        hours=start + taken(gpus),
         shards=shards,
         written=model.written(pictures, shard_size),
     )
 
 
-def _fewest(
-    model: ScaleModel, pictures: int, hours: float, rate: float, shard_size: int, most: int
-) -> int:
+def _fewest(taken: Callable[[int], float], hours: float, most: int) -> int:
     """The fewest GPUs that are enough: more of them are never slower, so the place is found by halves."""
     low, high = 1, most
     while low < high:
         middle = (low + high) // 2
-        if model.hours(pictures, middle, rate, shard_size) <= hours:
+        if taken(middle) <= hours:
             high = middle
         else:
             low = middle + 1

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from math import ceil
 
 from clipneuron.sweep.trees import groups
+from clipneuron.sweep.waves import kept, sizes
+
+TOP = 100
+"""Pictures that are kept of a neuron, as in the paper."""
 
 
 class ScaleModel:
@@ -23,8 +27,8 @@ class ScaleModel:
     """Stored bytes that every picture adds."""
     per_shard: float
     """Stored bytes that every shard adds, however many pictures it has."""
-    summaries: float
-    """Of these, the summaries, which are merged in a tree."""
+    per_top: float
+    """Stored bytes of a top picture of every neuron, in the summaries."""
     commit_rate: float
     """Bytes per second and core that are made into Parquet, hashed and written."""
 
@@ -36,30 +40,44 @@ class ScaleModel:
         """GPU seconds per picture of both passes, at so many forward passes per second."""
         return self.calibrate_forwards / rate, self.effects_forwards / rate
 
-    def cores(self, rate: float, size: int = 0) -> tuple[float, float, float]:
+    def cores(self, rate: float, pictures: int, size: int = 0) -> tuple[float, float, float]:
         """Cores that keep one GPU busy: decoding in either pass, and commits in the second."""
         calibrate, effects = self.pass_seconds(rate)
-        written = self.per_picture + self.per_shard / (size or self.shard_size)
-        return self.decode / calibrate, self.decode / effects, written / self.commit_rate / effects
+        each = (self.written(pictures, size) - self.merged(pictures, size)) / pictures
+        return self.decode / calibrate, self.decode / effects, each / self.commit_rate / effects
 
-    def hours(self, pictures: int, gpus: int, rate: float, size: int = 0) -> float:
-        """Until the busiest GPU has done both passes over its shards."""
-        most = ceil(self.shards(pictures, size) / gpus) * (size or self.shard_size)
-        return min(most, pictures) * sum(self.pass_seconds(rate)) / 3600
+    def hours(
+        self, pictures: int, gpus: int, rate: float, size: int = 0, calibrated: int = 0
+    ) -> float:
+        """Until the busiest GPU has done both passes over its shards; the first over `calibrated` pictures, 0: all.
 
-    def core_hours(self, pictures: int, size: int = 0) -> float:
-        """Decoding twice and committing once, on one core."""
+        In the second, all GPUs wait for the end of each wave (`clipneuron.sweep.waves`).
+        """
+        calibrate, effects = self.pass_seconds(rate)
+        size, first = size or self.shard_size, calibrated or pictures
+        once = min(first, ceil(self.shards(first, size) / gpus) * size)
+        rounds = sum(ceil(shards / gpus) for shards in sizes(pictures, size))
+        return (once * calibrate + min(pictures, rounds * size) * effects) / 3600
+
+    def core_hours(self, pictures: int, size: int = 0, calibrated: int = 0) -> float:
+        """Decoding in both passes and committing once, on one core."""
         written = self.written(pictures, size) / self.commit_rate
-        return (2 * self.decode * pictures + written) / 3600
+        return (self.decode * ((calibrated or pictures) + pictures) + written) / 3600
+
+    def tops(self, pictures: int, size: int = 0) -> float:
+        """Bytes of the top pictures that shards keep, by expectation; see `clipneuron.sweep.waves`."""
+        return kept(pictures, self.shards(pictures, size), TOP) * self.per_top
 
     def merged(self, pictures: int, size: int = 0) -> float:
-        """Bytes of the tree that merges the summaries."""
-        return sum(groups(self.shards(pictures, size))) * self.summaries
+        """Bytes of the tree that merges the summaries, at most."""
+        return sum(groups(self.shards(pictures, size))) * TOP * self.per_top
 
     def written(self, pictures: int, size: int = 0) -> float:
         """Bytes written."""
-        once = self.shards(pictures, size) * self.per_shard + self.merged(pictures, size)
-        return pictures * self.per_picture + once
+        summaries = self.tops(pictures, size) + self.merged(pictures, size)
+        return (
+            pictures * self.per_picture + self.shards(pictures, size) * self.per_shard + summaries
+        )
 
 
 @dataclass(frozen=True)
@@ -72,7 +90,7 @@ class Figures(ScaleModel):
     effects_forwards: float
     per_picture: float
     per_shard: float
-    summaries: float
+    per_top: float
     commit_rate: float
 
 

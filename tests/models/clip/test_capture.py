@@ -31,10 +31,15 @@ def embed(tower, pixels):
 
 
 def hooks(tower):
+    """Everything that changes what the tower's modules do when they are called."""
     return [
         hook
         for module in tower.modules()
-        for hook in (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
+        for hook in (
+            *module._forward_hooks.values(),
+            *module._forward_pre_hooks.values(),
+            *([module.forward] if "forward" in vars(module) else ()),
+        )
     ]
 
 
@@ -67,14 +72,36 @@ def residual_stream(tower, pixels):
     return streams
 
 
-def test_the_output_is_unchanged_bit_for_bit(tower):
+@pytest.mark.parametrize("writes", [False, True])
+@pytest.mark.parametrize(
+    ("layers", "first_order"), [([0, 1, 2], False), ([1], True), ([], False), ([2], True)]
+)
+def test_the_output_is_the_models_own(tower, layers, first_order, writes):
     pixels = random_pixels(tower)
     before = embed(tower, pixels)
-    for layers, first_order in [([0, 1, 2], False), ([1], True), ([], False), ([3], True)]:
+    trace = capture(tower, pixels, layers, first_order, writes)
+    torch.testing.assert_close(trace.embeddings, before, **tolerance(tower))
+    assert torch.equal(embed(tower, pixels), before)
+
+
+def test_with_the_last_blocks_neurons_the_output_is_unchanged_bit_for_bit(tower):
+    pixels = random_pixels(tower)
+    before = embed(tower, pixels)
+    for layers, first_order in [([3], True), ([0, 1, 2, 3], False)]:
         for writes in (False, True):
             trace = capture(tower, pixels, layers, first_order, writes)
             assert torch.equal(trace.embeddings, before)
-    assert torch.equal(embed(tower, pixels), before)
+
+
+def test_the_last_block_is_computed_for_the_class_token_alone(tower):
+    pixels, seen = random_pixels(tower), []
+    last = tower.transformer.resblocks[-1]
+    handle = last.mlp.c_fc.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    capture(tower, pixels, [0])
+    capture(tower, pixels, [3])
+    handle.remove()
+    alone, whole = (tokens.shape[:2].numel() for tokens in seen)
+    assert (alone, whole) == (len(pixels), len(pixels) * len(tower.positional_embedding))
 
 
 def test_attention_is_torchs_own(tower):
