@@ -207,12 +207,15 @@ def duration(hours: float) -> str:
 
 
 def _scales(keep: Path | None) -> list[Scale]:
-    if keep and keep.exists():
-        return [_restored(item) for item in json.loads(keep.read_text())]
-    scales = [_measured(recipe, *sizes) for recipe, sizes in MODELS.items()]
-    if keep:
-        keep.write_text(json.dumps([dataclasses.asdict(scale) for scale in scales], indent=1))
-    return scales
+    """Each model's measurements: those that are kept, or new ones, kept as soon as they are there."""
+    kept = json.loads(keep.read_text()) if keep and keep.exists() else []
+    found = {item["recipe"]: _restored(item) for item in kept}
+    for recipe, sizes in MODELS.items():
+        if recipe not in found:
+            found[recipe] = _measured(recipe, *sizes)
+            if keep:
+                keep.write_text(json.dumps(list(map(dataclasses.asdict, found.values())), indent=1))
+    return [found[recipe] for recipe in MODELS]
 
 
 def _measured(recipe: str, groups: int, count: int) -> Scale:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +26,14 @@ from clipneuron.engine.stage import Stage
 from clipneuron.models.clip.model import Clip, load_clip
 from clipneuron.models.clip.preprocessing.preprocess import Preprocess
 from clipneuron.readers.lenses import Lenses
-from clipneuron.readers.pictures import Batch, PictureFeed
+from clipneuron.readers.pictures import PictureFeed
 from clipneuron.store.store import Run, Store
 from clipneuron.sweep.stages.calibrate import CalibrateStage
 from clipneuron.sweep.stages.effects import EffectsStage
 from clipneuron.sweep.stages.plan import PlanStage
 
 WIDTH, HEIGHT, QUALITY = 500, 375, 94
-_BATCHES = 8
+_BATCHES = 4
 """Batches whose forward passes are timed."""
 
 
@@ -113,7 +113,10 @@ def measured(
     for seed in range(pictures):
         (images / f"{seed:04d}.jpg").write_bytes(picture(seed))
     clip = load_clip(open_clip.create_model(model, pretrained=None))
-    parts = [_swept(clip, tuple(layers), batch, images, folder / "store") for layers in groups]
+    plain = pictures * _plain(clip, batch)
+    parts = [
+        _swept(clip, tuple(layers), batch, images, folder / "store", plain) for layers in groups
+    ]
     calibrated, effects, tops = zip(*parts, strict=True)
     return Measured(
         pictures,
@@ -126,9 +129,9 @@ def measured(
 
 
 def _swept(
-    clip: Clip, layers: tuple[int, ...], batch: int, images: Path, store: Path
+    clip: Clip, layers: tuple[int, ...], batch: int, images: Path, store: Path, plain: float
 ) -> tuple[Pass, Pass, int]:
-    """Both passes over some layers, and the bytes of top pictures."""
+    """Both passes over some layers, in plain passes of so many seconds, and the bytes of top pictures."""
     run = Store(store).open_run(f"scale-{layers[0]}", {"layers": list(layers)})
     collection = open_collection(images)
     plan = PlanStage(collection, len(collection))
@@ -136,7 +139,6 @@ def _swept(
     feed = PictureFeed(collection.reader, clip.preprocess)
     common = (partial(_same, clip), feed, Lenses(layers, "equal", True), batch)
     calibrate = CalibrateStage(*common, plan)
-    plain = _plain(clip, feed.load(calibrate.shards(run)[0]), batch)
     first = _carried_out(calibrate, run, plain)
     effects = EffectsStage(*common, 100, plan, calibrate)
     second = _carried_out(effects, run, plain)
@@ -157,17 +159,17 @@ def _same(clip: Clip) -> Clip:
     return clip
 
 
-def _plain(clip: Clip, loaded: Batch, batch: int) -> float:
-    """Core-seconds of plain forward passes over the shard: by the better of two rounds over some batches of it."""
-    some = [pixels for _, pixels in islice(loaded.slices(batch), _BATCHES)]
+def _plain(clip: Clip, batch: int) -> float:
+    """Core-seconds of a picture's plain forward pass: the better of two rounds over some batches of noise."""
+    pixels = np.random.default_rng(0).integers(0, 256, (batch, 3, *clip.image_size), np.uint8)
 
     def forward() -> None:
         with torch.inference_mode():
-            for pixels in some:
+            for _ in range(_BATCHES):
                 clip.visual(clip.preprocess.normalize(pixels, clip.device, clip.dtype))
 
     least = min(_seconds(forward)[0], _seconds(forward)[0])
-    return least / sum(map(len, some)) * len(loaded.good)
+    return least / (_BATCHES * batch)
 
 
 def _carried_out(stage: Stage, run: Run, plain: float = 1.0) -> Pass:
