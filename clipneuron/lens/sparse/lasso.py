@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from clipneuron.lens.sparse.nonnegative import nonnegative_weights
+from clipneuron.lens.sparse.search import searched
 from clipneuron.lens.sparse.supports import STOPPED
 
 _SLACK = 1e-5
@@ -47,9 +48,9 @@ def nonnegative_lasso(
     indices = torch.zeros(len(targets), 0, dtype=torch.long, device=targets.device)
     weights, residual = targets.new_zeros(len(targets), 0), targets
     going = torch.ones(len(targets), dtype=torch.bool, device=targets.device)
+    search, none = searched(texts, opposite=False), indices
     while going.any():
-        products = residual @ texts.T
-        most, index = products.max(dim=1)
+        most, index = search.best(residual, none, going)
         going = going & (most > penalty * (1 + _SLACK))
         # A text that others have made superfluous leaves, so that those in the support stay independent.
         kept = indices.where(weights > 0, STOPPED)
