@@ -29,7 +29,7 @@ from clipneuron.models.clip.model import load_clip
 
 COLLECTIONS = (5_000, 50_000, 1_281_167)
 GPUS = (1, 8, 64)
-MODELS = {"vit_b_32": (1, 2048), "vit_l_14": (3, 104)}
+MODELS = {"vit_b_32": (1, 2048), "vit_l_14": (5, 104)}
 """Recipes, with the groups that their layers are measured in, for 16 GB of memory, and the pictures of the shard.
 
 A shard's fixed cost is spread over its pictures, and the first 100 are all among the top effects: in shards as large as
