@@ -95,7 +95,7 @@ class Passes:
         """Means."""
         trace = self.clip.trace(self.pixels, self.shape.swept)
         for lens in self.wide:
-            Moments.of(lens.coefficients(trace), lens.remainders(trace))
+            Moments.summed(lens.coefficient_sum(trace), lens.remainders(trace))
 
     def sweep(self) -> Work:
         """Norms and top effects, every batch with new pictures."""

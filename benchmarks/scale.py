@@ -90,10 +90,13 @@ def inputs(scales: Sequence[Scale]) -> None:
     row(
         "decode, resize, crop: ms of a core", "measured", *(f"{s.decode * 1e3:.1f}" for s in scales)
     )
+    row("measured on a shard of", "chosen", *(f"{s.measured.pictures} pictures" for s in scales))
     for name in ("calibrate", "effects"):
         found = [getattr(s.measured, name).forwards for s in scales]
-        row(f"`{name}`, in forward passes", "measured", *(f"{value:.2f}" for value in found))
-    row("measured on a shard of", "chosen", *(f"{s.measured.pictures} pictures" for s in scales))
+        what = f"`{name}` on this shard, in forward passes"
+        row(what, "measured", *(f"{value:.2f}" for value in found))
+    later = (f"{s.effects_forwards:.2f}" for s in scales)
+    row("`effects` in later waves, in forward passes", "measured", *later)
     row("stored per picture, KB", "measured", *(f"{s.per_picture / 1e3:.0f}" for s in scales))
     row("stored per shard besides, MB", "measured", *(f"{s.per_shard / 1e6:.0f}" for s in scales))
     row(

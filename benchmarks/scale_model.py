@@ -39,8 +39,8 @@ class Scale(ScaleModel):
 
     @property
     def effects_forwards(self) -> float:
-        """What the second pass costs."""
-        return self.measured.effects.forwards
+        """What the second pass costs in later waves, in which most pictures are."""
+        return self.measured.later
 
     @property
     def per_picture(self) -> float:

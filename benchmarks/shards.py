@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import open_clip
 import torch
+from later_waves import forwards
 from PIL import Image
 from pyarrow.parquet import ParquetFile
 from torch.utils.flop_counter import FlopCounterMode
@@ -68,6 +69,8 @@ class Measured:
     effects: Pass
     tops: int
     """Bytes of the summaries' columns that hold top pictures."""
+    later: float
+    """The pass `effects` in later waves, in plain forward passes."""
 
 
 def flops(model: str) -> float:
@@ -125,6 +128,7 @@ def measured(
         reduce(Pass.with_layers, calibrated),
         reduce(Pass.with_layers, effects),
         sum(tops),
+        forwards(clip, list(chain(*groups)), batch, lambda work: _seconds(work)[0]),
     )
 
 

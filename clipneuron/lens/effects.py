@@ -139,6 +139,16 @@ class SecondOrderLens:
         attention = path_attention(self.weights, trace, self.layer, self.normalize)
         return self._sent(trace, attention, mean, slice(None))
 
+    def coefficient_sum(self, trace: Trace) -> Float[Tensor, "neuron path"]:
+        """`coefficients` summed over the images in float64, each block's while they are in the cache."""
+        attention = path_attention(self.weights, trace, self.layer, self.normalize)
+        neurons = self.weights.neurons
+        total = attention.new_empty(neurons, self.paths, dtype=torch.float64)
+        for block in _blocks(trace.images, neurons, self.paths, attention.device):
+            some = self._sent(trace, attention, None, block)
+            total[block] = some.sum(0, dtype=torch.float64)
+        return total
+
     def _sent(
         self,
         trace: Trace,
@@ -182,7 +192,8 @@ class SecondOrderLens:
         """`norms_of`, with each block of the coefficients as `taken` gives it."""
         along = self.products.along(remainders)
         squares = coefficients.new_empty(coefficients.shape[:2])
-        for block in _blocks(coefficients):
+        images, neurons, paths = coefficients.shape
+        for block in _blocks(images, neurons, paths, coefficients.device):
             squares[:, block] = self.products.squares(block, taken(block), along)
         squares += remainders.square().sum(-1, keepdim=True)
         return squares.clamp_(min=0).sqrt_()
@@ -281,10 +292,9 @@ def _chosen(neurons: Sequence[int] | slice | None) -> slice | list[int]:
     return neurons if isinstance(neurons, slice) else list(neurons)
 
 
-def _blocks(coefficients: Float[Tensor, "image neuron path"]) -> Iterator[slice]:
+def _blocks(images: int, neurons: int, paths: int, device: torch.device) -> Iterator[slice]:
     """Blocks of neurons, some multiple of sixteen."""
-    images, neurons, paths = coefficients.shape
-    most = IN_CACHE if coefficients.device.type == "cpu" else ON_DEVICE
+    most = IN_CACHE if device.type == "cpu" else ON_DEVICE
     size = max(16, most // max(1, images * paths) // 16 * 16)
     for start in range(0, neurons, size):
         yield slice(start, start + size)

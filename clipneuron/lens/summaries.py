@@ -39,9 +39,18 @@ class Moments:
         remainders: Float[Tensor, "image coordinate"],
     ) -> "Moments":
         """The sums of one batch."""
+        return cls.summed(coefficients.sum(0, dtype=torch.float64), remainders)
+
+    @classmethod
+    def summed(
+        cls,
+        coefficients: Float[Tensor, "neuron path"],
+        remainders: Float[Tensor, "image coordinate"],
+    ) -> "Moments":
+        """The same, of coefficients that are summed already."""
         return cls(
-            len(coefficients),
-            coefficients.sum(0, dtype=torch.float64),
+            len(remainders),
+            coefficients,
             remainders.sum(0, dtype=torch.float64),
             remainders.double().mT @ remainders.double(),
         )

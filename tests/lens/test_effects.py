@@ -54,6 +54,15 @@ def test_effects_equal_the_literal_loops(case, split):
 
 
 @pytest.mark.parametrize("split", SPLITS)
+def test_sums_of_coefficients_are_those_of_the_coefficients(case, split, monkeypatch):
+    _, weights, trace = case
+    monkeypatch.setattr("clipneuron.lens.effects.IN_CACHE", 16)  # several blocks
+    for layer in (0, weights.layers - 2):
+        lens = lens_of(weights, layer, split=split)
+        assert torch.equal(lens.coefficient_sum(trace), lens.coefficients(trace).sum(0))
+
+
+@pytest.mark.parametrize("split", SPLITS)
 def test_gram_norms_equal_norms_of_materialised_effects(case, split):
     _, weights, trace = case
     lens = lens_of(weights, 0, split=split)

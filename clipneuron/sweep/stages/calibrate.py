@@ -74,7 +74,7 @@ class CalibrateWorker:
         for pictures, pixels in fed(loaded, self.stage.batch_size, self.clip.device):
             trace = trace_of(self.clip, pixels, self.stage.lenses.layers)
             for layer, lens in self.lenses.items():
-                sums[layer] += Moments.of(lens.coefficients(trace), lens.remainders(trace))
+                sums[layer] += Moments.summed(lens.coefficient_sum(trace), lens.remainders(trace))
             del trace  # before the next batch passes: activations take gigabytes
             advance(len(pictures))
         advance(len(loaded.failures))
