@@ -95,10 +95,10 @@ class Figures(ScaleModel):
 
 
 MODELS = {
-    "ViT-B-32": Figures(2048, 5.5e-3, 1.00, 1.85, 127e3, 911e6, 891e6, 108e6),
-    "ViT-L-14": Figures(2048, 5.3e-3, 0.98, 1.15, 107e3, 705e6, 693e6, 94e6),
+    "ViT-B-32": Figures(2048, 3.3e-3, 1.06, 1.29, 116e3, 21e6, 7.67e6, 88e6),
+    "ViT-L-14": Figures(2048, 3.3e-3, 0.89, 1.28, 343e3, 129e6, 58.2e6, 99e6),
 }
-"""Measured on a CPU by `benchmarks/scale.py`, November 2026: all layers of ViT-B-32, layers 16 to 22 of ViT-L-14."""
+"""Measured on a CPU by `benchmarks/scale.py`, November 2026: all layers, `effects` as in later waves."""
 
 GPUS = {
     "RTX-4090": {"ViT-B-32": 8389.0, "ViT-L-14": 658.0},
