@@ -142,9 +142,8 @@ class SecondOrderLens:
     def coefficient_sum(self, trace: Trace) -> Float[Tensor, "neuron path"]:
         """`coefficients` summed over the images in float64, each block's while they are in the cache."""
         attention = path_attention(self.weights, trace, self.layer, self.normalize)
-        neurons = self.weights.neurons
-        total = attention.new_empty(neurons, self.paths, dtype=torch.float64)
-        for block in _blocks(trace.images, neurons, self.paths, attention.device):
+        total = attention.new_empty(self.weights.neurons, self.paths, dtype=torch.float64)
+        for block in self._blocks(trace.images):
             some = self._sent(trace, attention, None, block)
             total[block] = some.sum(0, dtype=torch.float64)
         return total
@@ -192,8 +191,7 @@ class SecondOrderLens:
         """`norms_of`, with each block of the coefficients as `taken` gives it."""
         along = self.products.along(remainders)
         squares = coefficients.new_empty(coefficients.shape[:2])
-        images, neurons, paths = coefficients.shape
-        for block in _blocks(images, neurons, paths, coefficients.device):
+        for block in self._blocks(len(coefficients)):
             squares[:, block] = self.products.squares(block, taken(block), along)
         squares += remainders.square().sum(-1, keepdim=True)
         return squares.clamp_(min=0).sqrt_()
@@ -225,6 +223,14 @@ class SecondOrderLens:
     def room(self, images: int) -> int:
         """How many coefficients so many images have."""
         return images * self.weights.neurons * self.paths
+
+    def _blocks(self, images: int) -> Iterator[slice]:
+        """Blocks of neurons, some multiple of sixteen."""
+        weights = self.weights
+        most = IN_CACHE if weights.projection.device.type == "cpu" else ON_DEVICE
+        size = max(16, most // max(1, images * self.paths) // 16 * 16)
+        for start in range(0, weights.neurons, size):
+            yield slice(start, start + size)
 
     def effects(
         self, trace: Trace, neurons: Sequence[int] | None = None
@@ -290,11 +296,3 @@ def _chosen(neurons: Sequence[int] | slice | None) -> slice | list[int]:
     if neurons is None:
         return slice(None)
     return neurons if isinstance(neurons, slice) else list(neurons)
-
-
-def _blocks(images: int, neurons: int, paths: int, device: torch.device) -> Iterator[slice]:
-    """Blocks of neurons, some multiple of sixteen."""
-    most = IN_CACHE if device.type == "cpu" else ON_DEVICE
-    size = max(16, most // max(1, images * paths) // 16 * 16)
-    for start in range(0, neurons, size):
-        yield slice(start, start + size)

@@ -120,7 +120,7 @@ def pursuit(
     _check_atoms(atoms, texts)
     _check_block(block)
     search = searched(texts)
-    found = [_pursue(part, search, texts, atoms) for part in torch.split(directions, block)]
+    found = [_pursue(part, search, atoms) for part in torch.split(directions, block)]
     parts = [(item.indices, item.weights(atoms), item.residual_norms) for item in found]
     return Pursuit(*map(torch.cat, zip(*parts, strict=True)))
 
@@ -158,8 +158,7 @@ def solutions(
     sizes = vector_norm(texts, dim=1)
     search, longest = searched(texts, kind.opposite), max(lengths)
     found = [
-        _solutions(_pursue(part, search, texts, longest, kind), part, sizes, lengths)
-        for part in parts
+        _solutions(_pursue(part, search, longest, kind), part, sizes, lengths) for part in parts
     ]
     return tuple(
         Solution(*map(torch.cat, zip(*same, strict=True))) for same in zip(*found, strict=True)
@@ -220,13 +219,13 @@ def reconstruction(
 
 
 def _pursue(
-    directions: Tensor, search: Search, texts: Tensor, atoms: int, kind: type[Support] = Support
+    directions: Tensor, search: Search, atoms: int, kind: type[Support] = Support
 ) -> Support:
     support = kind(directions, atoms)
     smallest = _NEGLIGIBLE * torch.finfo(directions.dtype).eps * vector_norm(directions, dim=1)
     for step in range(atoms):
         score, index = search.best(support.residual, support.taken(step), support.growing)
-        atom = texts[index]
+        atom = search.texts[index]
         worthwhile = score > smallest * vector_norm(atom, dim=1)
         support.grow(step, index, atom, worthwhile)
         if step % _LOOK == 0 and not support.growing.any():

@@ -67,8 +67,8 @@ def kept(pictures: int, shards: int, top: int, ends: Sequence[int] = ENDS) -> fl
     if not pictures:
         return 0.0
     size = pictures / shards
-    total, bounds = 0.0, [0, *(end for end in ends if end < pictures), pictures]
-    for seen, end in pairwise(bounds):
+    total = 0.0
+    for seen, end in pairwise(_bounds(pictures, ends)):
         most = min(top, size)
         share = min(most, size * top / seen) if seen else most
         total += share * (end - seen) / size
@@ -81,9 +81,13 @@ def sizes(pictures: int, size: int, ends: Sequence[int] = ENDS) -> list[int]:
     >>> sizes(1_281_167, 2048), sizes(5_000, 2048)
     ([8, 56, 562], [3])
     """
-    bounds = [*(end for end in ends if end < pictures), pictures]
-    until = [0, *(ceil(bound / size) for bound in bounds)]
+    until = [ceil(bound / size) for bound in _bounds(pictures, ends)]
     return [after - before for before, after in pairwise(until)]
+
+
+def _bounds(pictures: int, ends: Sequence[int]) -> list[int]:
+    """Pictures that were seen before each wave, and all."""
+    return [0, *(end for end in ends if end < pictures), pictures]
 
 
 def _spread(part: Sequence[Shard]) -> list[Shard]:

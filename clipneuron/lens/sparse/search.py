@@ -40,13 +40,13 @@ class Search:
     """Products of residuals with all texts of a pool; `opposite`: whether a text that points away counts as much."""
 
     def __init__(self, texts: Float[Tensor, "text embed"], opposite: bool = True) -> None:
-        self._texts = texts
+        self.texts = texts
         self._opposite = opposite
         self._scores = texts.new_empty(0)
 
     def scores(self, residual: Float[Tensor, "neuron embed"]) -> Tensor:
         """The product that each step costs [neuron, text], in memory that the next call writes to again."""
-        return self._product(residual, self._texts)
+        return self._product(residual, self.texts)
 
     def best(
         self,
@@ -55,7 +55,7 @@ class Search:
         growing: Bool[Tensor, "neuron"],
     ) -> Best:
         """The best text of each residual that is not among those `taken`, for neurons that are `growing`."""
-        scores = self._product(residual, self._texts)
+        scores = self._product(residual, self.texts)
         rated = scores.abs_() if self._opposite else scores
         return _first_largest(rated.scatter_(1, taken, -math.inf))
 
@@ -105,7 +105,7 @@ class ScreenedSearch(Search):
         """
         bits = self.scores(unit).view(torch.int16)
         rated = bits.bitwise_and_(0x7FFF) if self._opposite else bits.clamp_(min=0)
-        rated[:, len(self._texts) :] = -1
+        rated[:, len(self.texts) :] = -1
         return rated.scatter_(1, taken, -1)
 
     def _error(self, unit: Tensor) -> Float[Tensor, "neuron"]:
@@ -117,15 +117,15 @@ class ScreenedSearch(Search):
 
     def _exact(self, residual: Tensor, neurons: Tensor, texts: Tensor) -> Best:
         """The first of the largest exact scores of candidates."""
-        scores = torch.linalg.vecdot(residual[neurons], self._texts[texts])
+        scores = torch.linalg.vecdot(residual[neurons], self.texts[texts])
         scores = scores.abs_() if self._opposite else scores
         best = residual.new_full((len(residual),), -math.inf).scatter_reduce(
             0, neurons, scores, "amax"
         )
-        first = texts.where(scores == best[neurons], len(self._texts))
-        index = torch.full_like(best, len(self._texts), dtype=torch.long)
+        first = texts.where(scores == best[neurons], len(self.texts))
+        index = torch.full_like(best, len(self.texts), dtype=torch.long)
         index = index.scatter_reduce(0, neurons, first, "amin")
-        return Best(best, index.where(index < len(self._texts), 0))
+        return Best(best, index.where(index < len(self.texts), 0))
 
 
 def searched(texts: Float[Tensor, "text embed"], opposite: bool = True) -> Search:

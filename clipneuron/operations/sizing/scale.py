@@ -43,7 +43,7 @@ class ScaleModel:
     def cores(self, rate: float, pictures: int, size: int = 0) -> tuple[float, float, float]:
         """Cores that keep one GPU busy: decoding in either pass, and commits in the second."""
         calibrate, effects = self.pass_seconds(rate)
-        each = (self.written(pictures, size) - self.merged(pictures, size)) / pictures
+        each = self.swept(pictures, size) / pictures
         return self.decode / calibrate, self.decode / effects, each / self.commit_rate / effects
 
     def hours(
@@ -72,12 +72,14 @@ class ScaleModel:
         """Bytes of the tree that merges the summaries, at most."""
         return sum(groups(self.shards(pictures, size))) * TOP * self.per_top
 
+    def swept(self, pictures: int, size: int = 0) -> float:
+        """Bytes that both passes write."""
+        shards = self.shards(pictures, size) * self.per_shard
+        return pictures * self.per_picture + shards + self.tops(pictures, size)
+
     def written(self, pictures: int, size: int = 0) -> float:
-        """Bytes written."""
-        summaries = self.tops(pictures, size) + self.merged(pictures, size)
-        return (
-            pictures * self.per_picture + self.shards(pictures, size) * self.per_shard + summaries
-        )
+        """Bytes written, merged ones included."""
+        return self.swept(pictures, size) + self.merged(pictures, size)
 
 
 @dataclass(frozen=True)

@@ -68,10 +68,9 @@ class Frame:
         Pillow computes the width first, rounds, and then the height. The same in two steps, without the columns that
         are cropped, takes a fourteenth less time for 500 x 375.
         """
-        spare = width - self.size[1]
-        if spare <= 0 or image.mode not in _ROUNDED or how == Image.Resampling.NEAREST:
+        if width <= self.size[1] or image.mode not in _ROUNDED or how == Image.Resampling.NEAREST:
             return image.resize((width, height), how)
-        left = round(spare / 2)
+        left = _start(width, self.size[1])
         wide = image.resize((width, image.height), how)
         kept = wide.crop((left, 0, left + self.size[1], image.height))
         return kept.resize((self.size[1], height), how)
@@ -95,8 +94,13 @@ class Frame:
         height, width = self.size
         if image.size == (width, height):
             return image
-        top, left = round((image.height - height) / 2), round((image.width - width) / 2)
+        top, left = _start(image.height, height), _start(image.width, width)
         return image.crop((left, top, left + width, top + height))
+
+
+def _start(whole: int, kept: int) -> int:
+    """Where the kept middle of a side begins."""
+    return round((whole - kept) / 2)
 
 
 def _expanded(image: Image.Image, border: tuple[int, int, int, int], fill: int) -> Image.Image:
