@@ -10,7 +10,6 @@ comparison: processes that decode pictures start without torch.
 
 import argparse
 import io
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +22,7 @@ from machine import describe
 from numpy.typing import NDArray
 from PIL import Image, features
 from shards import picture
+from timing import least
 from torch.nn.functional import interpolate
 from torchvision.io import decode_jpeg
 
@@ -104,18 +104,6 @@ def parts(pictures: Sequence[bytes], repeats: int) -> dict[str, float]:
     }
     times = least(steps, repeats)
     return {name: seconds / len(pictures) for name, seconds in times.items()}
-
-
-def least(works: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Core-seconds of each, the least of the repeats; in turn, after one warm-up."""
-    found = {name: float("inf") for name in works}
-    for repeat in range(repeats + 1):
-        for name, work in works.items():
-            start = time.process_time()
-            work()
-            if repeat:
-                found[name] = min(found[name], time.process_time() - start)
-    return found
 
 
 PARTS = "JPEG to RGB (libjpeg-turbo, by Pillow)", "of which Pillow's resize"

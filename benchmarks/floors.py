@@ -70,8 +70,8 @@ def directions() -> list[Bar]:
     import open_clip
     import torch
     from directions import centred
-    from feed import least
     from numpy.linalg import svd
+    from timing import least
 
     from clipneuron import SecondOrderLens, load_clip
     from clipneuron.lens.directions import first_directions

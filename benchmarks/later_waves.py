@@ -5,11 +5,9 @@ few layers, one after the other, so that they are not in memory together; betwee
 square. Means are those of the batch itself, of noise; nothing reaches what has to be beaten.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
-from torch import Tensor
+from timing import least
 
 from clipneuron.lens.effects import SecondOrderLens
 from clipneuron.lens.summaries import Moments
@@ -21,41 +19,30 @@ from clipneuron.sweep.stages.effects import Known, LayerSweep
 SAMPLED, TOP, REPEATS = 5, 100, 2
 
 
-def forwards(
-    clip: Clip, layers: list[int], batch: int, seconds: Callable[[Callable[[], object]], float]
-) -> float:
+@torch.inference_mode()
+def forwards(clip: Clip, layers: list[int], batch: int) -> float:
     """The cost of all layers, in plain forward passes of `clip`."""
     pixels = torch.randn(batch, 3, *clip.image_size, generator=torch.Generator().manual_seed(0))
-    with torch.inference_mode():
-        plain = _least(seconds, lambda: clip.visual(pixels))
-        traced = _least(seconds, lambda: clip.trace(pixels, layers))
-        trace = clip.trace(pixels, layers)
-        places = np.linspace(0, len(layers) - 1, min(SAMPLED, len(layers))).round().astype(int)
-        sampled = [layers[place] for place in places]
-        costs = [_layer(clip, layer, trace, seconds) for layer in sampled]
+    passes = least(
+        {"plain": lambda: clip.visual(pixels), "trace": lambda: clip.trace(pixels, layers)},
+        REPEATS,
+    )
+    trace = clip.trace(pixels, layers)
+    places = np.linspace(0, len(layers) - 1, min(SAMPLED, len(layers))).round().astype(int)
+    sampled = [layers[place] for place in places]
+    costs = [_layer(clip, layer, trace) for layer in sampled]
     curve = np.polyfit([clip.weights.paths(layer) for layer in sampled], costs, 2)
     added = np.polyval(curve, [clip.weights.paths(layer) for layer in layers]).sum()
-    return float((traced + added) / plain)
+    return float((passes["trace"] + added) / passes["plain"])
 
 
-def _layer(
-    clip: Clip, layer: int, trace: Trace, seconds: Callable[[Callable[[], object]], float]
-) -> float:
-    """Seconds of a layer's work on the batch."""
+def _layer(clip: Clip, layer: int, trace: Trace) -> float:
+    """Core-seconds of a layer's work on the batch."""
     wide = SecondOrderLens(clip, layer)
     seen = Moments.summed(wide.coefficient_sum(trace), wide.remainders(trace))
-    mean = MeanEffect(seen.mean[0], seen.mean[1], seen.axes, seen.count)
+    mean = MeanEffect(*seen.mean, seen.axes, seen.count)
     beaten = torch.full((clip.neurons,), torch.iinfo(torch.int64).max)
     lens = wide.narrowed(mean.axes)
     sweep = LayerSweep(lens, Known({layer: mean}, {layer: beaten}), TOP)
-    images, room = torch.arange(trace.images), _room(lens, trace)
-    return _least(seconds, lambda: sweep.add(trace, images, room))
-
-
-def _room(lens: SecondOrderLens, trace: Trace) -> Tensor:
-    return lens.weights.projection.new_empty(lens.room(trace.images))
-
-
-def _least(seconds: Callable[[Callable[[], object]], float], work: Callable[[], object]) -> float:
-    """The least of the repeats, after one warm-up."""
-    return min([seconds(work) for _ in range(REPEATS + 1)][1:])
+    images, room = torch.arange(trace.images), sweep.mean.new_empty(lens.room(trace.images))
+    return least({layer: lambda: sweep.add(trace, images, room)}, REPEATS)[layer]

@@ -13,14 +13,14 @@ repeats, in which all take turns.
 import argparse
 import io
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from machine import describe
+from timing import least
 
 from clipneuron.config.named import named_recipe
 from clipneuron.engine.runner import Runner
@@ -102,14 +102,15 @@ def row(name: str, table: pa.Table, repeats: int) -> str:
     """A row of the Markdown table."""
     ways = [encoded(table, split) for split in (False, True)]
     stored = ways.index(parquet.encode(table))  # an error says that this program is out of date
-    work = [partial(encoded, table, split) for split in (False, True)]
-    encode = least(work, repeats)
-    decode = least([partial(parquet.decode, data) for data in ways], repeats)
+    encode = least({split: partial(encoded, table, split) for split in (False, True)}, repeats)
+    decode = least(
+        {split: partial(parquet.decode, ways[split]) for split in (False, True)}, repeats
+    )
     numbers = sum(len(table[column].combine_chunks().flatten()) for column in lists_of(table))
     megabytes = table.nbytes / 1e6
     times = " | ".join(
         f"{1e3 * before / megabytes:.2f} | x {after / before:.2f}"
-        for before, after in (encode, decode)
+        for before, after in (encode.values(), decode.values())
     )
     each = [f"{len(data) / numbers:.3f}" for data in ways]
     each[stored] = f"**{each[stored]}**"
@@ -143,17 +144,6 @@ def lists_of(table: pa.Table, of_any: bool = False) -> list[str]:
         if pa.types.is_nested(field.type)
         and (of_any or pa.types.is_floating(field.type.value_type))
     ]
-
-
-def least(work: list[Callable[[], object]], repeats: int) -> list[float]:
-    """Core-seconds of each, in turn."""
-    found = [float("inf")] * len(work)
-    for _ in range(repeats):
-        for place, one in enumerate(work):
-            start = time.process_time()
-            one()
-            found[place] = min(found[place], time.process_time() - start)
-    return found
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import open_clip
 import torch
+from later_waves import forwards
 from machine import describe
 from scale_model import Scale
 from shards import Measured, Pass, decoding, flops, measured, picture
@@ -224,15 +225,15 @@ def _scales(keep: Path | None) -> list[Scale]:
 def _measured(recipe: str, groups: int, count: int) -> Scale:
     found = named_recipe(recipe, {"images": "-"})
     clip = load_clip(open_clip.create_model(found.model, pretrained=None))
-    layers = np.array_split(np.array(found.layers or range(clip.layers - 1)), groups)
+    layers = list(found.layers or range(clip.layers - 1))
+    parts = [part.tolist() for part in np.array_split(layers, groups)]
     pictures = [picture(seed) for seed in range(100)]
     size = sum(map(len, pictures)) / len(pictures)
     decode = decoding(clip.preprocess, pictures)
-    del clip
+    later = forwards(clip, layers, found.batch_size)
     with tempfile.TemporaryDirectory() as folder:
-        parts = [part.tolist() for part in layers]
-        shard = measured(found.model, parts, found.batch_size, count, Path(folder))
-    return Scale(recipe, flops(found.model), decode, size, shard)
+        shard = measured(clip, parts, found.batch_size, count, Path(folder))
+    return Scale(recipe, flops(found.model), decode, size, later, shard)
 
 
 def _restored(item: dict[str, object]) -> Scale:

@@ -20,6 +20,8 @@ class Scale(ScaleModel):
     flops: float
     decode: float
     encoded: float
+    later: float
+    """The pass `effects` in later waves, in plain forward passes."""
     measured: Measured
 
     @property
@@ -40,7 +42,7 @@ class Scale(ScaleModel):
     @property
     def effects_forwards(self) -> float:
         """What the second pass costs in later waves, in which most pictures are."""
-        return self.measured.later
+        return self.later
 
     @property
     def per_picture(self) -> float:

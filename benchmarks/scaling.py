@@ -23,9 +23,9 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from feed import least
 from machine import describe
 from matplotlib.figure import Figure
+from timing import least
 from torch import Tensor
 from torch.nn.functional import normalize
 

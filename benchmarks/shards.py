@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 import open_clip
 import torch
-from later_waves import forwards
 from PIL import Image
 from pyarrow.parquet import ParquetFile
+from timing import least
 from torch.utils.flop_counter import FlopCounterMode
 
 from clipneuron.data.opening import open_collection
 from clipneuron.engine.stage import Stage
-from clipneuron.models.clip.model import Clip, load_clip
+from clipneuron.models.clip.model import Clip
 from clipneuron.models.clip.preprocessing.preprocess import Preprocess
 from clipneuron.readers.lenses import Lenses
 from clipneuron.readers.pictures import PictureFeed
@@ -34,7 +34,7 @@ from clipneuron.sweep.stages.effects import EffectsStage
 from clipneuron.sweep.stages.plan import PlanStage
 
 WIDTH, HEIGHT, QUALITY = 500, 375, 94
-_BATCHES = 4
+_ROUNDS = 4
 """Batches whose forward passes are timed."""
 
 
@@ -47,11 +47,11 @@ class Pass:
     objects: int
     sizes: dict[str, int]
 
-    def with_layers(self, other: "Pass") -> "Pass":
-        """A pass over the layers of both, with a single forward pass."""
+    def with_layers(self, other: "Pass", trace: float) -> "Pass":
+        """A pass over the layers of both, with a single trace, which takes so many forward passes by itself."""
         names = self.sizes.keys() | other.sizes.keys()
         return Pass(
-            self.forwards + other.forwards - 1,
+            self.forwards + other.forwards - trace,
             self.commit_seconds + other.commit_seconds,
             max(self.objects, other.objects),
             {name: self.sizes.get(name, 0) + other.sizes.get(name, 0) for name in sorted(names)},
@@ -69,8 +69,6 @@ class Measured:
     effects: Pass
     tops: int
     """Bytes of the summaries' columns that hold top pictures."""
-    later: float
-    """The pass `effects` in later waves, in plain forward passes."""
 
 
 def flops(model: str) -> float:
@@ -105,7 +103,7 @@ def decoding(preprocess: Preprocess, pictures: Sequence[bytes]) -> float:
 
 
 def measured(
-    model: str, groups: Sequence[Sequence[int]], batch: int, pictures: int, folder: Path
+    clip: Clip, groups: Sequence[Sequence[int]], batch: int, pictures: int, folder: Path
 ) -> Measured:
     """Both passes over one shard. `pictures` above 100 fills every neuron's top effects, as in a large shard.
 
@@ -115,20 +113,20 @@ def measured(
     images.mkdir()
     for seed in range(pictures):
         (images / f"{seed:04d}.jpg").write_bytes(picture(seed))
-    clip = load_clip(open_clip.create_model(model, pretrained=None))
-    plain = pictures * _plain(clip, batch)
+    plain, trace = _forward(clip, batch)
     parts = [
-        _swept(clip, tuple(layers), batch, images, folder / "store", plain) for layers in groups
+        _swept(clip, tuple(layers), batch, images, folder / "store", pictures * plain)
+        for layers in groups
     ]
     calibrated, effects, tops = zip(*parts, strict=True)
+    together = partial(Pass.with_layers, trace=trace / plain)
     return Measured(
         pictures,
         clip.neurons,
-        tuple(clip.weights.heads * (clip.layers - 1 - layer) for layer in chain(*groups)),
-        reduce(Pass.with_layers, calibrated),
-        reduce(Pass.with_layers, effects),
+        tuple(map(clip.weights.paths, chain(*groups))),
+        reduce(together, calibrated),
+        reduce(together, effects),
         sum(tops),
-        forwards(clip, list(chain(*groups)), batch, lambda work: _seconds(work)[0]),
     )
 
 
@@ -163,17 +161,13 @@ def _same(clip: Clip) -> Clip:
     return clip
 
 
-def _plain(clip: Clip, batch: int) -> float:
-    """Core-seconds of a picture's plain forward pass: the better of two rounds over some batches of noise."""
-    pixels = np.random.default_rng(0).integers(0, 256, (batch, 3, *clip.image_size), np.uint8)
-
-    def forward() -> None:
-        with torch.inference_mode():
-            for _ in range(_BATCHES):
-                clip.visual(clip.preprocess.normalize(pixels, clip.device, clip.dtype))
-
-    least = min(_seconds(forward)[0], _seconds(forward)[0])
-    return least / (_BATCHES * batch)
+@torch.inference_mode()
+def _forward(clip: Clip, batch: int) -> tuple[float, float]:
+    """Core-seconds of a picture of noise: of a plain forward pass, and of a trace of no layer."""
+    pixels = torch.randn(batch, 3, *clip.image_size)
+    works = {"plain": lambda: clip.visual(pixels), "trace": lambda: clip.trace(pixels, [])}
+    seconds = least(works, _ROUNDS)
+    return seconds["plain"] / batch, seconds["trace"] / batch
 
 
 def _carried_out(stage: Stage, run: Run, plain: float = 1.0) -> Pass:
