@@ -3,8 +3,11 @@
 import ctypes
 from functools import cache
 
-KEPT = 2**28
+KEPT = 2**30
 """Bytes that are free and stay with the process, at most."""
+
+MAPPED = 2**27
+"""Bytes from which a block goes back to the system as soon as it is freed."""
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Of glibc's malloc.h: how much free memory is kept, and the size from which a block is mapped by itself."""
@@ -15,12 +18,13 @@ def keep_freed_memory() -> None:
     """From now on, large tensors on the CPU are made of memory that this process has freed.
 
     glibc gives blocks of more than 32 MB back to the system at once, which clears the next one page by page before it
-    is written: a twentieth of a pass over all layers of ViT-B-32 (`benchmarks/effects.py --fresh-memory`). Other C
+    is written: a tenth of a pass over all layers of ViT-B-32 (`benchmarks/effects.py --fresh-memory`). Other C
     libraries are left as they are.
 
-    Blocks of more than 64 MB still go back, and what is free beyond 256 MB: with either limit at gigabytes, a pass over
-    all layers of ViT-L-14 took more than its plan of memory counts (`benchmarks/memory.py --at-model`).
+    What is kept has room for what a batch of the recipes leaves behind: 430 MB of activations of ViT-B-32, 1.5 GB of
+    ViT-L-14, in blocks of 39 and 67 MB. Larger blocks than `MAPPED` still go back, since the holes they leave are not
+    always filled; a plan of memory counts `KEPT` (`benchmarks/memory.py --at-model`).
     """
     if change := getattr(ctypes.CDLL(None), "mallopt", None):
-        change(_M_MMAP_THRESHOLD, 2**26)
+        change(_M_MMAP_THRESHOLD, MAPPED)
         change(_M_TRIM_THRESHOLD, KEPT)
