@@ -3,7 +3,7 @@
 import ctypes
 from functools import cache
 
-KEPT = 2**30
+KEPT = 2**29
 """Bytes that are free and stay with the process, at most."""
 
 MAPPED = 2**27
@@ -18,12 +18,13 @@ def keep_freed_memory() -> None:
     """From now on, large tensors on the CPU are made of memory that this process has freed.
 
     glibc gives blocks of more than 32 MB back to the system at once, which clears the next one page by page before it
-    is written: a tenth of a pass over all layers of ViT-B-32 (`benchmarks/effects.py --fresh-memory`). Other C
+    is written: a twentieth of a pass over all layers of ViT-B-32 (`benchmarks/effects.py --fresh-memory`). Other C
     libraries are left as they are.
 
-    What is kept has room for what a batch of the recipes leaves behind: 430 MB of activations of ViT-B-32, 1.5 GB of
-    ViT-L-14, in blocks of 39 and 67 MB. Larger blocks than `MAPPED` still go back, since the holes they leave are not
-    always filled; a plan of memory counts `KEPT` (`benchmarks/memory.py --at-model`).
+    A batch of the recipes leaves 430 MB of activations of ViT-B-32 behind, in blocks of 39 MB, and 1.5 GB of ViT-L-14, in
+    blocks of 67 MB. Blocks of more than `MAPPED` still go back, and what is free beyond `KEPT`, which a plan of memory
+    counts: with either limit at gigabytes, a pass over all layers of ViT-L-14 took more than its plan
+    (`benchmarks/memory.py --at-model`).
     """
     if change := getattr(ctypes.CDLL(None), "mallopt", None):
         change(_M_MMAP_THRESHOLD, MAPPED)

@@ -119,17 +119,20 @@ class Need:
     """Where the model is: of a GPU its own memory."""
     tables: float
     """Of main memory: a shard's tables and their encoding, and the pixels of two shards."""
+    free: float
+    """What a worker on the CPU keeps of freed memory."""
 
     def of(self, on_cpu: bool) -> float:
         """What has to fit beside each other: on the CPU all of it."""
-        return self.at_model + self.tables if on_cpu else self.at_model
+        return self.at_model + self.tables + self.free if on_cpu else self.at_model
 
 
 def need(shape: Shape, layers: Sequence[int], group: Sequence[int], precision: Chosen) -> Need:
     """What a pass that sweeps a group of the layers at a time needs."""
     kept = sum(held(shape, layer, precision).total for layer in group)
-    there = shape.weights + kept + passing(shape, group, precision) + KEPT
-    return Need(there, _tables(shape, layers))
+    passes = passing(shape, group, precision)
+    free = min(KEPT, passes)  # only what has been used before
+    return Need(shape.weights + kept + passes, _tables(shape, layers), free)
 
 
 def _tables(shape: Shape, layers: Sequence[int]) -> float:
