@@ -98,7 +98,7 @@ class Figures(ScaleModel):
 
 MODELS = {
     "ViT-B-32": Figures(2048, 3.3e-3, 1.06, 1.29, 116e3, 21e6, 7.67e6, 88e6),
-    "ViT-L-14": Figures(2048, 3.3e-3, 0.89, 1.28, 343e3, 129e6, 58.2e6, 99e6),
+    "ViT-L-14": Figures(2048, 3.3e-3, 1.16, 1.28, 343e3, 129e6, 58.2e6, 99e6),
 }
 """Measured on a CPU by `benchmarks/scale.py`, November 2026: all layers, `effects` as in later waves."""
 
