@@ -21,9 +21,9 @@ def keep_freed_memory() -> None:
     is written: a twentieth of a pass over all layers of ViT-B-32 (`benchmarks/effects.py --fresh-memory`). Other C
     libraries are left as they are.
 
-    A batch of the recipes leaves 430 MB of activations of ViT-B-32 behind, in blocks of 39 MB, and 1.5 GB of ViT-L-14, in
-    blocks of 67 MB. Blocks of more than `MAPPED` still go back, and what is free beyond `KEPT`, which a plan of memory
-    counts: with either limit at gigabytes, a pass over all layers of ViT-L-14 took more than its plan
+    A batch of the recipes leaves 430 MB of activations of ViT-B-32 behind, in blocks of 39 MB, and 1.5 GB of ViT-L-14,
+    in blocks of 67 MB. Blocks of more than `MAPPED` still go back, and what is free beyond `KEPT`, which a plan of
+    memory counts: with either limit at gigabytes, a pass over all layers of ViT-L-14 took more than its plan
     (`benchmarks/memory.py --at-model`).
     """
     if change := getattr(ctypes.CDLL(None), "mallopt", None):
