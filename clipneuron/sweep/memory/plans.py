@@ -32,10 +32,11 @@ class MemoryPlan:
             most = counted(max(map(len, self.groups)), "layers")
             passes = f"in {len(self.groups)} passes of up to {most}"
         bound = f" of {size(self.budget)}" if self.budget else ""
-        both = size(self.need.of(on_cpu=True))
+        both, free = size(self.need.of(on_cpu=True)), size(self.need.free)
         line = (
             f"{self.precision}, all layers {passes}: at most {size(self.need.at_model)}{bound} where the model is, and "
-            f"{size(self.need.tables)} of main memory for a shard's tables; {both} together without a GPU"
+            f"{size(self.need.tables)} of main memory for a shard's tables; "
+            f"without a GPU {both} together, with {free} that workers keep of freed memory"
         )
         return line if self.precision == "float32" else f"{line}\n          accepted: {ERRORS}"
 
