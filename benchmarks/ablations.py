@@ -19,9 +19,10 @@ from functools import partial
 
 import open_clip
 import torch
-from effects import moments, seconds
+from effects import moments
 from machine import describe
 from shards import flops
+from timing import seconds
 
 from clipneuron import Clip, SecondOrderLens, load_clip
 from clipneuron.lens.ablations import LayerAblation, Replacement
@@ -141,12 +142,13 @@ def indirect(clip: Clip, pixels: torch.Tensor, options: argparse.Namespace) -> N
         )
 
 
+@torch.inference_mode()
 def timed(
     plain: Work, works: dict[str, Work], repeats: int
 ) -> list[dict[str, tuple[float, float]]]:
     """Seconds of the plain forward pass just before, and of every work, in every repeat after a warm-up."""
     rounds = [
-        {name: (seconds(plain), seconds(work)) for name, work in works.items()}
+        {name: (seconds(plain)[0], seconds(work)[0]) for name, work in works.items()}
         for _ in range(repeats + 1)
     ]
     return rounds[1:]

@@ -9,20 +9,19 @@ pixels; the cache is a folder here. Both are read in turn in each repeat, and th
 
 import argparse
 import tempfile
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from machine import describe
 from shards import picture
+from timing import seconds
 
 from clipneuron.data.opening import open_collection
 from clipneuron.engine.stage import Shard
 from clipneuron.models.clip.preprocessing.preprocess import Preprocess
 from clipneuron.readers.cache import PixelCache
-from clipneuron.readers.pictures import Batch, PictureFeed
+from clipneuron.readers.pictures import PictureFeed
 
 PREPROCESS = Preprocess(size=(224, 224), mean=(0.0,) * 3, std=(1.0,) * 3)
 
@@ -70,12 +69,12 @@ def measured(pictures: int, repeats: int) -> Costs:
         plain = PictureFeed(collection.reader, PREPROCESS)
         kept = replace(plain, cache=PixelCache.at(f"{name}/cache"))
         plain.load(shard)  # to warm up
-        filled, first = _timed(lambda: kept.load(shard))
+        filled, first = seconds(lambda: kept.load(shard))
         decoded, found = [], []
         for _ in range(repeats):
             for feed, times in ((plain, decoded), (kept, found)):
-                seconds, batch = _timed(lambda feed=feed: feed.load(shard))
-                times.append(seconds)
+                took, batch = seconds(lambda feed=feed: feed.load(shard))
+                times.append(took)
                 if not np.array_equal(batch.pixels, first.pixels):
                     raise ValueError("the cache has other pixels than the decoder")
         bytes_of = [
@@ -83,12 +82,6 @@ def measured(pictures: int, repeats: int) -> Costs:
             for place in (folder, Path(name, "cache", "pixels"))
         ]
     return Costs(min(decoded) / pictures, filled / pictures, min(found) / pictures, *bytes_of)
-
-
-def _timed(load: Callable[[], Batch]) -> tuple[float, Batch]:
-    started = time.process_time()
-    batch = load()
-    return time.process_time() - started, batch
 
 
 if __name__ == "__main__":

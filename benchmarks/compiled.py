@@ -15,8 +15,8 @@ from collections.abc import Callable
 
 import open_clip
 import torch
-from effects import seconds
 from machine import describe
+from timing import least
 
 from clipneuron import Clip, load_clip
 
@@ -52,11 +52,11 @@ def report(clip: Clip, pixels: torch.Tensor, repeats: int) -> None:
         "trace of all layers": lambda: clip.trace(pixels),
         "trace of all layers, compiled": lambda: compiled.trace(pixels),
     }
-    turns = [[seconds(work) for work in works.values()] for _ in range(repeats + 1)][1:]
-    least = [min(times) for times in zip(*turns, strict=True)]
+    with torch.inference_mode():
+        seconds = least(works, repeats)
     print("| what | core-ms per picture | in forward passes |\n|---|---|---|")
-    for name, value in zip(works, least, strict=True):
-        print(f"| {name} | {value / len(pixels) * 1e3:.2f} | {value / least[0]:.2f} |")
+    for name, value in seconds.items():
+        print(f"| {name} | {value / len(pixels) * 1e3:.2f} | {value / seconds['forward']:.2f} |")
     apart = max(
         off(found.activations[layer], usual.activations[layer]) for layer in found.activations
     )

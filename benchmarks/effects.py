@@ -15,13 +15,13 @@ not from those of `calibrate`; real ones have more axes, up to all of `--wide`.
 
 import argparse
 import resource
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import open_clip
 import torch
 from machine import describe
+from timing import least
 
 from clipneuron import Clip, SecondOrderLens, load_clip
 from clipneuron.lens.summaries import Moments
@@ -108,15 +108,15 @@ def measured(
 ) -> Cost:
     """Everything in turn, after one warm-up."""
     lenses, means = calibrated(clip, pixels.shape, layers, split, wide)
-    works = (
-        lambda: clip.visual(pixels),
-        lambda: clip.trace(pixels, layers),
-        products(lenses, len(pixels), clip.weights.neurons, _tokens(clip)),
-        sweeper(clip, pixels, layers, lenses, means),
-    )
-    times = [[seconds(work) for work in works] for _ in range(repeats + 1)][1:]
-    plain, capture, multiplied, whole = (min(each) for each in zip(*times, strict=True))
-    return Cost(plain, capture, capture + multiplied, whole)
+    works = {
+        "plain": lambda: clip.visual(pixels),
+        "capture": lambda: clip.trace(pixels, layers),
+        "products": products(lenses, len(pixels), clip.weights.neurons, _tokens(clip)),
+        "whole": sweeper(clip, pixels, layers, lenses, means),
+    }
+    with torch.inference_mode():
+        found = least(works, repeats)
+    return Cost(**found | {"products": found["capture"] + found["products"]})
 
 
 def _tokens(clip: Clip) -> int:
@@ -194,14 +194,6 @@ def sweeper(
             lens.centred(trace, mean, outside, room)
 
     return sweep
-
-
-def seconds(work: Callable[[], object]) -> float:
-    """Core-seconds of one call."""
-    start = time.process_time()
-    with torch.inference_mode():
-        work()
-    return time.process_time() - start
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
 import open_clip
 import torch
 from later_waves import forwards
@@ -27,11 +26,15 @@ from shards import Measured, Pass, decoding, flops, measured, picture
 from clipneuron.config.named import named_recipe
 from clipneuron.models.allocation import keep_freed_memory
 from clipneuron.models.clip.model import load_clip
+from clipneuron.sweep.memory.models import shape_of
+from clipneuron.sweep.memory.plans import fitted
 
 COLLECTIONS = (5_000, 50_000, 1_281_167)
 GPUS = (1, 8, 64)
-MODELS = {"vit_b_32": (1, 2048), "vit_l_14": (5, 104)}
-"""Recipes, with the groups that their layers are measured in, for 16 GB of memory, and the pictures of the shard.
+MEMORY = 10e9
+"""Bytes that a group of layers is measured in, where the model is: its tables come on top."""
+MODELS = {"vit_b_32": 2048, "vit_l_14": 104}
+"""Recipes, with the pictures of the shard.
 
 A shard's fixed cost is spread over its pictures, and the first 100 are all among the top effects: in shards as large as
 the recipe's, ViT-L-14 costs less per picture.
@@ -214,25 +217,25 @@ def _scales(keep: Path | None) -> list[Scale]:
     """Each model's measurements: those that are kept, or new ones, kept as soon as they are there."""
     kept = json.loads(keep.read_text()) if keep and keep.exists() else []
     found = {item["recipe"]: _restored(item) for item in kept}
-    for recipe, sizes in MODELS.items():
+    for recipe, count in MODELS.items():
         if recipe not in found:
-            found[recipe] = _measured(recipe, *sizes)
+            found[recipe] = _measured(recipe, count)
             if keep:
                 keep.write_text(json.dumps(list(map(dataclasses.asdict, found.values())), indent=1))
     return [found[recipe] for recipe in MODELS]
 
 
-def _measured(recipe: str, groups: int, count: int) -> Scale:
+def _measured(recipe: str, count: int) -> Scale:
     found = named_recipe(recipe, {"images": "-"})
     clip = load_clip(open_clip.create_model(found.model, pretrained=None))
-    layers = list(found.layers or range(clip.layers - 1))
-    parts = [part.tolist() for part in np.array_split(layers, groups)]
+    layers = tuple(found.layers or range(clip.layers - 1))
+    groups = fitted(shape_of(clip, found), layers, MEMORY, "float32", on_cpu=False).groups
     pictures = [picture(seed) for seed in range(100)]
     size = sum(map(len, pictures)) / len(pictures)
     decode = decoding(clip.preprocess, pictures)
-    later = forwards(clip, layers, found.batch_size)
+    later = forwards(clip, list(layers), found.batch_size)
     with tempfile.TemporaryDirectory() as folder:
-        shard = measured(clip, parts, found.batch_size, count, Path(folder))
+        shard = measured(clip, groups, found.batch_size, count, Path(folder))
     return Scale(recipe, flops(found.model), decode, size, later, shard)
 
 

@@ -6,26 +6,25 @@ spectrum and bytes, made on the spot. Everything runs on this machine's CPU.
 
 import io
 import statistics
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import open_clip
 import torch
 from PIL import Image
 from pyarrow.parquet import ParquetFile
-from timing import least
+from timing import least, seconds
 from torch.utils.flop_counter import FlopCounterMode
 
 from clipneuron.data.opening import open_collection
 from clipneuron.engine.stage import Stage
 from clipneuron.models.clip.model import Clip
 from clipneuron.models.clip.preprocessing.preprocess import Preprocess
+from clipneuron.operations.sizing.scale import TOP
 from clipneuron.readers.lenses import Lenses
 from clipneuron.readers.pictures import PictureFeed
 from clipneuron.store.store import Run, Store
@@ -49,12 +48,11 @@ class Pass:
 
     def with_layers(self, other: "Pass", trace: float) -> "Pass":
         """A pass over the layers of both, with a single trace, which takes so many forward passes by itself."""
-        names = self.sizes.keys() | other.sizes.keys()
         return Pass(
             self.forwards + other.forwards - trace,
             self.commit_seconds + other.commit_seconds,
-            max(self.objects, other.objects),
-            {name: self.sizes.get(name, 0) + other.sizes.get(name, 0) for name in sorted(names)},
+            self.objects,
+            {name: size + other.sizes[name] for name, size in self.sizes.items()},
         )
 
 
@@ -99,52 +97,45 @@ def picture(seed: int) -> bytes:
 
 def decoding(preprocess: Preprocess, pictures: Sequence[bytes]) -> float:
     """Median seconds of one core for one picture: decode, resize, crop."""
-    return statistics.median(_seconds(partial(preprocess.decode, data))[0] for data in pictures)
+    return statistics.median(seconds(partial(preprocess.decode, data))[0] for data in pictures)
 
 
 def measured(
-    clip: Clip, groups: Sequence[Sequence[int]], batch: int, pictures: int, folder: Path
+    clip: Clip, groups: tuple[tuple[int, ...], ...], batch: int, pictures: int, folder: Path
 ) -> Measured:
     """Both passes over one shard. `pictures` above 100 fills every neuron's top effects, as in a large shard.
 
-    Groups of layers are measured one after the other, where memory has no room for all, and count as a single pass.
+    `effects` sweeps groups of layers one after the other, where memory has no room for all, and counts as one pass.
     """
     images = folder / "pictures"
     images.mkdir()
     for seed in range(pictures):
         (images / f"{seed:04d}.jpg").write_bytes(picture(seed))
+    layers = tuple(chain(*groups))
+    store = Store(folder / "store")
+    run = store.open_run("scale", {"layers": list(layers)})
+    collection = open_collection(images)
+    plan = PlanStage(collection, len(collection))
+    _carried_out(plan, run, run)
+    feed = PictureFeed(collection.reader, clip.preprocess)
+    calibrate = CalibrateStage(partial(_same, clip), feed, _lenses(layers), batch, plan)
     plain, trace = _forward(clip, batch)
-    parts = [
-        _swept(clip, tuple(layers), batch, images, folder / "store", pictures * plain)
-        for layers in groups
-    ]
-    calibrated, effects, tops = zip(*parts, strict=True)
-    together = partial(Pass.with_layers, trace=trace / plain)
+    first = _carried_out(calibrate, run, run, pictures * plain)
+    swept = []
+    for group in groups:
+        stage = EffectsStage(calibrate.clip, feed, _lenses(group), batch, TOP, plan, calibrate)
+        target = store.open_run(f"scale-{group[0]}", {"layers": list(group)})
+        second = _carried_out(stage, run, target, pictures * plain)
+        swept.append((second, _tops(target, stage.name)))
+    passes, tops = zip(*swept, strict=True)
     return Measured(
         pictures,
         clip.neurons,
-        tuple(map(clip.weights.paths, chain(*groups))),
-        reduce(together, calibrated),
-        reduce(together, effects),
+        tuple(map(clip.weights.paths, layers)),
+        first,
+        reduce(partial(Pass.with_layers, trace=trace / plain), passes),
         sum(tops),
     )
-
-
-def _swept(
-    clip: Clip, layers: tuple[int, ...], batch: int, images: Path, store: Path, plain: float
-) -> tuple[Pass, Pass, int]:
-    """Both passes over some layers, in plain passes of so many seconds, and the bytes of top pictures."""
-    run = Store(store).open_run(f"scale-{layers[0]}", {"layers": list(layers)})
-    collection = open_collection(images)
-    plan = PlanStage(collection, len(collection))
-    _carried_out(plan, run)
-    feed = PictureFeed(collection.reader, clip.preprocess)
-    common = (partial(_same, clip), feed, Lenses(layers, "equal", True), batch)
-    calibrate = CalibrateStage(*common, plan)
-    first = _carried_out(calibrate, run, plain)
-    effects = EffectsStage(*common, 100, plan, calibrate)
-    second = _carried_out(effects, run, plain)
-    return first, second, _tops(run, effects.name)
 
 
 def _tops(run: Run, stage: str) -> int:
@@ -161,28 +152,25 @@ def _same(clip: Clip) -> Clip:
     return clip
 
 
+def _lenses(layers: tuple[int, ...]) -> Lenses:
+    return Lenses(layers, "equal", True)
+
+
 @torch.inference_mode()
 def _forward(clip: Clip, batch: int) -> tuple[float, float]:
     """Core-seconds of a picture of noise: of a plain forward pass, and of a trace of no layer."""
     pixels = torch.randn(batch, 3, *clip.image_size)
     works = {"plain": lambda: clip.visual(pixels), "trace": lambda: clip.trace(pixels, [])}
-    seconds = least(works, _ROUNDS)
-    return seconds["plain"] / batch, seconds["trace"] / batch
+    found = least(works, _ROUNDS)
+    return found["plain"] / batch, found["trace"] / batch
 
 
-def _carried_out(stage: Stage, run: Run, plain: float = 1.0) -> Pass:
-    """Run and commit the stage's only shard."""
+def _carried_out(stage: Stage, run: Run, target: Run, plain: float = 1.0) -> Pass:
+    """Process the stage's only shard, and commit it to `target`: what it reads is in `run`."""
     (shard,) = stage.shards(run)
     loaded = stage.loader(run).load(shard)
     worker = stage.build(stage.share(run))
-    seconds, output = _seconds(partial(worker.process, loaded, lambda rows: None))
-    committing, commit = _seconds(partial(run.commit, stage.name, shard.name, output.tables))
+    working, output = seconds(partial(worker.process, loaded, lambda rows: None))
+    committing, commit = seconds(partial(target.commit, stage.name, shard.name, output.tables))
     sizes = {entry.table: entry.size for entry in commit.objects}
-    return Pass(seconds / plain, committing, len(commit.objects) + 1, sizes)
-
-
-def _seconds(work: Callable[[], Any]) -> tuple[float, Any]:
-    """Core-seconds of all threads: the load of other processes on the machine is not counted."""
-    start = time.process_time()
-    result = work()
-    return time.process_time() - start, result
+    return Pass(working / plain, committing, len(commit.objects) + 1, sizes)
