@@ -10,6 +10,7 @@ import pytest
 from clipneuron.config.named import named_recipe
 from clipneuron.config.recipe import Recipe
 from clipneuron.config.values import memory
+from clipneuron.models.allocation import KEPT
 from clipneuron.sweep.memory.models import shape_of
 from clipneuron.sweep.memory.needs import Shape, held, need
 from clipneuron.sweep.memory.plans import MemoryPlan, fitted
@@ -117,6 +118,15 @@ def test_norms_of_two_bytes_take_less_of_the_tables(tmp_path: Path) -> None:
     shape = shape_of(sweeps[0].clip, sweeps[0].recipe)
     assert usual.at_model == short.at_model
     assert usual.tables - short.tables == 2 * 2 * shape.shard * shape.neurons * (shape.layers - 1)
+
+
+def test_freed_memory_counts_where_the_model_is_in_main_memory() -> None:
+    large = need(LARGE, ALL, ALL, "float32")
+    assert large.free == KEPT
+    assert large.of(on_cpu=True) == large.at_model + large.tables + KEPT
+    assert large.of(on_cpu=False) == large.at_model
+    small = replace(LARGE, batch=1, neurons=64, width=64, embed=32, tokens=5, heads=4, top=1)
+    assert 0 < need(small, ALL, ALL, "float32").free < KEPT / 20
 
 
 @pytest.mark.parametrize("text", ["24", "GB", "0GB", "-1GB", "24 gigabytes", "24gb", "1e3GB"])
