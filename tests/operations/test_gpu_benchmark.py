@@ -24,7 +24,7 @@ from tests.samples.simulated_gpu import simulated_gpu
 pytestmark = pytest.mark.slow
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-FILES = ("gpu", "gpu_bench", "gpu_passes", "effects", "machine")
+FILES = ("gpu", "gpu_bench", "gpu_passes", "effects", "machine", "timing")
 LIBRARIES = {"torch", "open_clip"}
 OWN = ("clipneuron.lens.", "clipneuron.models.")
 
