@@ -62,7 +62,8 @@ KINDS = {
             "'efects' is no stage: expected plan, texts",
         ),
         (["run", "--store", "x", "--until", "efects"], "did you mean effects?"),
-        (["run", "--store", "x", "more"], "unrecognized arguments: more"),
+        (["run", "--store", "x", "more"], "clipneuron run: unrecognized arguments: more"),
+        (["status", "demo", "--store", "x"], "clipneuron status: unrecognized arguments: demo"),
     ],
 )
 def test_a_wrong_word_gets_one_line(capsys, words, answer):

@@ -47,11 +47,13 @@ class Parser(argparse.ArgumentParser):
             self._verb(words[place]).check_words(words[place + 1 :])
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """What the base class gives, or all but the words of a command that is carried."""
+        """What the words say; exits for those that say nothing, here rather than at the parser of all verbs."""
         chosen, others = super().parse_known_args(args, namespace)
         if self.carries:
-            chosen.words, others = others, []
-        return chosen, others
+            chosen.words = others
+        elif others:
+            self.error(f"unrecognized arguments: {' '.join(others)}")
+        return chosen, []
 
     def check_options(self, words: Sequence[str]) -> None:
         """Exits when one of the words is an option that this parser does not have."""

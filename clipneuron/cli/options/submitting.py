@@ -89,12 +89,12 @@ def add_patience(parser: Any) -> None:
 
 def words_for_elsewhere(chosen: argparse.Namespace, store: str) -> list[str]:
     """The verb's options for another machine, without those of submitting."""
-    own = Parser(add_help=False)
+    own = Parser(add_help=False, carries=True)
     add_submitting(own)
     own.add_argument("--store")
     own.add_argument("--recipe")
     typed = chosen.typed[chosen.typed.index(chosen.verb) + 1 :]
-    _, rest = own.parse_known_args(typed)
+    rest = own.parse_known_args(typed)[0].words
     recipe = ["--recipe", portable(chosen.recipe)] if chosen.recipe else []
     return [*recipe, "--store", store, *rest]
 
