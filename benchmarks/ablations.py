@@ -29,6 +29,7 @@ from clipneuron.lens.ablations import LayerAblation, Replacement
 from clipneuron.lens.indirect import indirect_effects
 from clipneuron.lens.summaries import Moments
 from clipneuron.lens.trace import Trace
+from clipneuron.models.allocation import keep_freed_memory
 from clipneuron.models.clip.interventions import halted, resume, resume_flops
 
 Work = Callable[[], object]
@@ -44,6 +45,7 @@ def main() -> None:
     parser.add_argument("--neurons", type=int, default=16, help="neurons of the indirect effects")
     parser.add_argument("--splits", nargs="+", default=["equal", "centered"])
     arguments = parser.parse_args()
+    keep_freed_memory()  # as workers do
     clip = load_clip(open_clip.create_model(arguments.model, pretrained=None))
     pixels = torch.randn(arguments.batch, 3, *clip.image_size)
     print(describe())

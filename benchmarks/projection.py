@@ -42,6 +42,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from clipneuron import Clip, load_clip
 from clipneuron.lens.directions import first_directions
 from clipneuron.lens.summaries import Collector, Moments
+from clipneuron.models.allocation import keep_freed_memory
 
 DATA, EVALUATED, TOP, BATCH = 5_124, 5_000, 100, 32
 AUTHORS = 5 * 86_400.0
@@ -135,6 +136,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=8, help="timed repeats, after one warm-up")
     arguments = parser.parse_args()
     torch.manual_seed(0)
+    keep_freed_memory()  # as workers do
     print(f"{describe()}, load {os.getloadavg()[0]:.1f} at the start")
     check()
     clip = load_clip(open_clip.create_model("ViT-B-32", pretrained=None))
