@@ -5,8 +5,8 @@
         --store s3://bucket/runs
 
 Inputs: as jobs.reproduce. Outputs: the stages classifier, reconstructions of each pool of texts and ablations of the
-run, after the sweep where it is not complete yet. Needs: what jobs.effects needs, and memory for the Gram matrices of
-all layers on each model node (0.9 GB for ViT-B-32).
+run, after the sweep where it is not complete yet. Needs: what jobs.effects needs, and memory for the Gram matrices
+and cross terms of all layers on each model node (1.3 GB for ViT-B-32).
 What is committed is not done again: the same job under another submission id goes on where the last one ended.
 """
 

@@ -1,4 +1,4 @@
-"""Describe every neuron of a model: plan, texts, calibrate, effects, directions, descriptions, and the report.
+"""Describe every neuron of a model: plan, texts, pool, calibrate, effects, directions, words.
 
     ray job submit --address http://HEAD:8265 --submission-id sweep-2026-11-24 -- \
         python -m jobs.sweep --recipe vit_b_32 --images s3://bucket/pictures --store s3://bucket/runs

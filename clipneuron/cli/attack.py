@@ -38,7 +38,8 @@ examples:
       Table 3: LLaMA-3 writes, DeepFloyd IF paints, on the nodes that offer `gen`
   clipneuron attack --recipe demo --pairs dog:deer --store demo-run --prompts prompts.jsonl
       requests for captions, to be answered elsewhere; then --captioner answers:answers.jsonl
-  clipneuron attack --recipe vit_b_32 --captioner http://vllm:8000/v1#llama-3-8b-instruct --painter flux ...
+  clipneuron attack --recipe vit_b_32 --images imagenet/train --pairs dog:cat --store runs \\
+      --captioner http://vllm:8000/v1#llama-3-8b-instruct --painter flux
       captions from a service that speaks OpenAI's protocol, pictures by FLUX.1-schnell
 
 The pictures are meant to find and fix weaknesses of models. Every PNG says inside what it was made of and by whom.

@@ -24,7 +24,7 @@ examples:
   clipneuron explain --recipe vit_b_32 --images imagenet/train --explanation-images imagenet/val --store runs
       by the labels of ImageNet's validation pictures; --hypernyms FILE adds what else is true of a class
   clipneuron explain --model ViT-B-16 --pretrained openai --images photos --explanation-images other-photos \\
-      --witness ViT-L-14:laion2b_s32b_b82k --store runs
+      --explanation-witness ViT-L-14:laion2b_s32b_b82k --store runs
       pictures without labels: another CLIP says what is true of them
   clipneuron explain --recipe demo --store demo-run --explanation-painter demo --painted-each 20
       also CoSy's AUC and MAD of 50 neurons of each layer, on painted pictures of their words

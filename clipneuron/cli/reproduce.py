@@ -27,16 +27,19 @@ examples:
       the paper's own setting: 5,124 training images for D, every tenth validation image
   clipneuron reproduce --recipe vit_l_14 --images imagenet/train --evaluation-images imagenet/val --store runs
       Figures 9 and 11
-  clipneuron reproduce --model ViT-B-16 --pretrained laion2b_s34b_b88k --images photos --evaluation-images labelled ...
+  clipneuron reproduce --model ViT-B-16 --pretrained laion2b_s34b_b88k --images photos --evaluation-images labelled \\
+      --store runs
       any open_clip ViT and any pictures whose folders are their classes
-  clipneuron reproduce --recipe vit_b_32 --preparation authors --reconstruction authors --text-activation gelu ...
+  clipneuron reproduce --recipe vit_b_32 --images imagenet/train --evaluation-images imagenet/val --store runs \\
+      --preparation authors --reconstruction authors --text-activation gelu
       with what the authors' program does otherwise than the paper's text
 """
 PROMPTS_EXAMPLES = """\
 examples:
   clipneuron class-prompts --classes imagenet --to prompts.jsonl
       one request per class; let any language model answer them into lines {"prompt": ..., "answer": ...}
-  clipneuron reproduce --recipe vit_b_32 --pools words-30k class-descriptions:answers.jsonl ...
+  clipneuron reproduce --recipe vit_b_32 --images imagenet/train --evaluation-images imagenet/val --store runs \\
+      --pools words-30k class-descriptions:answers.jsonl
       and describe neurons with the answers
 """
 

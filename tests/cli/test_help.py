@@ -1,36 +1,16 @@
 """What the command line says of itself, of this machine and of the installation."""
 
 import re
+import shlex
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from clipneuron.cli import doctor, main
+from clipneuron.cli import build_parser, doctor, main
+from clipneuron.cli.operations.submit import VERBS as SUBMITTED
 
-VERBS = (
-    "plan",
-    "run",
-    "explain",
-    "concepts",
-    "reproduce",
-    "class-prompts",
-    "attack",
-    "review",
-    "trace",
-)
-VERBS += (
-    "status",
-    "retry-failed",
-    "verify",
-    "vacuum",
-    "tables",
-    "usage",
-    "cluster",
-    "compare",
-    "doctor",
-    "atlas",
-)
+VERBS = tuple(build_parser().verbs)
 
 
 def test_help_lists_every_command(capsys):
@@ -43,9 +23,28 @@ def test_help_lists_every_command(capsys):
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_command_has_help_with_examples(verb, capsys):
+    assert f"examples:\n  clipneuron {verb}" in shown([verb], capsys)
+
+
+@pytest.mark.parametrize(
+    "words", [[], *([verb] for verb in VERBS), *(["submit", verb] for verb in SUBMITTED)]
+)
+def test_every_example_is_understood(words, capsys):
+    for line in examples(shown(words, capsys)):
+        build_parser().read(shlex.split(line)[1:])
+
+
+def shown(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """The help that the words ask for."""
     with pytest.raises(SystemExit, match="0"):
-        main([verb, "--help"])
-    assert f"examples:\n  clipneuron {verb}" in capsys.readouterr().out
+        main([*words, "--help"])
+    return capsys.readouterr().out
+
+
+def examples(text: str) -> list[str]:
+    """The commands among the examples, each on a line of its own, without what a pipe passes them to."""
+    _, _, rest = text.replace("\\\n", " ").partition("examples:\n")
+    return re.findall(r"^  (clipneuron .*?)(?: \| .*)?$", rest, re.MULTILINE)
 
 
 def test_doctor_lists_what_there_is_and_no_secret(capsys, tmp_path, monkeypatch):
