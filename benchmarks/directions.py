@@ -33,7 +33,7 @@ from clipneuron.lens.summaries import BINS, Moments, Summary, top_keys
 from clipneuron.readers.arrow import tensor
 from clipneuron.readers.lenses import Lenses
 from clipneuron.readers.summaries import BlockSummary
-from clipneuron.readers.sweep import MeanEffect, NeuronBlock
+from clipneuron.readers.sweep import MeanEffect, NeuronBlock, Remainders
 from clipneuron.sweep.stages import directions as stages
 
 
@@ -163,13 +163,18 @@ def made_up(lens, neurons: int, top: int, coordinates: str) -> tuple[BlockSummar
         5000,
     )
     block = NeuronBlock(lens.layer, 0, neurons)
-    return BlockSummary(block, summary, remainders.expand(neurons, -1, -1).contiguous()), mean
+    rows = remainders.expand(neurons, -1, -1).contiguous()
+    return BlockSummary(
+        block, summary, Remainders(rows, torch.zeros(neurons, top, dtype=torch.bool))
+    ), mean
 
 
 def taken(worker, loaded: BlockSummary) -> tuple[object, float, int]:
     """The block's table, seconds of the processor without the lens's making, and bytes on top of what was held."""
     rest = BlockSummary(
-        NeuronBlock(loaded.block.layer, 0, 1), first_of(loaded.summary), loaded.remainders[:1]
+        NeuronBlock(loaded.block.layer, 0, 1),
+        first_of(loaded.summary),
+        loaded.remainders.of(slice(1)),
     )
     worker.process(rest, lambda _: None)
     held = resident("VmRSS")

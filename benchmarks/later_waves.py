@@ -14,7 +14,7 @@ from clipneuron.lens.summaries import Moments
 from clipneuron.lens.trace import Trace
 from clipneuron.models.clip.model import Clip
 from clipneuron.readers.sweep import MeanEffect
-from clipneuron.sweep.stages.effects import Known, LayerSweep
+from clipneuron.sweep.stages.effects import Centre, Known, LayerSweep
 
 SAMPLED, TOP, REPEATS = 5, 100, 2
 
@@ -42,7 +42,6 @@ def _layer(clip: Clip, layer: int, trace: Trace) -> float:
     seen = Moments.summed(wide.coefficient_sum(trace), wide.remainders(trace))
     mean = MeanEffect(*seen.mean, seen.axes, seen.count)
     beaten = torch.full((clip.neurons,), torch.iinfo(torch.int64).max)
-    lens = wide.narrowed(mean.axes)
-    sweep = LayerSweep(lens, Known({layer: mean}, {layer: beaten}), TOP)
-    images, room = torch.arange(trace.images), sweep.mean.new_empty(lens.room(trace.images))
+    sweep = LayerSweep(Centre(*mean.inside(wide)), Known({layer: mean}, {layer: beaten}), TOP)
+    images, room = torch.arange(trace.images), sweep.mean.new_empty(sweep.lens.room(trace.images))
     return least({layer: lambda: sweep.add(trace, images, room)}, REPEATS)[layer]

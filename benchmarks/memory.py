@@ -20,6 +20,7 @@ import os
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -115,7 +116,8 @@ def one(chosen) -> None:
         top=chosen.top,
         shard_size=chosen.pictures,
     )
-    plan = fitted(shape_of(clip, recipe), layers, 0, chosen.one, True)
+    sizes = replace(shape_of(clip, recipe), pixels=0)  # they are there before
+    plan = fitted(sizes, layers, 0, chosen.one, True)
     generator = torch.Generator().manual_seed(0)
     shape = chosen.pictures, 3, *clip.image_size
     pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator).numpy()
@@ -138,8 +140,7 @@ def one(chosen) -> None:
     with suppress(WholeError):
         keep(worker.process(batch_of(pixels), advance).tables, layers, chosen.to)
     measured = resident("VmHWM") - before
-    shape = shape_of(clip, recipe)
-    planned = plan.need.of(on_cpu=not chosen.at_model) - shape.weights
+    planned = plan.need.of(on_cpu=not chosen.at_model) - sizes.weights
     figures = {"planned": planned, "measured": measured}
     print(json.dumps(figures))
 

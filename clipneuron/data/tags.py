@@ -53,7 +53,8 @@ def _column(files: Files, source: str, column: str, field: str) -> pa.ChunkedArr
 def _from_contents(files: Files, images: set[str], column: str, field: str) -> dict[str, Told]:
     place = files.location(CONTENTS)
     try:
-        lines = files.read(Span(CONTENTS)).decode().splitlines()
+        # Rarer separators of lines, which splitlines() knows, may occur inside a text.
+        lines = files.read(Span(CONTENTS)).decode().split("\n")
         records = [json.loads(line) for line in lines if line.strip()]
     except (OSError, ValueError) as error:
         raise ValueError(

@@ -3,11 +3,11 @@
 import hashlib
 import os
 import re
-import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from urllib.parse import urldefrag, urlsplit
 
@@ -162,10 +162,16 @@ def _download(url: str) -> bytes:
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT) as response:
             data: bytes = response.read(_LARGEST + 1)
-    except (urllib.error.URLError, OSError, ValueError) as error:
+            # With a size, read() says nothing of a connection that ended early.
+            missing = response.length or 0
+    except (OSError, ValueError, HTTPException) as error:
         raise ValueError(
             f"can't fetch the text pool {url}: {error}; try again, or save it and give its path"
         ) from error
     if len(data) > _LARGEST:
         raise ValueError(f"{url} is larger than {_LARGEST} bytes: is it a list of texts?")
+    if missing:
+        raise ValueError(
+            f"can't fetch the text pool {url}: the connection ended {missing:,} bytes early; try again"
+        )
     return data

@@ -149,7 +149,7 @@ class Crew:
         }
         if place.labels:
             options["label_selector"] = place.labels
-        return Member(ray.remote(steps.WorkerProcess).options(**options).remote())
+        return Member(ray.remote(steps.WorkerProcess).options(**options).remote(place.gpus))
 
 
 @dataclass

@@ -5,6 +5,7 @@ the whole job over one shard. A process that only loads or commits imports nothi
 library of models: the row holds the shard's name apart from its payload.
 """
 
+import os
 import pickle
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -99,7 +100,15 @@ def load(row: pa.Table, context: TaskContext) -> pa.Table:
 
 
 class WorkerProcess:
-    """A process that lives from stage to stage of a run, and keeps the workers of the last two."""
+    """A process that lives from stage to stage of a run, and keeps the workers of the last two.
+
+    Without a share of a GPU it sees none: Ray 2.60 shows all of a node's to a process that asked for none,
+    and one per core would fill a GPU beside the models.
+    """
+
+    def __init__(self, gpus: float) -> None:
+        if not gpus:
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
     def prepare(self, context: TaskContext) -> None:
         """Builds the stage's worker, if it is not there yet."""

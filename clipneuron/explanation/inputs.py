@@ -228,7 +228,7 @@ def hypernyms_in(path: str) -> dict[str, tuple[str, ...]]:
     """
     try:
         with open(path, encoding="utf-8-sig") as file:
-            lines = file.read().splitlines()
+            lines = file.read().split("\n")  # rarer separators may occur inside a word
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"can't read the hypernyms in {path}: {error}") from error
     found: dict[str, tuple[str, ...]] = {}

@@ -26,6 +26,6 @@ def keep_freed_memory() -> None:
     memory counts: with either limit at gigabytes, a pass over all layers of ViT-L-14 took more than its plan
     (`benchmarks/memory.py --at-model`).
     """
-    if change := getattr(ctypes.CDLL(None), "mallopt", None):
-        change(_M_MMAP_THRESHOLD, MAPPED)
+    change = getattr(ctypes.CDLL(None), "mallopt", None)
+    if change and change(_M_MMAP_THRESHOLD, MAPPED):  # older versions refuse more than 32 MB
         change(_M_TRIM_THRESHOLD, KEPT)

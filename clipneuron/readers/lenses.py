@@ -26,6 +26,11 @@ def placed(device: str) -> torch.device:
     return torch.device(device)
 
 
+def reachable(device: str) -> str:
+    """The device, or the CPU where it is a GPU and this process has none: on a cluster, tasks of neurons have none."""
+    return "cpu" if device.startswith("cuda") and not torch.cuda.is_available() else device
+
+
 def moved(clip: "Clip", device: str) -> "Clip":
     """The model on the device of this name, as workers get it."""
     place = placed(device)

@@ -246,11 +246,19 @@ def _unkept(pictures: tuple[Picture, ...], about: Mapping[str, Any], pixels: Pix
     )
 
 
+def evenly(count: int, total: int) -> list[int]:
+    """So many places among `total`, as evenly spaced as whole numbers can be, the first of them 0.
+
+    >>> evenly(4, 6)
+    [0, 1, 3, 4]
+    """
+    return [place * total // count for place in range(count)]
+
+
 def spread(shards: Sequence[Shard], count: int) -> list[Shard]:
-    """Every n-th picture of shards, `count` of them, in new shards as large as the first and named as they are."""
-    rows = pa.concat_tables([shard.payload for shard in shards])
-    every, size = len(rows) // count, shards[0].rows
-    kept = rows.take(pa.array(range(0, every * count, every), pa.int64())).combine_chunks()
+    """So many pictures spread evenly over shards, in new shards as large as the first and named as they are."""
+    rows, size = pa.concat_tables([shard.payload for shard in shards]), shards[0].rows
+    kept = rows.take(pa.array(evenly(count, len(rows)), pa.int64())).combine_chunks()
     starts = range(0, count, size)
     return [
         Shard(shard.name, min(size, count - start), kept.slice(start, size))

@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from jaxtyping import Float
 from torch import Tensor
 
 from clipneuron.engine.stage import Shard, Upstream
 from clipneuron.lens.summaries import Summary
-from clipneuron.readers.sweep import NeuronBlock, Part, merged, positions, remainders
+from clipneuron.readers.sweep import NeuronBlock, Part, Remainders, merged, positions, remainders
 from clipneuron.store.store import Run
 
 
@@ -41,7 +40,8 @@ class BlockSummary:
 
     block: NeuronBlock
     summary: Summary
-    remainders: Float[Tensor, "neuron top coordinate"]
+    remainders: Remainders
+    """Of [neuron, top]."""
 
 
 @dataclass
@@ -50,18 +50,18 @@ class SummaryLoader:
 
     run: Run
     tree: Merged
-    _kept: tuple[int, tuple[Tensor, Tensor]] | None = None
+    _kept: tuple[int, tuple[Tensor, Remainders]] | None = None
 
     def load(self, shard: Shard) -> BlockSummary:
         """The block's rows of every summary, merged."""
         block: NeuronBlock = shard.payload
         summary = merged(self.run, block, self.tree.top(block))
-        numbers, coordinates = self._remainders_of(block.layer)
-        used = (summary.top_images >= 0)[..., None]
-        found = coordinates[positions(numbers, summary.top_images)] * used
+        numbers, rows = self._remainders_of(block.layer)
+        found = rows.of(positions(numbers, summary.top_images))
+        found.coordinates.mul_((summary.top_images >= 0)[..., None])
         return BlockSummary(block, summary, found)
 
-    def _remainders_of(self, layer: int) -> tuple[Tensor, Tensor]:
+    def _remainders_of(self, layer: int) -> tuple[Tensor, Remainders]:
         if self._kept is None or self._kept[0] != layer:
             self._kept = layer, remainders(self.run, self.tree.effects.name, layer, self.tree.swept)
         return self._kept[1]

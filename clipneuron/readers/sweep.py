@@ -35,6 +35,10 @@ class MeanEffect:
     count: int
     """Images of D that were counted."""
 
+    def inside(self, lens: SecondOrderLens) -> tuple[SecondOrderLens, Float[Tensor, "coordinate"]]:
+        """The lens for images of D, whose remainders differ along `axes` alone, and the mean remainder in it."""
+        return lens.narrowed(self.axes), self.remainder @ self.axes
+
     @property
     def known_axes(self) -> Float[Tensor, "coordinate axis"] | None:
         """The axes for images outside D; None, for all coordinates, where D is too small to know them.
@@ -46,10 +50,44 @@ class MeanEffect:
 
     def outside(self, lens: SecondOrderLens) -> tuple[SecondOrderLens, Float[Tensor, "coordinate"]]:
         """The layer's lens for images outside D, and the mean remainder in its coordinates."""
-        axes = self.known_axes
-        if axes is None:
-            return lens, self.remainder
-        return lens.narrowed(axes), self.remainder @ axes
+        return (lens, self.remainder) if self.known_axes is None else self.inside(lens)
+
+    def lens_for(
+        self, lens: SecondOrderLens, beyond: bool
+    ) -> tuple[SecondOrderLens, Float[Tensor, "coordinate"]]:
+        """`outside` for shards that are `beyond` D and may lie beside its axes, else `inside`.
+
+        Where the axes are all that there are, both are the same space, and coordinates of both are along the axes.
+        """
+        coordinates, axes = self.axes.shape
+        return self.outside(lens) if beyond and axes < coordinates else self.inside(lens)
+
+    def in_one_space(self, found: "Remainders") -> Float[Tensor, "*rows coordinate"]:
+        """Remainders of images of D and of others, along the axes if that is what all of them are along."""
+        along = self.axes.to(found.coordinates)
+        if found.coordinates.shape[-1] == along.shape[1]:
+            return found.coordinates
+        known = found.coordinates[..., : along.shape[1]] @ along.mT
+        return torch.where(found.along_axes[..., None], known, found.coordinates)
+
+    def basis(self, lens: SecondOrderLens, size: int) -> Float[Tensor, "coordinate embed"]:
+        """Where that many coordinates of `in_one_space` land in the joint space."""
+        narrow = size == self.axes.shape[1]
+        return lens.narrowed(self.axes).remainder_basis if narrow else lens.remainder_basis
+
+
+@dataclass(frozen=True)
+class Remainders:
+    """Centred remainders of images, as shards hold them: along the axes of D, or with all coordinates."""
+
+    coordinates: Float[Tensor, "*rows coordinate"]
+    """Zero in the places that an image has no coordinate for."""
+    along_axes: Bool[Tensor, "*rows"]
+    """Whether an image has fewer coordinates than others of the layer: those along the axes."""
+
+    def of(self, rows: Int[Tensor, "*some"] | slice) -> "Remainders":
+        """Those of some."""
+        return Remainders(self.coordinates[rows], self.along_axes[rows])
 
 
 @dataclass(frozen=True)
@@ -164,11 +202,16 @@ def summary_table(layer: int, first: int, summary: Summary) -> pa.Table:
 
 def remainders(
     run: Run, stage: str, layer: int, swept: Sequence[str]
-) -> tuple[Int[Tensor, "image"], Float[Tensor, "image coordinate"]]:
-    """Numbers and centred remainder coordinates of the pictures of a sweep's shards, by rising number."""
+) -> tuple[Int[Tensor, "image"], Remainders]:
+    """Numbers and centred remainders of the pictures of a sweep's shards, by rising number."""
     own = [("layer", "==", layer)]
     table = run.read(stage, "remainders", shards=swept, filters=own).sort_by("index")
-    return tensor(table["index"]), tensor(table["coordinates"])
+    sizes = tensor(pc.list_value_length(table["coordinates"]))
+    found = torch.zeros(len(sizes), int(sizes.max()))
+    for size in set(sizes.tolist()):
+        same = sizes == size
+        found[same, :size] = tensor(table["coordinates"].filter(pa.array(same.numpy())))
+    return tensor(table["index"]), Remainders(found, sizes < found.shape[1])
 
 
 @dataclass(frozen=True)

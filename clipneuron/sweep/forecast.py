@@ -14,11 +14,12 @@ from torch.nn import functional
 from clipneuron.engine.measure import Measured, measure
 from clipneuron.engine.runner import Runner
 from clipneuron.readers.arrow import list_column
+from clipneuron.readers.pictures import evenly
 from clipneuron.readers.sweep import NeuronBlock, PreparedTexts
 from clipneuron.reports.consoles import Console
 from clipneuron.store.store import Failure, Run, Store
 from clipneuron.store.traffic import Traffic
-from clipneuron.sweep.inputs import thinned
+from clipneuron.sweep.inputs import picked
 from clipneuron.sweep.notes import picture_notes
 from clipneuron.sweep.pipeline import Sweep
 from clipneuron.sweep.stages.descriptions import DescriptionsStage
@@ -106,7 +107,7 @@ def sample_of(sweep: Sweep, pictures: int) -> Sample:
     reasons; where none can, only the first pass is tried. Raises what the stages raise.
     """
     count = min(pictures, len(sweep.collection))
-    some = thinned(sweep.collection, len(sweep.collection) // count, count)
+    some = picked(sweep.collection, evenly(count, len(sweep.collection)), f"{count} pictures")
     recipe = sweep.recipe.model_copy(
         update={"shard_size": ceil(count / 2), "calibrate_on": 0, **_UNCACHED}
     )
@@ -132,13 +133,10 @@ def sample_of(sweep: Sweep, pictures: int) -> Sample:
 
 def ahead(sweep: Sweep, pictures: int, sample: Sample) -> list[Ahead]:
     """The stages of a run over so many new pictures, with the time that each takes by the sample."""
-    run, texts = sweep.open(), sweep.texts()
-    encoded = run.done(texts.name)
-    new = sum(shard.rows for shard in texts.shards(run) if shard.name not in encoded)
     neurons = len(sweep.layers) * sweep.clip.neurons
-    first = 0 if run.done("calibrate") and sweep.extends else calibrated(sweep, pictures)
+    texts, first = _to_do(sweep, sweep.open(), pictures)
     rows = [
-        ("texts", new, "texts"),
+        ("texts", texts, "texts"),
         ("calibrate", first, "images"),
         ("effects", pictures, "images"),
         ("directions", neurons, "neurons"),
@@ -155,6 +153,14 @@ def ahead(sweep: Sweep, pictures: int, sample: Sample) -> list[Ahead]:
         for stage, count, unit in rows
         if count
     ]
+
+
+def _to_do(sweep: Sweep, run: Run, pictures: int) -> tuple[int, int]:
+    """Texts to encode, and pictures of a first pass over so many new ones: a run that grows keeps its means."""
+    texts, encoded = sweep.texts(), run.done(sweep.texts().name)
+    new = sum(shard.rows for shard in texts.shards(run) if shard.name not in encoded)
+    known = bool(sweep.extends) and bool(run.done("calibrate"))
+    return new, 0 if known else calibrated(sweep, pictures)
 
 
 def calibrated(sweep: Sweep, pictures: int) -> int:
@@ -199,13 +205,16 @@ def _descriptions(stage: DescriptionsStage, sweep: Sweep) -> Measured:
 def expected(
     sweep: Sweep, pictures: int, shards: int, sample: Sample | None = None
 ) -> list[Expected]:
-    """The tables of a run over so many pictures in so many shards; those of the passes are sized by the sample.
+    """The tables of so many new pictures in so many shards; those of the passes are sized by the sample.
 
-    Pictures that turn out to be unusable leave no row in `remainders`.
+    What a run that grows has already is left out. Pictures that turn out to be unusable leave no row in `remainders`.
     """
     neurons = len(sweep.layers) * sweep.clip.neurons
     per_shard = [("means", neurons), ("remainder_means", len(sweep.layers))]
-    first = min(shards, ceil(calibrated(sweep, pictures) / sweep.recipe.shard_size))
+    texts, passed = len(sweep.pool), calibrated(sweep, pictures)
+    if sweep.extends:
+        texts, passed = _to_do(sweep, sweep.open(), pictures)
+    first = min(shards, ceil(passed / sweep.recipe.shard_size))
     found = [_per_shard("calibrate", table, rows, first, sample) for table, rows in per_shard]
     found += [
         _per_picture("norms", 1, pictures, sample),
@@ -215,7 +224,7 @@ def expected(
     found += [summaries("effects", shards)]
     for level, count in enumerate(groups(shards), start=1):
         found.append(summaries(f"merge-{level}", count))
-    return found + _described(sweep, neurons)
+    return [item for item in found + _described(sweep, neurons, texts) if item.rows]
 
 
 def _per_shard(stage: str, table: str, rows: int, shards: int, sample: Sample | None) -> Expected:
@@ -252,12 +261,11 @@ def _summaries(
     return summaries
 
 
-def _described(sweep: Sweep, neurons: int) -> list[Expected]:
+def _described(sweep: Sweep, neurons: int, texts: int) -> list[Expected]:
     """What does not grow with the pictures, by the numbers in its rows; texts and repeated values are small."""
     recipe, embed = sweep.recipe, sweep.clip.embed
     atoms = neurons * min(sweep.atoms, len(sweep.pool))
     words = neurons * min(recipe.words, len(sweep.pool))
-    texts = len(sweep.pool)
     return [
         Expected("texts", "text_embeddings", texts, texts * 4.0 * embed),
         Expected("directions", "directions", neurons, neurons * (8.0 * embed + 16 * recipe.top)),

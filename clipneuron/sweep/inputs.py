@@ -27,7 +27,6 @@ from clipneuron.demo import pool as demo_pool
 from clipneuron.demo.collection import CONTENTS, write_collection, write_things
 from clipneuron.demo.pictures import WORLD
 from clipneuron.models.compilers import check_compiler
-from clipneuron.reports.quantities import counted
 from clipneuron.store.objects.opening import open_objects, probe
 from clipneuron.store.objects.protocol import Objects
 
@@ -85,12 +84,8 @@ def pictures_of(recipe: Recipe, store: Objects) -> Collection:
     return collection
 
 
-def check_calibration(recipe: Recipe, pictures: int, embed: int) -> None:
-    """Raises ValueError for mean effects of more pictures than there are, or of too few.
-
-    The split `equal` describes what belongs to no neuron along the axes that the calibrated pictures span, at most as
-    many as the joint space has dimensions: with fewer pictures, those beyond them would be described in part.
-    """
+def check_calibration(recipe: Recipe, pictures: int) -> None:
+    """Raises ValueError for mean effects of more pictures than there are, or of a single one."""
     asked = recipe.calibrate_on
     if not asked:
         return
@@ -99,11 +94,10 @@ def check_calibration(recipe: Recipe, pictures: int, embed: int) -> None:
             f"`recipe.calibrate_on` asks for the means of {asked:,} pictures, and there are {pictures:,}: ask for at "
             "most as many, or for 0, which takes all"
         )
-    least = embed + 1 if recipe.split == "equal" else 2
-    if asked < least:
+    if asked == 1:
         raise ValueError(
-            f"`recipe.calibrate_on` asks for the means of {counted(asked, 'pictures')}, too few for a joint space of "
-            f"{embed} dimensions in the split {recipe.split}: ask for at least {least:,}, or for 0, which takes all"
+            "`recipe.calibrate_on` asks for the mean of 1 picture, over which that picture has no effect: ask for at "
+            "least 2, or for 0, which takes all"
         )
 
 

@@ -94,7 +94,7 @@ class Sweep:
             lengths.check("recipe.atoms", [recipe.atoms], clip.embed, len(pool), pool.name)
         lengths.check("recipe.words", [recipe.words], clip.embed, recipe.words, pool.name)
         pictures = pictures_of(recipe, store.objects)
-        check_calibration(recipe, len(pictures), clip.embed)
+        check_calibration(recipe, len(pictures))
         check_cache(recipe)
         sweep = cls(recipe, store, clip, pictures, pool, extends, retry)
         _ = sweep.memory  # what cannot fit is refused here
@@ -106,7 +106,7 @@ class Sweep:
 
         Where the device is left open, workers may have a GPU that this process lacks: it is planned for one.
         """
-        recipe, on_cpu = self.recipe, self.recipe.device == "cpu"
+        recipe, on_cpu = self.recipe, self.recipe.device.startswith("cpu")
         shape = shape_of(self.clip, recipe)
         return fitted(shape, self.layers, bytes_in(recipe.memory), recipe.precision, on_cpu)
 
@@ -226,7 +226,9 @@ class Sweep:
         passes = self.loader, self.pictures, lenses, recipe.batch_size
         calibrate = self._calibrate(plan)
         shared = plan, calibrate, planned.parts, self.memory.groups
-        effects = EffectsStage(*passes, recipe.top, *shared, recipe.norms)
+        effects = EffectsStage(
+            *passes, recipe.top, *shared, recipe.norms, bool(recipe.calibrate_on)
+        )
         shape = self.layers, neurons, recipe.block, FAN_IN
         tree = MergeTree.over(effects, planned.shards, *shape, planned.parts)
         on_cpu = partial(moved, self.clip, "cpu")

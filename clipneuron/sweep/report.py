@@ -3,10 +3,12 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from math import nan
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from clipneuron.reports.drawing import png
 from clipneuron.reports.markup import terminal
@@ -42,7 +44,7 @@ def layer_figures(
     columns = ["explained_variance", "participation", "threshold"]
     table = directions or directions_of(run, keys, layer)
     notes = Counter(note.partition(":")[0] for note in notes_of(table))
-    medians = {name: float(np.median(table[name].to_numpy())) for name in columns}
+    medians = {name: _median(table[name].to_numpy()) for name in columns}
     return LayerFigures(
         layer=layer,
         neurons=table.num_rows,
@@ -50,6 +52,12 @@ def layer_figures(
         no_variance=notes["no variance"],
         **medians,
     )
+
+
+def _median(values: NDArray[np.floating[Any]]) -> float:
+    """Of the neurons that have a figure: a dead one has no share, for instance."""
+    finite = values[np.isfinite(values)]
+    return float(np.median(finite)) if len(finite) else nan
 
 
 def layers_table(figures: Iterable[LayerFigures]) -> "Table":

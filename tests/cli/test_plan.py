@@ -113,6 +113,7 @@ def test_a_collection_that_grew_gets_a_part_and_run_sweeps_it(place, capsys):
     out = capsys.readouterr().out
     assert "2 images in 1 shard of up to 4" in out
     assert "2 parts" in out
+    assert "means" not in out, "a run that grows keeps them"
     grown = Store(place / "grown").find_run(name)
     assert list(grown.committed("plan")) == ["part-0000", "part-0001"]
     means = sorted(grown.objects.entries("data/calibrate/"))

@@ -106,9 +106,11 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         found = self.path == "/pools/pets.txt"
-        self.send_response(200 if found else 404)
+        self.send_response(200 if found or self.path == "/pools/cut.txt" else 404)
+        if self.path == "/pools/cut.txt":
+            self.send_header("Content-Length", "20")
         self.end_headers()
-        self.wfile.write(b"dog\ncat\n" if found else b"")
+        self.wfile.write(b"dog\ncat\n" if self.path != "/nothing.txt" else b"")
 
     def log_message(self, *_: object) -> None:
         pass
@@ -148,6 +150,17 @@ def test_a_failed_download_says_what_to_do(server: str, monkeypatch: pytest.Monk
     monkeypatch.setattr(texts, "_LARGEST", 3)
     with pytest.raises(ValueError, match="larger than 3 bytes"):
         open_pool(f"{server}/pools/pets.txt")
+
+
+def test_a_pool_that_came_in_part_is_an_error(server: str) -> None:
+    with pytest.raises(ValueError, match=r"the connection ended 12 bytes early; try again"):
+        open_pool(f"{server}/pools/cut.txt")
+
+
+@pytest.mark.parametrize("path", ["/my words.txt", ":port/pets.txt"])
+def test_an_address_that_is_none_is_an_error(path: str) -> None:
+    with pytest.raises(ValueError, match="can't fetch the text pool"):
+        open_pool(f"http://127.0.0.1{path}")
 
 
 def test_a_server_that_is_not_there_is_an_error() -> None:

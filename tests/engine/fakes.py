@@ -83,6 +83,15 @@ class Fake:
 
 
 @dataclass
+class SeeingFake(Fake):
+    """Its texts say which GPUs its process sees."""
+
+    def process(self, loaded, advance):
+        advance(2)
+        return Output({"text_embeddings": rows_of(os.environ.get("CUDA_VISIBLE_DEVICES", "all"))})
+
+
+@dataclass
 class DeadlyFake(Fake):
     """Shard b ends its process, each time with a file in `folder`."""
 

@@ -98,7 +98,7 @@ def _steps(context: Packed, decodes: bool) -> list[Callable[[pa.Table], Any]]:
         sent = Packed.of(step)
         return lambda row: sent.value()(row, context.value())
 
-    process = ray_steps.WorkerProcess()
+    process = ray_steps.WorkerProcess(1.0)
     process.prepare(context.value())
     first = [task(ray_steps.load)] if decodes else []
     return [*first, lambda row: process.process(row, context.value())[1], task(ray_steps.commit)]

@@ -25,7 +25,7 @@ def handed(monkeypatch):
             given.append(options)
             return self
 
-        def remote(self):
+        def remote(self, gpus):
             return "actor"
 
     monkeypatch.setattr(crew.ray, "remote", lambda worker: Actors())

@@ -22,7 +22,7 @@ from clipneuron.engine.runner import RunIncompleteError, Runner
 from clipneuron.engine.stage import Resources
 from clipneuron.store.store import Store
 from clipneuron.sweep.waves import waves
-from tests.engine.fakes import DeadlyFake, Fake, tables_of
+from tests.engine.fakes import DeadlyFake, Fake, SeeingFake, tables_of
 from tests.faults.hooks import Imports
 from tests.faults.light import Light, light_run
 from tests.faults.worlds import carry_out, check_same
@@ -61,6 +61,12 @@ def test_a_sweep_on_a_cluster_gives_the_same_bytes_as_one_in_this_process(
     assert tables_of(there) == tables_of(here)
     assert len(tables_of(there)) == 7
     assert there.verify() == []
+
+
+def test_a_process_without_a_share_of_a_gpu_sees_none(tmp_path: Path) -> None:
+    run = Store(tmp_path).open_run("fake", {})
+    runner().run_stage(SeeingFake(), run)
+    assert set(run.read("fake", "text_embeddings")["text"].to_pylist()) == {""}
 
 
 def test_a_model_travels_once_and_is_one_in_a_process() -> None:

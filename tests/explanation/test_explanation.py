@@ -208,7 +208,7 @@ def test_halves_do_not_depend_on_the_order():
 )
 def test_labels_and_their_hypernyms(tmp_path, label, true):
     file = tmp_path / "hypernyms.tsv"
-    file.write_text("tabby\tcat, animal\nn01440764\tanimal\n\n")
+    file.write_text("tabby\tcat, ani\u2028mal, animal\nn01440764\tanimal\n\n", encoding="utf-8")
     texts = ["cats", "animal", "tabby", "fox", "ox", "tench", "hot"]
     terms = terms_of(["tabby", "fox", "n01440764"], hypernyms_in(str(file)))
     picture = replace(_picture("a"), label_name=label)
@@ -252,8 +252,9 @@ def test_tags_and_captions_of_parquet_files_and_of_contents(tmp_path):
         told_in(found, "number", "`x.y`")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "a.png").write_bytes(data)
-    line = {"image": "a.png", "tags": ["sea"]}
-    (tmp_path / "folder" / "contents.jsonl").write_text(json.dumps(line))
+    line = {"image": "a.png", "tags": ["sea"], "text": "by the\u2028sea\u0085side"}
+    lines = json.dumps(line, ensure_ascii=False)
+    (tmp_path / "folder" / "contents.jsonl").write_text(lines, encoding="utf-8")
     folder = open_collection(tmp_path / "folder")
     assert witness.tags(told_in(folder, "tags", ""), texts, folder.pictures) == [[3]]
     with pytest.raises(ValueError, match="no line"):

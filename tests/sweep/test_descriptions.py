@@ -8,6 +8,7 @@ import torch
 from torch.nn.functional import normalize
 
 from clipneuron.engine.stage import Named, Output
+from clipneuron.evidence.stages.reconstructions import ReconstructionsStage
 from clipneuron.lens.pursuit import prepare, solutions
 from clipneuron.readers.arrow import list_column, tensor
 from clipneuron.readers.sweep import NeuronBlock, PreparedTexts
@@ -37,6 +38,36 @@ def described(stage: DescriptionsStage, texts: torch.Tensor, directions: torch.T
     }
     block = NeuronBlock(0, 0, len(directions))
     return worker.process((block, pa.table(rows)), lambda rows: None)
+
+
+def test_a_text_that_others_made_superfluous_is_no_word() -> None:
+    """The third text is found first; beside the other two its weight would be negative, so it is none of the sum."""
+    texts = normalize(torch.tensor([[1.0, 0, 0], [0, 1, 0], [1, 1, 0.3]]), dim=1)
+    stage = stage_of(neurons=1, atoms=3, words=3, negative=False)
+    found = described(stage, texts, normalize(torch.tensor([[1.0, 1, -0.1]]), dim=1)).tables
+    assert sorted(found["neuron_words"]["text"].to_pylist()) == ["text 0", "text 1"]
+    assert min(found["neuron_words"]["weight"].to_pylist()) > 0
+    assert found["pursuits"]["words"].to_pylist() == [2]
+
+
+def test_a_process_without_a_gpu_describes_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a cluster whose models are on GPUs, tasks of neurons have none."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    shared = PreparedTexts(("a", "b"), torch.eye(2).numpy())
+    assert stage_of(device="cuda").build(shared).texts.device.type == "cpu"
+    evidence = ReconstructionsStage(
+        Named("texts"),
+        Named("directions"),
+        Named("descriptions"),
+        "x",
+        (0,),
+        8,
+        8,
+        (1,),
+        "unit",
+        "cuda",
+    )
+    assert evidence.build(shared).texts.device.type == "cpu"
 
 
 @pytest.mark.parametrize(("field", "asked", "embed", "texts", "message"), [

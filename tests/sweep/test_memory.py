@@ -12,7 +12,7 @@ from clipneuron.config.recipe import Recipe
 from clipneuron.config.values import memory
 from clipneuron.models.allocation import KEPT
 from clipneuron.sweep.memory.models import shape_of
-from clipneuron.sweep.memory.needs import Shape, held, need
+from clipneuron.sweep.memory.needs import Shape, calibrating, held, need
 from clipneuron.sweep.memory.plans import MemoryPlan, fitted
 
 GB = 1e9
@@ -27,6 +27,7 @@ LARGE = Shape(
     batch=16,
     top=100,
     shard=2048,
+    pixels=3 * 224**2,
 )
 """ViT-L-14 as its recipe sweeps it."""
 ALL = tuple(range(23))
@@ -56,7 +57,7 @@ def test_the_large_model_holds_what_the_shapes_say() -> None:
         (12 * GB, "auto", False, "float16", 2),
         (8 * GB, "auto", False, "float16", 3),
         (24 * GB, "float32", False, "float32", 2),
-        (24 * GB, "auto", True, "float16", 4),  # tables are in the same memory
+        (24 * GB, "auto", True, "float16", 6),  # tables are in the same memory
         (40 * GB, "auto", True, "float32", 2),  # numbers are those of a GPU with as much
     ],
 )
@@ -88,7 +89,7 @@ def test_the_recipe_sweeps_all_layers_in_one_pass_within_its_memory() -> None:
     [
         (4 * GB, "auto", False, r"`recipe.memory` 4.0 GB is not enough: layer 0 alone takes 4\.\d GB in float16\. "),
         (5 * GB, "float32", False, r"takes 5\.\d GB in float32\. Give more, `recipe.precision` float16, a smaller"),
-        (17 * GB, "auto", True, r"in float16, of which 16\.8 GB for a shard's tables"),
+        (17 * GB, "auto", True, r"in float16, of which 17\.8 GB for tables and pixels of shards"),
     ],
 )  # fmt: skip
 def test_what_cannot_fit_is_refused(
@@ -98,7 +99,10 @@ def test_what_cannot_fit_is_refused(
         plan(budget, precision, on_cpu)
 
 
-def test_main_memory_counts_only_where_the_model_is_said_to_be_there(tmp_path: Path) -> None:
+@pytest.mark.parametrize("device", ["cpu", "cpu:0"])
+def test_main_memory_counts_only_where_the_model_is_said_to_be_there(
+    tmp_path: Path, device: str
+) -> None:
     """A driver has no GPU, and its workers may."""
     from tests.samples.world import sweep_of
 
@@ -106,8 +110,8 @@ def test_main_memory_counts_only_where_the_model_is_said_to_be_there(tmp_path: P
     budget = f"{free.memory.need.at_model / 1e6 + 0.1:.1f}MB"
     bound = sweep_of(tmp_path, shard_size=10000, memory=budget)
     assert bound.memory.need == free.memory.need
-    with pytest.raises(ValueError, match=r"is not enough: .* of which .* for a shard's tables"):
-        sweep_of(tmp_path, shard_size=10000, memory=budget, device="cpu")
+    with pytest.raises(ValueError, match=r"is not enough: .* of which .* for tables and pixels"):
+        sweep_of(tmp_path, shard_size=10000, memory=budget, device=device)
 
 
 def test_norms_of_two_bytes_take_less_of_the_tables(tmp_path: Path) -> None:
@@ -118,6 +122,27 @@ def test_norms_of_two_bytes_take_less_of_the_tables(tmp_path: Path) -> None:
     shape = shape_of(sweeps[0].clip, sweeps[0].recipe)
     assert usual.at_model == short.at_model
     assert usual.tables - short.tables == 2 * 2 * shape.shard * shape.neurons * (shape.layers - 1)
+
+
+def test_calibrate_has_all_layers_at_once_whatever_the_groups() -> None:
+    """Activations of all layers, what blocks did with them, a block's own work, and sums."""
+    large = replace(LARGE, batch=64)
+    recorded = 257 * (23 * 4096 + 23 * (16 + 2)) * 4
+    block = 257 * (2 * 4096 + 6 * 1024) * 4
+    assert calibrating(large, ALL) > 64 * (recorded + block)
+    assert need(large, ALL, (22,), "float16").at_model == large.weights + calibrating(large, ALL)
+    with pytest.raises(
+        ValueError, match=r"`calibrate`, which has all layers at once, takes 9\.1 GB\. Give more"
+    ):
+        fitted(large, ALL, 8 * GB, "auto", on_cpu=False)
+    assert len(fitted(large, ALL, 12 * GB, "auto", on_cpu=False).groups) > 1
+
+
+def test_pixels_of_shards_are_in_main_memory() -> None:
+    without = need(replace(LARGE, pixels=0), ALL, ALL, "float32")
+    found = need(LARGE, ALL, ALL, "float32")
+    assert found.tables - without.tables == 3 * 2048 * 3 * 224**2
+    assert found.at_model == without.at_model
 
 
 def test_freed_memory_counts_where_the_model_is_in_main_memory() -> None:

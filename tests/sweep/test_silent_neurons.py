@@ -47,6 +47,7 @@ def test_a_dead_neuron_is_said_to_be_dead_and_no_other(tmp_path: Path, split: st
     assert "dead" in neurons_table([card]).columns[2]._cells[0].plain  # type: ignore[union-attr]
     figures = layer_figures(run, 0, keys)
     assert (figures.dead, figures.no_variance) == (1, 0)
+    assert 0 < figures.participation <= 1, "the median of those that have one"
     caption = layers_table([figures]).caption
     assert str(caption) == f"layer 0: 1 dead of {figures.neurons} neurons"
 

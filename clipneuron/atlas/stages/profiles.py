@@ -88,21 +88,20 @@ class ProfilesWorker:
         directions: dict[int, Float[np.ndarray, "neuron embed"]],
         components: int,
     ) -> None:
-        self.lenses, self.directions, self.components = lenses, directions, components
-        self.narrow = {
-            layer: lens.narrowed(means[layer].axes).remainder_basis.cpu()
-            for layer, lens in lenses.items()
-        }
+        self.lenses, self.means = lenses, means
+        self.directions, self.components = directions, components
 
     @torch.inference_mode()
     def process(self, loaded: BlockSummary, advance: Advance) -> Output:
         """The table `neuron_profiles`."""
         block, summary = loaded.block, loaded.summary
+        lens, mean = self.lenses[block.layer], self.means[block.layer]
+        remainders = mean.in_one_space(loaded.remainders)
         effects = (
             summary.coefficients,
-            self.lenses[block.layer].basis(block.neurons).cpu(),
-            loaded.remainders,
-            self.narrow[block.layer],
+            lens.basis(block.neurons).cpu(),
+            remainders,
+            mean.basis(lens, remainders.shape[-1]).cpu(),
         )
         own = unchanging(self.directions[block.layer])[block.neurons]
         spread = [coarse_histogram(histogram) for histogram in summary.histogram]

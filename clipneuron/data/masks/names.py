@@ -1,6 +1,7 @@
 """What the values of masks are called: the lists of published data sets, or a small file."""
 
 import csv
+import io
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -116,8 +117,8 @@ def _pairs(text: str, where: str) -> Iterable[tuple[str, Any]]:
 
 def _lines(text: str, where: str) -> Iterable[tuple[str, Any]]:
     mark = "\t" if "\t" in text else ","
-    rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines(), delimiter=mark)]
-    rows = [row for row in rows if any(row)]
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=mark)
+    rows = [row for row in ([cell.strip() for cell in line] for line in lines) if any(row)]
     if rows and rows[0][0].lower() in _HEADS:
         rows = rows[1:]
     for row in rows:

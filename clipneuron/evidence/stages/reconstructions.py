@@ -13,7 +13,7 @@ from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Up
 from clipneuron.lens.options import Preparation
 from clipneuron.lens.pursuit import STOPPED, prefix_weights, reconstruction
 from clipneuron.readers.arrow import list_column, neuron_columns, table_of, tensor, unchanging
-from clipneuron.readers.lenses import placed
+from clipneuron.readers.lenses import placed, reachable
 from clipneuron.readers.sweep import NeuronBlock, PreparedTexts, neuron_blocks, prepared_texts
 from clipneuron.store.store import Run
 from clipneuron.tables import registry as tables
@@ -70,7 +70,7 @@ class ReconstructionsStage(Stage):
 
     def build(self, shared: PreparedTexts) -> "ReconstructionsWorker":
         """A worker on the text matrix."""
-        matrix = unchanging(shared.matrix).to(placed(self.device))
+        matrix = unchanging(shared.matrix).to(placed(reachable(self.device)))
         return ReconstructionsWorker(self.sizes, matrix)
 
 

@@ -1,5 +1,7 @@
 """The shape of a model and a recipe, as memory depends on it."""
 
+from math import prod
+
 from clipneuron.config.recipe import Recipe
 from clipneuron.models.clip.model import Clip
 from clipneuron.sweep.memory.needs import Shape
@@ -24,6 +26,7 @@ def shape_of(clip: Clip, recipe: Recipe) -> Shape:
         number=number,
         norm=2 if recipe.norms == "float16" else 4,
         remainders=recipe.split == "equal",
+        pixels=3 * prod(clip.image_size),
     )
 
 

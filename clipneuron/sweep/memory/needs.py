@@ -32,6 +32,8 @@ class Shape:
     """Bytes of a number of the table `norms`."""
     remainders: bool = True
     """Whether there are any, as in the split `equal`."""
+    pixels: int = 0
+    """Bytes of a decoded picture."""
 
     def paths(self, layer: int) -> int:
         """A, the number of (later layer, head) paths."""
@@ -97,18 +99,33 @@ def passing(shape: Shape, layers: Sequence[int], precision: Chosen) -> float:
     """
     batch, neurons = shape.batch, shape.neurons
     wide = max(shape.paths(layer) for layer in layers)
-    first = min(layers)
-    tokens = shape.tokens * (
-        len(layers) * neurons * shape.number + 4 * (shape.heads + 2) * (shape.layers - 1 - first)
-    )
-    block = shape.tokens * (2 * neurons + 6 * shape.width) * shape.number
     activations = neurons * shape.tokens * 4 + shape.tokens * wide * 4 * 2
     coefficients = neurons * wide * 4 * (4 if precision == "float16" else 3)
     matrices = wide * shape.channel * (shape.width + 2 * shape.embed) * 4 * 2
     making = MADE * (wide * shape.embed * 4 * 3 + STEP * wide * 4) + matrices
     summary = neurons * shape.top * wide * 4 * (2 if precision == "float16" else 1)
-    per_batch = batch * tokens + batch * max(block, activations + coefficients)
+    work = max(_block(shape), activations + coefficients)
+    per_batch = batch * (_recorded(shape, layers) + work)
     return max(per_batch, making, summary + neurons * BINS * 8 * 2)
+
+
+def calibrating(shape: Shape, layers: Sequence[int]) -> float:
+    """What the stage `calibrate` holds: a trace of all layers at once and their sums in float64."""
+    sums = [shape.neurons * shape.paths(layer) * 8 + shape.axes(layer) ** 2 * 8 for layer in layers]
+    attention = shape.tokens * max(map(shape.paths, layers)) * 4 * 2
+    per_batch = shape.batch * (_recorded(shape, layers) + max(_block(shape), attention))
+    return sum(sums) + 2 * max(sums) + per_batch
+
+
+def _recorded(shape: Shape, layers: Sequence[int]) -> float:
+    """Of a picture, what a trace of these layers keeps: activations, and what later blocks did with them."""
+    later = 4 * (shape.heads + 2) * (shape.layers - 1 - min(layers))
+    return shape.tokens * (len(layers) * shape.neurons * shape.number + later)
+
+
+def _block(shape: Shape) -> float:
+    """Of a picture, what a block's forward pass takes."""
+    return shape.tokens * (2 * shape.neurons + 6 * shape.width) * shape.number
 
 
 @dataclass(frozen=True)
@@ -118,7 +135,7 @@ class Need:
     at_model: float
     """Where the model is: of a GPU its own memory."""
     tables: float
-    """Of main memory: a shard's tables and their encoding, and the pixels of two shards."""
+    """Of main memory: a shard's tables and their encoding, mean effects, and pixels of two shards."""
     free: float
     """What a worker on the CPU keeps of freed memory."""
 
@@ -128,17 +145,22 @@ class Need:
 
 
 def need(shape: Shape, layers: Sequence[int], group: Sequence[int], precision: Chosen) -> Need:
-    """What a pass that sweeps a group of the layers at a time needs."""
+    """What both passes need, where the second sweeps a group of the layers at a time and the first has all at once."""
     kept = sum(held(shape, layer, precision).total for layer in group)
     passes = passing(shape, group, precision)
     free = min(KEPT, passes)  # only what has been used before
-    return Need(shape.weights + kept + passes, _tables(shape, layers), free)
+    at_model = shape.weights + max(kept + passes, calibrating(shape, layers))
+    return Need(at_model, _tables(shape, layers), free)
 
 
 def _tables(shape: Shape, layers: Sequence[int]) -> float:
-    """Twice a shard's tables, which are encoded while they are there."""
-    found = 0
+    """Twice a shard's tables, which are encoded while they are there, mean effects in float64, and pixels.
+
+    Those are of the shard in hand, and of the next one twice, while its pictures are put together.
+    """
+    found, means = 0, 0
     for layer in layers:
+        means += shape.neurons * shape.paths(layer) * 8
         found += shape.neurons * (shape.top * (shape.paths(layer) * 4 + 12) + BINS * 8)
         found += shape.shard * (shape.neurons * shape.norm + shape.axes(layer) * 4)
-    return 2.0 * found
+    return 2.0 * found + means + 3 * shape.shard * shape.pixels

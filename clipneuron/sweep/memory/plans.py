@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from clipneuron.config.values.memory import Chosen, Precision
 from clipneuron.reports.quantities import counted, size
-from clipneuron.sweep.memory.needs import Need, Shape, held, need
+from clipneuron.sweep.memory.needs import Need, Shape, calibrating, held, need
 
 ERRORS = (
     "norms off by a median of 6e-6 (5e-5 at most, measured on ViT-B-32's shape), top coefficients by 2e-4 of an "
@@ -35,7 +35,7 @@ class MemoryPlan:
         both, free = size(self.need.of(on_cpu=True)), size(self.need.free)
         line = (
             f"{self.precision}, all layers {passes}: at most {size(self.need.at_model)}{bound} where the model is, and "
-            f"{size(self.need.tables)} of main memory for a shard's tables; "
+            f"{size(self.need.tables)} of main memory for tables and pixels of shards; "
             f"without a GPU {both} together, with {free} that workers keep of freed memory"
         )
         return line if self.precision == "float32" else f"{line}\n          accepted: {ERRORS}"
@@ -88,10 +88,12 @@ def _refusal(
 ) -> str:
     worst = max(layers, key=lambda layer: held(shape, layer, precision).total)
     single = need(shape, layers, (worst,), precision)
-    tables = f", of which {size(single.tables)} for a shard's tables" if on_cpu else ""
+    tables = f", of which {size(single.tables)} for tables and pixels of shards" if on_cpu else ""
     other = "" if precision == "float16" else ", `recipe.precision` float16"
+    what = f"layer {worst} alone takes {size(single.of(on_cpu))} in {precision}"
+    if single.at_model == shape.weights + calibrating(shape, layers):
+        what = f"`calibrate`, which has all layers at once, takes {size(single.of(on_cpu))}"
     return (
-        f"`recipe.memory` {size(budget)} is not enough: layer {worst} alone takes {size(single.of(on_cpu))} in "
-        f"{precision}{tables}. Give more{other}, a smaller `recipe.batch_size`, `recipe.shard_size` or `recipe.top`, "
-        "or fewer `recipe.layers`"
+        f"`recipe.memory` {size(budget)} is not enough: {what}{tables}. Give more{other}, a smaller "
+        "`recipe.batch_size`, `recipe.shard_size` or `recipe.top`, or fewer `recipe.layers`"
     )

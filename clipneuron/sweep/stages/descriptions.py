@@ -16,7 +16,7 @@ from clipneuron.engine.stage import Advance, Output, Resources, Shard, Stage, Up
 from clipneuron.lens.options import Preparation
 from clipneuron.lens.pursuit import Solution, solutions
 from clipneuron.readers.arrow import table_of, tensor, unchanging
-from clipneuron.readers.lenses import placed
+from clipneuron.readers.lenses import placed, reachable
 from clipneuron.readers.sweep import (
     NeuronBlock,
     PreparedTexts,
@@ -127,7 +127,7 @@ class DescriptionsWorker:
     def __init__(self, stage: DescriptionsStage, shared: PreparedTexts) -> None:
         self.stage = stage
         self.words = shared.words
-        self.texts = unchanging(shared.matrix).to(placed(stage.device))
+        self.texts = unchanging(shared.matrix).to(placed(reachable(stage.device)))
 
     @torch.inference_mode()
     def process(self, loaded: tuple[NeuronBlock, pa.Table], advance: Advance) -> Output:
@@ -153,7 +153,9 @@ class DescriptionsWorker:
             return long, short
         (long,) = solutions(directions, self.texts, [atoms])
         (short,) = solutions(directions, self.texts, [words], nonnegative=True)
-        return long, short
+        # A text that a later one made superfluous stays in the support with weight 0: it is no word of the neuron.
+        used = short.indices.where(short.weights != 0, -1)
+        return long, short._replace(indices=used)
 
     def _descriptions(self, layer: int, neurons: Tensor, found: Solution) -> pa.Table:
         neuron, atom = (found.indices >= 0).nonzero(as_tuple=True)

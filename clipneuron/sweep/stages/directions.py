@@ -24,7 +24,7 @@ from clipneuron.lens.effects import SecondOrderLens
 from clipneuron.lens.scores.metrics import participation
 from clipneuron.lens.summaries import Summary
 from clipneuron.readers.arrow import list_column, neuron_columns, table_of
-from clipneuron.readers.lenses import ClipLoader, Lenses, moved
+from clipneuron.readers.lenses import ClipLoader, Lenses, moved, reachable
 from clipneuron.readers.summaries import BlockSummary, Merged, SummaryLoader
 from clipneuron.readers.sweep import MeanEffect, grown, mean_effects, neuron_blocks
 from clipneuron.store.store import Run
@@ -99,7 +99,7 @@ class _LayerLens:
 
     lens: SecondOrderLens
     axes: Float[Tensor, "axis embed"]
-    """The remainders' axes in the joint space."""
+    """What the remainders' coordinates are along, in the joint space."""
     mean: MeanEffect
 
     def means(self, neurons: slice, basis: Tensor) -> tuple[Tensor, Tensor]:
@@ -121,26 +121,22 @@ class DirectionsWorker:
     def process(self, loaded: BlockSummary, advance: Advance) -> Output:
         """The table `directions`."""
         layer, top = loaded.block.layer, loaded.summary.keys.shape[1]
-        coordinates = self.shared[layer].axes.shape[1]
+        coordinates = loaded.remainders.coordinates.shape[-1]
         sizes = self.clip.weights.paths(layer), coordinates, top, self.clip.embed
         by_effects = is_by_effects(*sizes)
-        lens = self._lens(layer, _reachable(self.stage.device) if by_effects else "cpu")
+        device = reachable(self.stage.device) if by_effects else "cpu"
+        lens = self._lens(layer, device, coordinates)
         found = _by_effects(lens, loaded) if by_effects else _by_paths(lens, loaded)
         advance(loaded.block.size)
         return Output({"directions": _table(loaded, found)})
 
-    def _lens(self, layer: int, device: str) -> _LayerLens:
+    def _lens(self, layer: int, device: str, coordinates: int) -> _LayerLens:
         if self._kept is None or self._kept.lens.layer != layer:
             self._kept = None  # before the next one takes its memory
             lens = self.stage.lenses.one(moved(self.clip, device), layer)
             mean = self.shared[layer]
-            self._kept = _LayerLens(lens, lens.narrowed(mean.axes).remainder_basis, mean)
+            self._kept = _LayerLens(lens, mean.basis(lens, coordinates), mean)
         return self._kept
-
-
-def _reachable(device: str) -> str:
-    """The device, or the CPU where it is a GPU and this process has none: a cluster gives tasks of neurons none."""
-    return "cpu" if device.startswith("cuda") and not torch.cuda.is_available() else device
 
 
 @dataclass(frozen=True)
@@ -163,7 +159,8 @@ def _by_paths(layer: _LayerLens, loaded: BlockSummary) -> _Found:
     """From coefficients, in an eigenproblem of the size of paths and coordinates."""
     coefficients, neurons = loaded.summary.coefficients, loaded.block.neurons
     basis = layer.lens.basis(neurons)
-    directions = first_directions(coefficients, basis, loaded.remainders, layer.axes)
+    remainders = layer.mean.in_one_space(loaded.remainders)
+    directions = first_directions(coefficients, basis, remainders, layer.axes)
     most = own_norms(coefficients, basis).amax(1)
     return _Found(directions, most, *layer.means(neurons, basis))
 
@@ -198,7 +195,7 @@ def _of_piece(layer: _LayerLens, loaded: BlockSummary, rows: slice) -> _Found:
     basis = layer.lens.basis(neurons)
     effects = loaded.summary.coefficients[rows].to(basis) @ basis
     most = effects.norm(dim=2).amax(1)
-    effects += loaded.remainders[rows].to(basis) @ layer.axes
+    effects += layer.mean.in_one_space(loaded.remainders.of(rows)).to(basis) @ layer.axes
     return _Found(directions_of_effects(effects), most, *layer.means(neurons, basis))
 
 

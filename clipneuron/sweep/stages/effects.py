@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import pyarrow as pa
 import torch
@@ -54,6 +54,8 @@ class EffectsStage(Stage):
     """Layers that are swept together, where memory does not allow all: each group is a forward pass of its own."""
     norms: Literal["float32", "float16"] = "float32"
     """What the table `norms` is rounded to; everything else comes from the norms as they are."""
+    beyond: bool = False
+    """Whether there are pictures, in the wave that it works on, that the means are not of."""
     before: tuple[str, ...] = ()
     """The shards whose top pictures those of the wave that it works on have to beat."""
     resources: Resources = Resources(pool="clip")
@@ -74,7 +76,12 @@ class EffectsStage(Stage):
     def waves(self, shards: Sequence[Shard]) -> Sequence[tuple[Stage, Sequence[Shard]]]:
         """A single wave of a small collection; more of a larger one, each with more known before it."""
         found = waves(_by_part(shards))
-        return [(replace(self, before=wave.before), wave.shards) for wave in found]
+        return [
+            (replace(self, before=wave.before, beyond=self.beyond or part > 0), own)
+            for wave in found
+            for part, own in enumerate(_first_and_later(wave.shards))
+            if own
+        ]
 
     def loader(self, run: Run) -> PictureFeed:
         """Reads and decodes pictures."""
@@ -91,15 +98,23 @@ class EffectsStage(Stage):
         return EffectsWorker(self, self.clip(), shared)
 
 
+class Centre(NamedTuple):
+    """What effects of a layer are taken over."""
+
+    lens: SecondOrderLens
+    remainder: Float[Tensor, "coordinate"]
+    """The mean remainder in the lens's coordinates."""
+
+
 class LayerSweep:
     """What one shard leaves of one layer, batch by batch."""
 
-    def __init__(self, lens: SecondOrderLens, known: Known, top: int) -> None:
-        like = lens.weights.projection
+    def __init__(self, centre: Centre, known: Known, top: int) -> None:
+        lens, like = centre.lens, centre.lens.weights.projection
         self.lens, self.layer = lens, lens.layer
-        mean, bound = known.means[lens.layer], known.bounds.get(lens.layer)
-        self.mean = mean.coefficients.to(like)
-        self.mean_remainder = (mean.remainder @ mean.axes).to(like)
+        self.mean = known.means[lens.layer].coefficients.to(like)
+        self.mean_remainder = centre.remainder.to(like)
+        bound = known.bounds.get(lens.layer)
         collector = HalfCollector if lens.half else Collector
         self.collector = collector(lens.weights.neurons, lens.paths, top, like.device, bound)
         self.norms = [like.new_zeros(0, lens.weights.neurons)]
@@ -118,7 +133,7 @@ class LayerSweep:
         """What is left of the layer; the sweep itself can be forgotten."""
         return Swept(
             self.layer,
-            torch.cat(self.norms).float(),
+            torch.cat(self.norms).float().cpu(),
             summary_table(self.layer, 0, self.collector.summary()),
             self._remainder_rows(images),
         )
@@ -149,7 +164,7 @@ class EffectsWorker:
     def __init__(self, stage: EffectsStage, clip: "Clip", known: Known) -> None:
         self.stage, self.clip, self.known = stage, clip, known
         self.groups = stage.groups or (stage.lenses.layers,)
-        self._kept = self._lenses(self.groups[0]) if len(self.groups) == 1 else None
+        self._kept = self._centres(self.groups[0]) if len(self.groups) == 1 else None
 
     @torch.inference_mode()
     def process(self, loaded: Batch, advance: Advance) -> Output:
@@ -165,9 +180,9 @@ class EffectsWorker:
 
     def _swept(self, group: Sequence[int], loaded: Batch, advance: Advance) -> list[LayerSweep]:
         """One pass over the shard's pictures."""
-        lenses = self._kept or self._lenses(group)
-        sweeps = [LayerSweep(lens, self.known, self.stage.top) for lens in lenses.values()]
-        size = max(lens.room(self.stage.batch_size) for lens in lenses.values())
+        centres = self._kept or self._centres(group)
+        sweeps = [LayerSweep(centre, self.known, self.stage.top) for centre in centres]
+        size = max(sweep.lens.room(self.stage.batch_size) for sweep in sweeps)
         room = sweeps[0].mean.new_empty(size)
         for pictures, pixels in fed(loaded, self.stage.batch_size, self.clip.device):
             trace = trace_of(self.clip, pixels, group)
@@ -178,9 +193,18 @@ class EffectsWorker:
             advance(len(pictures))
         return sweeps
 
-    def _lenses(self, group: Sequence[int]) -> dict[int, SecondOrderLens]:
+    def _centres(self, group: Sequence[int]) -> list[Centre]:
         wide = replace(self.stage.lenses, layers=tuple(group)).on(self.clip)
-        return {layer: lens.narrowed(self.known.means[layer].axes) for layer, lens in wide.items()}
+        means, beyond = self.known.means, self.stage.beyond
+        return [Centre(*means[layer].lens_for(lens, beyond)) for layer, lens in wide.items()]
+
+
+def _first_and_later(shards: Sequence[Shard]) -> tuple[list[Shard], list[Shard]]:
+    """Those of the plan's first part, and the others."""
+    split: tuple[list[Shard], list[Shard]] = [], []
+    for shard in shards:
+        split[shard.payload["part"][0].as_py() > 0].append(shard)
+    return split
 
 
 def _by_part(shards: Sequence[Shard]) -> list[list[Shard]]:
@@ -207,8 +231,7 @@ def _norms(loaded: Batch, swept: Sequence[Swept], kind: str) -> pa.Table:
     present = torch.tensor(loaded.present, dtype=torch.bool)
     columns: dict[str, object] = dict(loaded.rows())
     for layer in swept:
-        rows = layer.norms.cpu()
-        rows = rounded(rows, layer.layer) if kind == "float16" else rows
+        rows = rounded(layer.norms, layer.layer) if kind == "float16" else layer.norms
         columns[f"layer_{layer.layer}"] = fixed_list_column(rows, present)
     neurons, layers = swept[0].norms.shape[1], [layer.layer for layer in swept]
     numbers = pa.type_for_alias(kind)

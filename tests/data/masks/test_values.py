@@ -243,6 +243,7 @@ def test_nothing_that_fits_is_an_error_before_work(tmp_path: Path) -> None:
         "value,name\n3,cat\n5,dog",
         "3\tcat\n\n5\tdog",
         '\ufeff3,"cat"\n5,dog',
+        "3,cat\n5,dog\n7,a\u2028b",
     ],
 )
 def test_files_of_names(tmp_path: Path, text: str) -> None:

@@ -70,7 +70,7 @@ def _words(folder: Path) -> tuple[dict[str, int], list[str]]:
         ]
         added = {item["content"]: item["id"] for item in found.get("added_tokens", [])}
         return model.get("vocab", {}) | added, merges
-    lines = (folder / "merges.txt").read_text(encoding="utf-8").splitlines()
+    lines = (folder / "merges.txt").read_text(encoding="utf-8").split("\n")
     return read_json(folder / "vocab.json"), [line for line in lines[1:] if line]
 
 
