@@ -196,9 +196,8 @@ def in_browser(world: World, root: Path) -> None:
                 each = 1000 * (spent() - began) / len(queries)
                 cells = (*(f"{value:.0f} ms" for value in spread(took)), f"{each:.0f} ms")
                 line(f"search, {name}, {state}", *cells)
-        page.call(
-            "Network.setCacheDisabled", cacheDisabled=True
-        )  # style and script are there by now
+        # Style and script are there by now.
+        page.call("Network.setCacheDisabled", cacheDisabled=True)
         for address in (addresses.FRONT, addresses.neuron(0, 0), addresses.layer(0), addresses.MAP):
             page.open(f"{url}/{address}?")
             requests, sent, loaded = page.value(VIEW)

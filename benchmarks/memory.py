@@ -3,6 +3,7 @@
     python benchmarks/memory.py                                    # ViT-B-32, all layers, 24 pictures in batches of 8
     python benchmarks/memory.py --model ViT-L-14 --layers 18-22 --pictures 8 --batch 4
     python benchmarks/memory.py --model ViT-L-14 --pictures 32 --batch 16 --at-model    # 17 GB
+    python benchmarks/memory.py --model ViT-L-14 --pictures 32 --batch 16 --calibrate
 
 Each precision sweeps a shard of random pictures with the stage `effects` in a process of its own, whose peak resident
 memory (Linux, VmHWM) is read before the worker is built and after the shard. The plan is of the same function that
@@ -12,6 +13,8 @@ and top coefficients against the float32 run.
 
 `--at-model` measures what a pass in float16 takes where the model is, and so what a GPU would have to hold: it ends
 before the tables of the shard are made, which are in main memory. All 23 layers of ViT-L-14 take minutes to begin.
+
+`--calibrate` measures the first pass instead, which has all layers at once and no precision to choose, in the same way.
 """
 
 import argparse
@@ -42,7 +45,9 @@ from clipneuron.readers.pictures import Batch
 from clipneuron.readers.sweep import MeanEffect
 from clipneuron.reports.quantities import size
 from clipneuron.sweep.memory.models import shape_of
+from clipneuron.sweep.memory.needs import calibrating
 from clipneuron.sweep.memory.plans import fitted
+from clipneuron.sweep.stages.calibrate import CalibrateStage
 from clipneuron.sweep.stages.effects import EffectsStage, Known
 
 
@@ -58,6 +63,7 @@ def main() -> None:
     parser.add_argument(
         "--at-model", action="store_true", help="a pass in float16 alone, without its tables"
     )
+    parser.add_argument("--calibrate", action="store_true", help="the first pass instead")
     parser.add_argument("--one", choices=("float32", "float16"), help=argparse.SUPPRESS)
     parser.add_argument("--to", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
@@ -68,8 +74,8 @@ def main() -> None:
     print(f"{chosen.model}, {chosen.pictures} pictures in batches of {chosen.batch}\n")
     print("| precision | planned, on top of the model | measured |")
     print("|---|---|---|")
-    if chosen.at_model:
-        row("float16", "")
+    if chosen.at_model or chosen.calibrate:
+        row("float32" if chosen.calibrate else "float16", "")
         return
     found = {}
     for precision in ("float32", "float16"):
@@ -121,28 +127,36 @@ def one(chosen) -> None:
     generator = torch.Generator().manual_seed(0)
     shape = chosen.pictures, 3, *clip.image_size
     pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator).numpy()
-    means = means_of(clip, layers, pixels, chosen.batch)
-    lenses = Lenses(layers, "equal", True, half=chosen.one == "float16")
-    nothing = Named("nothing")
-    loader = partial(moved, clip, "cpu")
-    stage = EffectsStage(loader, None, lenses, chosen.batch, chosen.top, nothing, nothing)
+    if chosen.calibrate:
+        planned, shared = calibrating(sizes, layers), None
+    else:
+        planned = plan.need.of(on_cpu=not chosen.at_model) - sizes.weights
+        shared = Known(means_of(clip, layers, pixels, chosen.batch), {})
+    stage = stage_of(clip, layers, chosen)
     Path("/proc/self/clear_refs").write_text("5")
     before = resident("VmRSS")
-    worker = stage.build(Known(means, {}))
+    worker = stage.build(shared)
     left = chosen.pictures
 
     def advance(rows: int) -> None:
         nonlocal left
         left -= rows
-        if chosen.at_model and not left:
+        if (chosen.at_model or chosen.calibrate) and not left:
             raise WholeError
 
     with suppress(WholeError):
         keep(worker.process(batch_of(pixels), advance).tables, layers, chosen.to)
     measured = resident("VmHWM") - before
-    planned = plan.need.of(on_cpu=not chosen.at_model) - sizes.weights
-    figures = {"planned": planned, "measured": measured}
-    print(json.dumps(figures))
+    print(json.dumps({"planned": planned, "measured": measured}))
+
+
+def stage_of(clip, layers, chosen) -> CalibrateStage | EffectsStage:
+    """What is measured."""
+    loader, nothing = partial(moved, clip, "cpu"), Named("nothing")
+    lenses = Lenses(layers, "equal", True, half=chosen.one == "float16")
+    if chosen.calibrate:
+        return CalibrateStage(loader, None, lenses, chosen.batch, nothing)
+    return EffectsStage(loader, None, lenses, chosen.batch, chosen.top, nothing, nothing)
 
 
 def batch_of(pixels: np.ndarray) -> Batch:

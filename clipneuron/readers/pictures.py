@@ -175,9 +175,8 @@ class PictureFeed:
         self, pictures: tuple[Picture, ...], encoded: Iterator[bytes | ReadError]
     ) -> Batch:
         results: list[Decoded | Failure] = []
-        window = (
-            4 * self.threads
-        )  # encoded pictures in memory at a time: map() reads all it is given
+        # Encoded pictures in memory at a time: map() reads all it is given.
+        window = 4 * self.threads
         with ThreadPoolExecutor(self.threads) as pool:
             for start in range(0, len(pictures), window):
                 some = pictures[start : start + window]

@@ -209,7 +209,6 @@ def _file(pixels: Shaped[np.ndarray, "..."]) -> bytes:
             f"a picture of {pixels.dtype} {pixels.shape}: expected bytes [3 width height]"
         )
     buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels.T)).save(
-        buffer, "BMP"
-    )  # PNG takes ten times as long
+    # PNG takes ten times as long.
+    Image.fromarray(np.ascontiguousarray(pixels.T)).save(buffer, "BMP")
     return buffer.getvalue()

@@ -97,9 +97,8 @@ def check_whole(file: RowFile, metadata: pq.FileMetaData) -> None:
     Its offsets count from its own beginning, so that the rows would even be those of the first file.
     """
     footer = file.status.size - _TAIL - metadata.serialized_size
-    gap = footer - _end_of_data(
-        metadata
-    )  # an index, a Bloom filter or whatever precedes this file's own beginning
+    # An index, a Bloom filter or whatever precedes this file's own beginning.
+    gap = footer - _end_of_data(metadata)
     if gap < _TAIL:
         return
     start = max(0, gap - _LONGEST_INDEX - len(_SEAM))

@@ -58,9 +58,8 @@ def placed(
             request_resources(bundles=bundles, **selectors(labels, len(bundles)))
             time.sleep(min(10.0, options.wait))
     finally:
-        if (
-            options.wait
-        ):  # a request outlives its driver, and would keep idle nodes, which cost money
+        # A request outlives its driver, and would keep idle nodes, which cost money.
+        if options.wait:
             request_resources(bundles=[])
     return _placed_on(alive_nodes(), resources, options, console, again)
 

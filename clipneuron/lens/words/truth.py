@@ -218,9 +218,8 @@ def _correlations(
     said = einsum(degrees[words.indices], words.weights, "n w i, n w -> n i").double()
     x = ranking.written.double()
     x, said = x - x.mean(1, keepdim=True), said - said.mean(1, keepdim=True)
-    said = said * (
-        said.abs().amax(1, keepdim=True) > 1e-7
-    )  # of equal values, means leave roundings
+    # Of equal values, means leave roundings.
+    said = said * (said.abs().amax(1, keepdim=True) > 1e-7)
     member = torch.nn.functional.one_hot(ranking.groups, GROUPS).double()
     parts = torch.stack([(values @ member) for values in (x, said, x * x, said * said, x * said)])
     whole = parts.sum(-1, keepdim=True)

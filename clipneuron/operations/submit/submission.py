@@ -96,9 +96,8 @@ class Submission:
         self.name = self.order.name(number)
         try:
             self._persist(self._post)
-        except (
-            TakenError
-        ):  # by this request, whose answer was lost, or by somebody else in this moment
+        except TakenError:
+            # By this request, whose answer was lost, or by somebody else in this moment.
             self.say(f"{self.name} is submitted already")
         else:
             self.say(f"submitted {self.name}")

@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from clipneuron.version import __version__
 
-if (
-    TYPE_CHECKING
-):  # rich and Arrow take half a second to import, which `clipneuron --help` is spared
+if TYPE_CHECKING:
+    # rich and Arrow take half a second to import, which `clipneuron --help` is spared.
     from clipneuron.engine.runner import StageReport
     from clipneuron.store.store import Run
 
