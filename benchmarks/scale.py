@@ -1,6 +1,6 @@
 """What a sweep takes at scale: GPUs, cores to feed them, bytes, requests, dollars. Prints the tables of docs/scale.md.
 
-    python benchmarks/scale.py                         # measures first: about forty minutes of a core
+    python benchmarks/scale.py                         # measures first: an hour of a core
     python benchmarks/scale.py --keep inputs.json      # keeps the measurements, and reuses them next time
     python benchmarks/scale.py --gpu mine=4000,350     # your GPU's forward passes per second: ViT-B-32, ViT-L-14
 

@@ -97,8 +97,8 @@ class Figures(ScaleModel):
 
 
 MODELS = {
-    "ViT-B-32": Figures(2048, 3.3e-3, 1.06, 1.29, 116e3, 21e6, 7.67e6, 88e6),
-    "ViT-L-14": Figures(2048, 3.3e-3, 1.16, 1.28, 343e3, 129e6, 58.2e6, 99e6),
+    "ViT-B-32": Figures(2048, 3.85e-3, 1.14, 1.17, 116e3, 21e6, 7.67e6, 74e6),
+    "ViT-L-14": Figures(2048, 4.27e-3, 1.25, 1.26, 343e3, 130e6, 58.3e6, 67e6),
 }
 """Measured on a CPU by `benchmarks/scale.py`, November 2026: all layers, `effects` as in later waves."""
 
