@@ -45,7 +45,7 @@ from clipneuron.readers.pictures import Batch
 from clipneuron.readers.sweep import MeanEffect
 from clipneuron.reports.quantities import size
 from clipneuron.sweep.memory.models import shape_of
-from clipneuron.sweep.memory.needs import calibrating
+from clipneuron.sweep.memory.needs import calibrating_on_cpu
 from clipneuron.sweep.memory.plans import fitted
 from clipneuron.sweep.stages.calibrate import CalibrateStage
 from clipneuron.sweep.stages.effects import EffectsStage, Known
@@ -128,7 +128,7 @@ def one(chosen) -> None:
     shape = chosen.pictures, 3, *clip.image_size
     pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator).numpy()
     if chosen.calibrate:
-        planned, shared = calibrating(sizes, layers), None
+        planned, shared = calibrating_on_cpu(sizes, layers), None
     else:
         planned = plan.need.of(on_cpu=not chosen.at_model) - sizes.weights
         shared = Known(means_of(clip, layers, pixels, chosen.batch), {})

@@ -132,10 +132,17 @@ def test_calibrate_has_all_layers_at_once_whatever_the_groups() -> None:
     assert calibrating(large, ALL) > 64 * (recorded + block)
     assert need(large, ALL, (22,), "float16").at_model == large.weights + calibrating(large, ALL)
     with pytest.raises(
-        ValueError, match=r"`calibrate`, which has all layers at once, takes 9\.1 GB\. Give more"
+        ValueError, match=r"`calibrate`, which has all layers at once, takes 9\.2 GB\. Give more"
     ):
         fitted(large, ALL, 8 * GB, "auto", on_cpu=False)
     assert len(fitted(large, ALL, 12 * GB, "auto", on_cpu=False).groups) > 1
+
+
+def test_the_first_trace_on_the_cpu_lies_between_holes_of_its_own_size() -> None:
+    found = need(replace(LARGE, batch=64), ALL, (22,), "float16")
+    first = calibrating(replace(LARGE, batch=64), ALL)
+    assert found.free == pytest.approx(KEPT + 64 * 257 * (23 * 4096 + 23 * (16 + 2)) * 4)
+    assert found.of(on_cpu=True) == pytest.approx(LARGE.weights + first + found.free + found.tables)
 
 
 def test_pixels_of_shards_are_in_main_memory() -> None:

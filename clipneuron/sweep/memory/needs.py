@@ -110,11 +110,28 @@ def passing(shape: Shape, layers: Sequence[int], precision: Chosen) -> float:
 
 
 def calibrating(shape: Shape, layers: Sequence[int]) -> float:
-    """What the stage `calibrate` holds: a trace of all layers at once and their sums in float64."""
+    """What the stage `calibrate` holds: a trace of all layers at once, their sums in float64, and remainders' terms."""
     sums = [shape.neurons * shape.paths(layer) * 8 + shape.axes(layer) ** 2 * 8 for layer in layers]
     attention = shape.tokens * max(map(shape.paths, layers)) * 4 * 2
     per_batch = shape.batch * (_recorded(shape, layers) + max(_block(shape), attention))
-    return sum(sums) + 2 * max(sums) + per_batch
+    terms = sum(_terms(shape, layer) for layer in layers)
+    return sum(sums) + 2 * max(sums) + per_batch + terms
+
+
+def calibrating_on_cpu(shape: Shape, layers: Sequence[int]) -> float:
+    """The same in main memory, with what the process has free: the first trace lies between holes of its own size.
+
+    They are left by what a block's forward pass frees beside the activations that are kept, and glibc does not put
+    the next ones there (`benchmarks/memory.py --calibrate`).
+    """
+    used = calibrating(shape, layers)
+    return used + min(KEPT, used) + shape.batch * _recorded(shape, layers)
+
+
+def _terms(shape: Shape, layer: int) -> float:
+    """The remainders' terms, and the two matrices that make coordinates of them."""
+    axes, terms = shape.axes(layer), 2 * shape.paths(layer) + 3
+    return 4 * (terms * (shape.embed + axes) + axes * shape.embed) if axes else 0
 
 
 def _recorded(shape: Shape, layers: Sequence[int]) -> float:
@@ -146,11 +163,12 @@ class Need:
 
 def need(shape: Shape, layers: Sequence[int], group: Sequence[int], precision: Chosen) -> Need:
     """What both passes need, where the second sweeps a group of the layers at a time and the first has all at once."""
-    kept = sum(held(shape, layer, precision).total for layer in group)
     passes = passing(shape, group, precision)
-    free = min(KEPT, passes)  # only what has been used before
-    at_model = shape.weights + max(kept + passes, calibrating(shape, layers))
-    return Need(at_model, _tables(shape, layers), free)
+    second = sum(held(shape, layer, precision).total for layer in group) + passes
+    most = max(second, calibrating(shape, layers))
+    # Only what has been used before can be free.
+    on_cpu = max(second + min(KEPT, passes), calibrating_on_cpu(shape, layers))
+    return Need(shape.weights + most, _tables(shape, layers), on_cpu - most)
 
 
 def _tables(shape: Shape, layers: Sequence[int]) -> float:
