@@ -23,6 +23,9 @@ from clipneuron.store.objects.protocol import Objects
 from clipneuron.store.run import Run
 
 RECORD = "atlas.json"
+_LEFT = (
+    "and its files are left alone: name a folder that does not exist, is empty or holds an atlas"
+)
 _OFTEN = 5000
 """Files after which the record is written again."""
 
@@ -57,11 +60,10 @@ class _Record:
 
 def check(objects: Objects) -> None:
     """Raises ValueError for a place that holds other things than an atlas, and StoreError."""
-    if objects.size(RECORD) is None and (there := next(objects.list(""), None)):
-        raise ValueError(
-            f"{objects.url} has {there} and no {RECORD}, so it is no atlas, and its files are left alone: name a "
-            "folder that does not exist, is empty or holds an atlas"
-        )
+    if objects.size(RECORD) is not None:
+        _record_of(objects)
+    elif there := next(objects.list(""), None):
+        raise ValueError(f"{objects.url} has {there} and no {RECORD}, so it is no atlas, {_LEFT}")
 
 
 def publish(
@@ -155,10 +157,23 @@ def _batches(files: Iterator[File]) -> Iterator[list[File]]:
 def _recorded(objects: Objects) -> dict[str, str]:
     """What is recorded and still there, by a listing; nothing where there is no site yet."""
     with suppress(ObjectMissingError):
-        files: dict[str, str] = json.loads(objects.get(RECORD))["files"]
+        files = _record_of(objects)
         there = {*objects.list("")}
         return {path: digest for path, digest in files.items() if path in there}
     return {}
+
+
+def _record_of(objects: Objects) -> dict[str, str]:
+    """The files of an atlas with their digests; ValueError where what is called so is another program's or damaged."""
+    try:
+        files = json.loads(objects.get(RECORD))["files"]
+        if isinstance(files, dict) and all(isinstance(each, str) for each in files.values()):
+            return files
+    except (ValueError, LookupError, TypeError):
+        pass
+    raise ValueError(
+        f"{RECORD} in {objects.url} is not what an atlas records of its files, {_LEFT}"
+    )
 
 
 def _sha256(data: bytes) -> str:

@@ -134,7 +134,7 @@ class Finder:
 
 
 def _exchanged(words: Words, seed: int) -> Words:
-    """Each neuron with the words of another one."""
+    """Each neuron with the words of one that is drawn without regard to it, and so of another but for one or two."""
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(words.weights), generator=generator).to(words.indices.device)
     return Words(words.indices[order], words.weights[order])

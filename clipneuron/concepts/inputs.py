@@ -92,4 +92,4 @@ def witness_of(recipe: Recipe, looked: Looked) -> StatedWitness | None:
     if looked.images == "demo":
         return scene_witness(recipe.seed)
     names = [*pictures.label_names.values()]
-    return label_witness(names, looked.images, asked.hypernyms) if names else None
+    return label_witness(names, looked.images, asked.hypernyms, "concepts") if names else None

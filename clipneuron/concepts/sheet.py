@@ -53,7 +53,8 @@ def _band(
     left = SIDE + 2 * GAP
     _column(draw, (left, top), *first, SCORES)
     left += SCORES
-    for heat, concept in list(zip(one.heats, first[1], strict=True))[:tiles]:
+    shown = first[1][: len(one.heats)]  # methods that read no neurons have no heats
+    for heat, concept in list(zip(one.heats, shown, strict=True))[:tiles]:
         sheet.paste(_heated(one, heat), (left, top))
         _caption(draw, (left, top + TILE), concept)
         left += TILE + GAP

@@ -74,7 +74,9 @@ def find(place: str, schema: pa.Schema, columns: Columns, *, partitioned: bool =
     there = _existing(place, schema, columns, "label")
     return Found(
         image=image,
-        id=_first(schema, columns.id, _is_plain_text) or _path_column(schema, image, columns),
+        id=_first(schema, columns.id, is_text)
+        or _path_column(schema, image, columns)
+        or _first(schema, columns.id, pa.types.is_null),
         label="" if partitioned and not there else _stated(place, schema, columns, "label"),
         name=_stated(place, schema, columns, "name", is_text),
     )
@@ -153,13 +155,17 @@ def _stated(
 ) -> str:
     """The column of labels or of their names, "" where there is none; raises ValueError for one that was asked for."""
     there = _existing(place, schema, columns, field)
-    fitting = [name for name in there if fits(schema.field(name).type)]
+    kinds = {name: schema.field(name).type for name in there}
+    # Where no row has a value, there is no type: other files of the collection may have both.
+    fitting = [
+        *(name for name in there if fits(kinds[name])),
+        *(name for name in there if pa.types.is_null(kinds[name])),
+    ]
     if fitting or not columns.is_asked(field):
         return fitting[0] if fitting else ""
     if there:
-        kind = schema.field(there[0]).type
         raise ValueError(
-            f"{place}: column {there[0]!r} is {kind}, and names are text: name another with "
+            f"{place}: column {there[0]!r} is {kinds[there[0]]}, and names are text: name another with "
             f"{columns.field(f'{field}_column')}, or none"
         )
     raise ValueError(_absent(place, schema, columns, field))

@@ -184,7 +184,7 @@ def _records(place: str, lines: Iterable[bytes], columns: Columns) -> Iterator[d
 
 def _record(place: str, number: int, line: bytes) -> Mapping[str, Any]:
     try:
-        record = json.loads(line.decode())
+        record = json.loads(line.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise ValueError(f"can't read {place}: {error}") from error
     except ValueError as error:

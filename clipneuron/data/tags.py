@@ -54,7 +54,7 @@ def _from_contents(files: Files, images: set[str], column: str, field: str) -> d
     place = files.location(CONTENTS)
     try:
         # Rarer separators of lines, which splitlines() knows, may occur inside a text.
-        lines = files.read(Span(CONTENTS)).decode().split("\n")
+        lines = files.read(Span(CONTENTS)).decode("utf-8-sig").split("\n")
         records = [json.loads(line) for line in lines if line.strip()]
     except (OSError, ValueError) as error:
         raise ValueError(

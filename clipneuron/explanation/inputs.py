@@ -174,22 +174,22 @@ def _labels(asked: Explanation, pictures: Collection) -> StatedWitness:
             "class into a folder of its own, name a column with `explanation.label_column` or "
             "`explanation.tag_column`, or another CLIP with `explanation.witness`"
         )
-    return label_witness(names, asked.images, asked.hypernyms)
+    return label_witness(names, asked.images, asked.hypernyms, "explanation")
 
 
-def label_witness(names: Sequence[str], images: str, hypernyms: str) -> StatedWitness:
+def label_witness(names: Sequence[str], images: str, hypernyms: str, section: str) -> StatedWitness:
     """The names of the classes of the pictures at `images`, and what a file of `hypernyms`, if any, says of them.
 
-    Raises ValueError.
+    Raises ValueError, which names the field `hypernyms` of this section of a recipe.
     """
-    terms = terms_of(names, hypernyms_in(hypernyms) if hypernyms else {})
+    terms = terms_of(names, hypernyms_in(hypernyms) if hypernyms else {}, section)
     digest = hashlib.sha256(json.dumps(terms, sort_keys=True).encode()).hexdigest()
     how = "labels and their hypernyms" if hypernyms else "labels"
     return StatedWitness(f"{how} of {images}", digest, partial(witnesses.labels, terms))
 
 
 def terms_of(
-    names: Sequence[str], hypernyms: Mapping[str, tuple[str, ...]]
+    names: Sequence[str], hypernyms: Mapping[str, tuple[str, ...]], section: str
 ) -> dict[str, tuple[str, ...]]:
     """All that is true of a picture of each class: its name, that of the synset that it is the id of, and hypernyms.
 
@@ -207,7 +207,7 @@ def terms_of(
     }
     if hypernyms and not any({name, *called.get(name, ())} & {*hypernyms} for name in names):
         raise ValueError(
-            f"`explanation.hypernyms` speaks of {', '.join(map(repr, [*hypernyms][:3]))}, and the classes are "
+            f"`{section}.hypernyms` speaks of {', '.join(map(repr, [*hypernyms][:3]))}, and the classes are "
             f"{', '.join(map(repr, names[:3]))}: expected the names of classes before the tabs"
         )
     return found

@@ -51,11 +51,11 @@ def in_words(counts: Mapping[str, int]) -> str:
 def size(count: float) -> str:
     """Bytes, in the unit that suits them.
 
-    >>> size(123), size(4_560_000)
-    ('123 B', '4.6 MB')
+    >>> size(123), size(4_560_000), size(999_960)
+    ('123 B', '4.6 MB', '1.0 MB')
     """
     for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
+        if round(count, 0 if unit == "B" else 1) < 1000:
             return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:,.1f} TB"

@@ -87,6 +87,8 @@ class Claim:
                 {"name": f.name, "ours": f.ours and f.ours._asdict(), "paper": f.paper}
                 for f in self.figures
             ],
+            "paper": self.paper,
+            "ours": self.ours,
             "paper_says": self.paper_says,
             "ours_says": self.ours_says,
             "difference": self.difference,

@@ -224,7 +224,10 @@ def segmentation_report(
     setting = (
         ("model", sweep.clip.name),
         ("swept, for directions", f"{counted(len(sweep.collection), 'pictures')}: {recipe.images}"),
-        ("pictures with masks", f"{counted(len(line.collection), 'pictures')}: {asked.images}"),
+        (
+            "pictures with masks",
+            f"{counted(len(line.collection), 'pictures')}: {asked.images or asked.masks}",
+        ),
         ("masks", line.evaluated.masks.kind),
         ("classes with a text", f"{len(line.evaluated.classes):,}: {asked.classes}"),
         ("neurons of a class", f"{asked.neurons_per_class} of layers {layers}"),

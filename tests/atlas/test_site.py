@@ -137,6 +137,13 @@ def test_a_second_time_nothing_is_written_and_other_bytes_are_mended(world, writ
     assert files(place) == written
 
 
+@pytest.mark.parametrize("found", ['{"frames": {}}', '{"files": 1}', '{"files": {"a"', "[]"])
+def test_another_program_s_file_of_the_same_name_is_no_atlas(tmp_path, found):
+    (tmp_path / site.RECORD).write_text(found)
+    with pytest.raises(ValueError, match=r"atlas\.json in .* is not what an atlas records"):
+        site.check(LocalObjects(tmp_path))
+
+
 def test_a_writer_that_is_stopped_goes_on_where_it_was(world, written, monkeypatch):
     run, line, folder = world
     monkeypatch.setattr(site, "_OFTEN", 40)

@@ -1,6 +1,7 @@
 """Concepts in bulk on a tiny model: against effects that are formed for once; failures, index, scores, report."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -205,6 +206,9 @@ def test_a_single_picture_says_what_the_bulk_says_and_what_is_behind_it(done: Do
     assert one.heats.shape == (len(one.concepts["second-order"]), 2, 2)
     assert one.activated == rows[0]["activated"]
     assert concepts_sheet([one, one], "twice").height > concepts_sheet([one], "once").height
+    named = {"nearest": one.concepts["nearest"]}
+    bare = replace(one, concepts=named, heats=one.heats[:0])
+    assert concepts_sheet([bare], "without neurons").width < concepts_sheet([one], "once").width
     with pytest.raises(ValueError, match="at least one picture"):
         concepts_sheet([], "nothing")
 

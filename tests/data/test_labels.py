@@ -188,6 +188,13 @@ def test_keys_of_a_list_can_be_named(tmp_path: Path) -> None:
     assert found(open_collection(tmp_path, columns=IGNORED)) == [(None, None)]
 
 
+def test_a_mark_of_byte_order_is_no_part_of_a_list(tmp_path: Path) -> None:
+    write(tmp_path, "1.png")
+    line = json.dumps({"image": "1.png", "label": "owl"})
+    (tmp_path / "contents.jsonl").write_text(line, encoding="utf-8-sig")
+    assert open_collection(tmp_path).label_names == {0: "owl"}
+
+
 def test_a_cast_keeps_the_order_of_chunks() -> None:
     column = pa.chunked_array([[1.0], [float("nan"), 2.0]])
     numbers, names = cast(column, "p, column x", Columns())

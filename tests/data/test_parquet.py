@@ -252,3 +252,29 @@ def test_real_collections(name: str, count: int, classes: int) -> None:
     for data in collection.read_many(some):
         assert isinstance(data, bytes)
         assert data.startswith(b"\xff\xd8")
+
+
+@pytest.mark.parametrize("column", ["file", "label_name", "name"])
+@pytest.mark.parametrize("kind", [pa.null(), pa.dictionary(pa.int32(), pa.string())])
+def test_a_part_whose_column_has_no_value_or_is_a_category_is_one_of_the_same(
+    tmp_path: Path, column: str, kind: pa.DataType
+) -> None:
+    """pandas writes both."""
+    said = ["x", "y", "z"]
+    write_rows(tmp_path / "0.parquet", 3, label=[0, 1, 2], **{column: said})
+    other = pa.array([None] * 3 if kind == pa.null() else ["u", "v", "w"]).cast(kind)
+    write_rows(tmp_path / "1.parquet", 3, start=3, label=[3, 4, 5], **{column: other})
+    collection = open_collection(tmp_path)
+    assert len(collection) == 6
+    if column != "file":
+        names = {0: "x", 1: "y", 2: "z"} | ({} if kind == pa.null() else {3: "u", 4: "v", 5: "w"})
+        assert {number: collection.label_names.get(number) for number in names} == names
+
+
+def test_a_part_without_rows_is_passed_over(tmp_path: Path) -> None:
+    write_rows(tmp_path / "0.parquet", 3)
+    pq.write_table(pa.table({"image": pa.nulls(0)}), tmp_path / "1.parquet")
+    assert len(open_collection(tmp_path)) == 3
+    (tmp_path / "0.parquet").unlink()
+    with pytest.raises(ValueError, match="have no rows: a collection needs a picture"):
+        open_collection(tmp_path)

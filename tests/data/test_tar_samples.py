@@ -135,6 +135,7 @@ def test_one_broken_label_is_one_missing_label(tmp_path: Path) -> None:
     members = [
         (f"{n}.{end}", data) for n in range(4) for end, data in (("png", png(n)), ("cls", b"1"))
     ]
+    members[1] = ("0.cls", b"\xef\xbb\xbf1\r\n")
     members[3] = ("1.cls", b"dog")
     members[5] = ("2.json", b"")
     collection = made(tmp_path, members)

@@ -336,10 +336,21 @@ def test_descriptions_lead_at_first(fewest: int, most: int, verdict: str):
     assert claim.verdict == verdict
 
 
+def test_the_largest_pool_of_words_is_the_one_of_most_words():
+    counts = {
+        (f"texts:{pool}:{m}", 9, -1): 300
+        for pool in ("class-descriptions", "words-100", "words-5000", "words-10k")
+        for m in (4, 128)
+    }
+    claim = text_claims.text_claims(evidence({NONE: 620} | counts), 9)[-1]
+    assert "against words-10k" in claim.setting
+
+
 def test_nothing_computed_is_nothing_judged():
     claims = all_claims(evidence())
     assert {claim.verdict for claim in claims} == {"not computed"}
     assert {claim.ours for claim in claims} == {"not computed"}
+    assert not any("None" in claim.setting for claim in claims)
 
 
 def test_every_claim_says_where_it_is_from_and_when_it_holds():
@@ -347,3 +358,11 @@ def test_every_claim_says_where_it_is_from_and_when_it_holds():
     assert all(claim.where and claim.criterion and claim.judgement.why for claim in claims)
     assert {claim.verdict for claim in claims} <= set(VERDICTS)
     assert len({claim.statement for claim in claims}) == len(claims)
+
+
+@pytest.mark.parametrize(
+    ("named", "said"), [(0, "random, "), (2, "random, and 2 that were named, ")]
+)
+def test_named_neurons_are_not_called_random(named: int, said: str):
+    drawn = dict(samples.setting(neurons_drawn=8, neurons_named=named).rows())["indirect effects"]
+    assert drawn.startswith(f"8 neurons per layer, drawn at {said}")

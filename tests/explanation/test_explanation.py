@@ -210,7 +210,7 @@ def test_labels_and_their_hypernyms(tmp_path, label, true):
     file = tmp_path / "hypernyms.tsv"
     file.write_text("tabby\tcat, ani\u2028mal, animal\nn01440764\tanimal\n\n", encoding="utf-8")
     texts = ["cats", "animal", "tabby", "fox", "ox", "tench", "hot"]
-    terms = terms_of(["tabby", "fox", "n01440764"], hypernyms_in(str(file)))
+    terms = terms_of(["tabby", "fox", "n01440764"], hypernyms_in(str(file)), "explanation")
     picture = replace(_picture("a"), label_name=label)
     found = witness.labels(terms, texts, [picture])
     assert {texts[place].removesuffix("s") for place in found[0]} == true
@@ -222,7 +222,7 @@ def test_hypernyms_of_another_form_are_refused_by_line(tmp_path, text):
     with pytest.raises(ValueError, match="line 2"):
         hypernyms_in(str(tmp_path / "h.tsv"))
     with pytest.raises(ValueError, match="speaks of 'wolf'"):
-        terms_of(["cat"], {"wolf": ("animal",)})
+        terms_of(["cat"], {"wolf": ("animal",)}, "concepts")
 
 
 def _picture(image: str):

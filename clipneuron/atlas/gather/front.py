@@ -95,12 +95,21 @@ def front_card(
 
 
 def claims_of(run: Run, file: str) -> list[Claim]:
-    """The claims of the paper's evidence with this run's numbers, as its report has them; none without a report."""
+    """The claims of the paper's evidence with this run's numbers, as its report has them; none without a report.
+
+    Reports of earlier versions have no more than findings that are no numbers.
+    """
     if not file:
         return []
     found = json.loads(run.objects.get(f"reports/{file}"))
     return [
-        Claim(row["where"], row["statement"], row["paper_says"], row["ours_says"], row["verdict"])
+        Claim(
+            row["where"],
+            row["statement"],
+            row.get("paper", row["paper_says"]),
+            row.get("ours", row["ours_says"]),
+            row["verdict"],
+        )
         for row in found
     ]
 

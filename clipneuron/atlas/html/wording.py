@@ -13,14 +13,14 @@ _NAMED = 3
 def figure(value: float | int | str | None) -> str:
     """A number with three figures, an integer whole, a text as it is, a dash for None.
 
-    >>> figure(0.051234), figure(12), figure(1.2), figure(5000), figure(None), figure(-31234.5)
-    ('0.0512', '12', '1.20', '5,000', '–', '−31,234')
+    >>> figure(0.051234), figure(12), figure(1.2), figure(5000), figure(None), figure(-31234.5), figure(999.7)
+    ('0.0512', '12', '1.20', '5,000', '–', '−31,234', '1,000')
     """
     if value is None:
         return "–"
     if isinstance(value, str):
         return value
-    if isinstance(value, int) or abs(value) >= 1000:
+    if isinstance(value, int) or abs(value) >= 999.5:
         return f"{value:,.0f}".replace("-", "−")
     return f"{value:#.3g}".rstrip(".").replace("-", "−")
 
@@ -33,7 +33,7 @@ def signed(value: float, largest: float = 1.0) -> str:
     """
     power = floor(log10(largest)) if largest > 0 else 0
     digits = max(0, min(2, 2 - power) if power >= 0 else max(2, 1 - power))
-    return f"{value:+,.{digits}f}".replace("-", "−")
+    return f"{value:+z,.{digits}f}".replace("-", "−")
 
 
 def share(value: float | None) -> str:

@@ -1,6 +1,7 @@
 """Which masks go with which pictures: those of the same name."""
 
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
@@ -24,22 +25,25 @@ class Matches(NamedTuple):
 def matched(pictures: Sequence[str], masks: Sequence[str]) -> Matches:
     """Masks with their pictures by path without its ending, or by the name alone where only one picture has it.
 
-    One mask and one picture go together whatever their names.
+    What tools add to the names of masks is left out, unless a picture is called so itself. One mask and one picture go
+    together whatever their names.
 
     >>> matched(["a/1.jpg", "a/2.jpg"], ["1_mask.png", "3.png"])
     Matches(of={'a/1.jpg': ['1_mask.png']}, lonely=['3.png'])
     """
     if len(pictures) == len(masks) == 1:
         return Matches({pictures[0]: masks}, [])
+    stems = {picture: _composed(picture) for picture in pictures}
+    whole, names = {*stems.values()}, Counter(map(_name, stems.values()))
     by_stem, by_name = defaultdict(list), defaultdict(list)
     for mask in masks:
-        stem = _END.sub("", stem_of(mask))
+        stem = _composed(mask)
+        if stem not in whole and names[_name(stem)] != 1:
+            stem = _END.sub("", stem)
         by_stem[stem].append(mask)
         by_name[_name(stem)].append(mask)
-    names = Counter(_name(stem_of(picture)) for picture in pictures)
     found: dict[str, Sequence[str]] = {}
-    for picture in pictures:
-        stem = stem_of(picture)
+    for picture, stem in stems.items():
         own = by_stem.get(stem) or (by_name.get(_name(stem)) if names[_name(stem)] == 1 else None)
         if own:
             found[picture] = own
@@ -55,6 +59,11 @@ def stem_of(path: str) -> str:
     """
     pure = PurePosixPath(path)
     return str(pure.with_suffix("")) if pure.suffix.lower() in SUFFIXES else path
+
+
+def _composed(path: str) -> str:
+    """Its stem, with accents as part of their letters: some systems write them apart."""
+    return unicodedata.normalize("NFC", stem_of(path))
 
 
 def _name(stem: str) -> str:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int32, Shaped, UInt8
 from numpy.typing import NDArray
+from PIL import Image
 
 from clipneuron.data.masks.maps import BACKGROUND, LabelMap, MaskError
 from clipneuron.data.masks.names import LARGEST, ValueNames
@@ -92,17 +93,47 @@ class _Read(NamedTuple):
     """A picture as Pillow reads it."""
 
     values: Shaped[np.ndarray, "height width *colours"]
+    """Grey, red, green and blue, or places in a palette; never an opacity."""
     mode: str
     format: str
+    opacity: UInt8[np.ndarray, "height width"] | None
+    grey: UInt8[np.ndarray, "height width"] | None
+    """The colours of places in a palette, where all of them are grey."""
 
 
 def _read(data: bytes, name: str) -> _Read:
     try:
         with opened(data, name) as image:
             image.load()
-            return _Read(np.asarray(image), image.mode, image.format or "")
+            return _Read(
+                np.asarray(_without_opacity(image)),
+                image.mode,
+                image.format or "",
+                _opacity(image),
+                _palette_in_grey(image),
+            )
     except PictureError as error:
         raise MaskError(error.status, error.reason) from error
+
+
+def _without_opacity(image: Image.Image) -> Image.Image:
+    if image.mode in ("LA", "La", "PA"):
+        return image.getchannel(0)
+    return image.convert("RGB") if image.mode in ("RGBA", "RGBa", "CMYK") else image
+
+
+def _opacity(image: Image.Image) -> UInt8[np.ndarray, "height width"] | None:
+    opaque = image.mode not in ("LA", "La", "PA", "RGBA", "RGBa")
+    if opaque and "transparency" not in image.info:
+        return None
+    return np.asarray(image.convert("RGBA").getchannel("A"))
+
+
+def _palette_in_grey(image: Image.Image) -> UInt8[np.ndarray, "height width"] | None:
+    if image.mode not in ("P", "PA"):
+        return None
+    colours = np.asarray(image.convert("RGB"))
+    return colours[..., 0] if (colours == colours[..., :1]).all() else None
 
 
 def _values(data: bytes, name: str) -> Int32[np.ndarray, "height width"]:
@@ -114,7 +145,7 @@ def _values(data: bytes, name: str) -> Int32[np.ndarray, "height width"]:
             f"{name}: a {read.format} changes values, so that they stand for no classes: expected PNG, or another "
             "format that keeps them",
         )
-    values = read.values if read.values.ndim == 2 else _by_colour(read.values[..., :3], name)
+    values = read.values if read.values.ndim == 2 else _by_colour(read.values, name)
     least, greatest = values.min(), values.max()
     if values.dtype.kind == "f" or least < 0 or greatest > LARGEST:
         raise MaskError(
@@ -146,12 +177,16 @@ def _by_colour(
 
 
 def _grey(data: bytes, name: str) -> Shaped[np.ndarray, "height width"]:
-    """How much each pixel is of the one class: what is not transparent where that varies, otherwise what is bright."""
-    values, mode, _ = _read(data, name)
+    """How much each pixel is of the one class: what is not transparent where that varies, otherwise what is bright.
+
+    Of colours in a palette, whose order is that of classes, the later ones are more of it.
+    """
+    read = _read(data, name)
+    if read.opacity is not None and read.opacity.min() < read.opacity.max():
+        return read.opacity
+    values = read.values if read.grey is None else read.grey
     if values.ndim == 3:
-        alpha = values[..., -1] if mode in ("RGBA", "LA") else None
-        cut_out = alpha is not None and alpha.min() < alpha.max()
-        values = alpha if cut_out and alpha is not None else values[..., :3].max(-1)
+        values = values.max(-1)
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise MaskError("other_values", f"{name}: it holds values that are NaN or infinite")
     return values

@@ -29,11 +29,14 @@ def open_tables(files: Files, sources: pa.Table, columns: Columns) -> Collection
     """
     first, parts = None, []
     read = partial(_rows, files, columns)
-    for source, (found, choice, rows) in zip(
+    for source, part in zip(
         sources["path"].to_pylist(),
         in_order(read, sources.to_pylist(), files.concurrency),
         strict=True,
     ):
+        if part is None:
+            continue
+        found, choice, rows = part
         first = first or (source, found, choice)
         if found != first[1]:
             raise ValueError(
@@ -42,12 +45,11 @@ def open_tables(files: Files, sources: pa.Table, columns: Columns) -> Collection
                 "put them in separate folders, or give their columns the same names"
             )
         parts.append(rows)
-    listing = pa.concat_tables(parts)
-    if not listing.num_rows:
+    if not parts:
         raise ValueError(
             f"the Parquet files in {files.url} have no rows: a collection needs a picture"
         )
-    listing = _unique_ids(listing)
+    listing = _unique_ids(pa.concat_tables(parts))
     columns_of_all = {name: listing[name] for name in ("image", "source", "offset", "size", "etag")}
     labels = column_of_labels(listing, "Parquet files")._replace(
         why=_why_unlabelled(found, columns)
@@ -71,16 +73,21 @@ def pictures_in(files: Files, entry: Mapping[str, Any]) -> int:
         return int(opened.metadata.num_rows) if _usual(opened.schema_arrow) else 0
 
 
-def _rows(files: Files, columns: Columns, entry: Mapping[str, Any]) -> tuple[Found, str, pa.Table]:
+def _rows(
+    files: Files, columns: Columns, entry: Mapping[str, Any]
+) -> tuple[Found, str, pa.Table] | None:
     """The columns of one file, that of pictures again where it is not the usual one, and what describes the pictures.
 
-    Others than the usual pictures of the same rows are another collection.
+    Others than the usual pictures of the same rows are another collection. None for a file without rows, whose columns
+    may have no types.
     """
     source = entry["path"]
     place = files.location(source)
     partition = partition_values(pa.chunked_array([[source]], pa.string()), columns)[0]
     with _opened(files, entry) as opened:
         schema, count = opened.schema_arrow, opened.metadata.num_rows
+        if not count:
+            return None
         found = find(place, schema, columns, partitioned=partition.is_valid)
         table = opened.read(columns=list(filter(None, (found.id, found.label, found.name))))
     labels = _labels(table, found, columns, f"{place}: column {found.label!r}", count)

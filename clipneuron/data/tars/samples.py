@@ -136,7 +136,9 @@ class Samples:
             return
         place = f"{self.tar.place}/{member.name}"
         try:
-            record: Any = int(data) if member.kind == "cls" else json.loads(data)
+            record: Any = (
+                int(data.decode("utf-8-sig")) if member.kind == "cls" else json.loads(data)
+            )
         except ValueError as error:
             self.tar.skipped[UNREADABLE] += 1
             cls = member.kind == "cls"

@@ -46,9 +46,12 @@ class Setting:
     reconstruction: str
     sizes: tuple[int, ...]
     neurons_drawn: int
+    """Of each layer, for indirect effects."""
     indirect_images: int
     indirect_top: int
     is_paper_model: bool
+    neurons_named: int = 0
+    """Of all layers, beside those that were drawn."""
     caveat: str = ""
     more: dict[str, str] = field(default_factory=dict)
 
@@ -57,6 +60,10 @@ class Setting:
         """The model, the pictures and the caveat in one line, to stand below a picture."""
         about = f"{self.model}; evaluation: {self.evaluation}; D: {self.images}"
         return f"{about}. {sentence(self.caveat)}" if self.caveat else about
+
+    @property
+    def _named(self) -> str:
+        return f", and {self.neurons_named} that were named" if self.neurons_named else ""
 
     def rows(self) -> list[tuple[str, str]]:
         """The setting as names and values, for people."""
@@ -85,7 +92,7 @@ class Setting:
             ("text reconstruction", f"{self.reconstruction}, m of {sizes}"),
             (
                 "indirect effects",
-                f"{counted(self.neurons_drawn, 'neurons')} per layer, drawn at random, "
+                f"{counted(self.neurons_drawn, 'neurons')} per layer, drawn at random{self._named}, "
                 f"{counted(self.indirect_images, 'pictures')}; variance of the {self.indirect_top} largest, "
                 f"{_share(self.indirect_top, self.indirect_images)}",
             ),

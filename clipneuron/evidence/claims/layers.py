@@ -41,8 +41,13 @@ def late_layers(evidence: Evidence) -> Claim:
         _lateness(evidence, worst),
         Figure("accuracy without the worst layer", accuracy, paper.WORST_LAYER),
         paper_says="layers 8-10 of 12, layer 9 the worst",
-        of="no layer" if worst is None else f"worst layer {worst} of {evidence.setting.depth}",
+        of=_worst(evidence) + (f" of {evidence.setting.depth}" if worst is not None else ""),
     )
+
+
+def _worst(evidence: Evidence) -> str:
+    """The worst layer in words."""
+    return "no layer" if evidence.worst is None else f"worst layer {evidence.worst}"
 
 
 def _lateness(evidence: Evidence, worst: int | None) -> Judgement:
@@ -116,7 +121,7 @@ def _nearly_nothing(evidence: Evidence, name: str, where: str, statement: str) -
         Figure("share of the whole drop", share),
         Figure("largest drop of any layer", _largest(evidence, name)),
         paper_says="negligible drop (curve only)",
-        of=f"worst layer {evidence.worst}",
+        of=_worst(evidence),
     )
 
 
@@ -151,7 +156,7 @@ def large_norms(evidence: Evidence) -> Claim:
         Figure("share of the whole drop", share),
         Figure("largest drop of any layer", _largest(evidence, "large")),
         paper_says="significant drop (curve only)",
-        of=f"worst layer {evidence.worst}",
+        of=_worst(evidence),
     )
 
 

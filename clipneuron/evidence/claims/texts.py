@@ -1,5 +1,7 @@
 """Claims about directions that are replaced by sparse sums of texts (Sec. 4, Fig. 4)."""
 
+import re
+
 from clipneuron.evidence.claims.grounds import Evidence
 from clipneuron.reports.estimates import Estimate
 from clipneuron.reports.verdicts import (
@@ -85,7 +87,7 @@ def _recovery(evidence: Evidence, layer: int, sizes: Sizes) -> tuple[Estimate | 
 
 def _descriptions_first(evidence: Evidence, layer: int, pools: dict[str, Sizes]) -> Claim:
     full = [pool for pool in pools if "description" in pool]
-    words = sorted((pool for pool in pools if pool.startswith("words")), key=lambda p: (len(p), p))
+    words = sorted((pool for pool in pools if pool.startswith("words")), key=_size)
     leads: Leads = {}
     if full and words:
         leads = _leads(evidence, pools[full[0]], pools[words[-1]])
@@ -100,6 +102,12 @@ def _descriptions_first(evidence: Evidence, layer: int, pools: dict[str, Sizes])
         paper_says="curve only",
         of=f"layer {layer}" + (f", {full[0]} against {words[-1]}" if leads else ""),
     )
+
+
+def _size(pool: str) -> tuple[int, str]:
+    """A pool's number of texts as its name has it, such as 10,000 of words-10k; then the name."""
+    number = re.search(r"(\d+)(k?)", pool)
+    return (int(number[1]) * (1000 if number[2] else 1) if number else 0), pool
 
 
 def _leads(evidence: Evidence, full: Sizes, words: Sizes) -> Leads:

@@ -37,11 +37,11 @@ def as_open_clip(tower: Any) -> VisionTransformer:
     check_image_tower(tower)
     trunk, head = _trunk(tower), _head(tower)
     width, embed = trunk.embed_dim, trunk.patch_embed
-    height, grid = embed.img_size[0], embed.grid_size[0]
+    sides = zip(embed.img_size, embed.grid_size, strict=True)
     with torch.device("meta"):  # every weight is replaced below
         made = VisionTransformer(
             image_size=embed.img_size,
-            patch_size=height // grid,
+            patch_size=tuple(side // patches for side, patches in sides),
             width=width,
             layers=len(trunk.blocks),
             heads=trunk.blocks[0].attn.num_heads,

@@ -51,7 +51,8 @@ def tokenize(
             f"the tokenizer knows {known} tokens and the text tower only {vocabulary}: they do not "
             "belong together; pass the model's own as load_clip(..., tokenizer=)"
         )
-    if tokens.shape[1] != context:
+    read = tokens.shape[1]
+    if read != context and (_is_fixed(network) or read > context > 0):
         raise ValueError(
             f"the tokenizer makes {tokens.shape[1]} tokens of a text and the text tower reads "
             f"{context}: make the tokenizer with context_length={context}"
@@ -72,7 +73,8 @@ class Reading(NamedTuple):
 
 def reading(tokenizer: Tokenizer, texts: Sequence[str], network: Any) -> Reading:
     """What the text tower does not read of these texts, of which most are not even tokenised; raises as `tokenize`."""
-    context = _context(network)
+    fixed = _is_fixed(network)
+    context = _context(network) if fixed else tokenize(tokenizer, [""], network).shape[1]
     suspects = _suspects(texts, context)
     if not suspects:
         return Reading(context, {}, {})
@@ -116,3 +118,11 @@ def _count(tokenizer: Tokenizer, text: str, context: int) -> int:
 
 def _context(network: Any) -> int:
     return int(network.context_length)
+
+
+def _is_fixed(network: Any) -> bool:
+    """Whether the tower reads as many tokens as it has positions, as open_clip's own do.
+
+    Towers of Hugging Face's read up to as many as their configuration says, or any number where it says 0.
+    """
+    return hasattr(getattr(network, "text", network), "positional_embedding")

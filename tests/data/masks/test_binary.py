@@ -1,9 +1,11 @@
 """Masks of one class each."""
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from clipneuron.data.masks.maps import BACKGROUND, MaskError
 from clipneuron.data.masks.opening import open_masks
@@ -13,6 +15,22 @@ from tests.samples.masks import encoded, pictures, rows, write
 INSIDE = np.array([[0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 0, 1]], np.uint8)
 OTHER = np.array([[1, 1, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]], np.uint8)
 WHITE = encoded(255 * INSIDE)
+
+
+def saved(image: Image.Image, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", **options)
+    return buffer.getvalue()
+
+
+def in_palette(values: np.ndarray, *colours: int) -> Image.Image:
+    image = Image.fromarray(values)
+    image.putpalette(colours)  # which makes it one of places in a palette
+    return image
+
+
+GREY = Image.fromarray(255 * INSIDE)
+OPAQUE = Image.new("L", GREY.size, 255)
 
 
 @pytest.mark.parametrize(
@@ -26,8 +44,18 @@ WHITE = encoded(255 * INSIDE)
         encoded(np.dstack([np.full((3, 4, 3), 9, np.uint8), 255 * INSIDE])),
         encoded(257 * INSIDE.astype(np.uint16)),
         encoded(np.repeat(np.repeat(255 * INSIDE, 8, 0), 8, 1), "JPEG"),
+        saved(Image.merge("LA", (GREY, OPAQUE))),
+        saved(Image.merge("LA", (OPAQUE, GREY))),
+        saved(Image.merge("RGBA", (GREY, GREY, GREY, OPAQUE))),
+        saved(in_palette(1 - INSIDE, 255, 255, 255, 0, 0, 0)),
+        saved(in_palette(INSIDE, 255, 255, 255, 200, 0, 0)),
+        saved(in_palette(1 - INSIDE, 9, 9, 9, 9, 9, 9), transparency=1),
     ],
-    ids=["255", "1", "palette", "bits", "RGB", "cut out", "16 bits", "JPEG"],
+    ids=[
+        *("255", "1", "palette", "bits", "RGB", "cut out", "16 bits", "JPEG"),
+        *("grey, opaque", "grey, cut out", "RGB, opaque", "white first in its palette"),
+        *("colours in a palette", "cut out in a palette"),
+    ],
 )
 def test_the_foreground_in_every_form(data: bytes) -> None:
     found = foreground(data, "mask")

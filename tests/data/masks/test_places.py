@@ -1,7 +1,9 @@
 """Masks on a local disk and on S3."""
 
+import unicodedata
 from pathlib import Path
 
+from clipneuron.data.masks.matching import matched
 from clipneuron.data.masks.opening import check_masks, open_masks, open_with_pictures
 from clipneuron.data.opening import open_collection
 from tests.data.masks.test_gtsegs import ROWS
@@ -28,3 +30,19 @@ def test_masks_of_every_kind(folder: Place, tmp_path: Path) -> None:
     pictures, masks = open_with_pictures(f"{folder.url}/gtsegs_ijcv.mat")
     assert len(pictures) == len(ROWS)
     assert masks.read(ROWS[0].name).of(1).sum() == (ROWS[0].masks[0] == 1).sum()
+
+
+def test_a_picture_that_is_called_like_a_mask_has_the_mask_of_its_own_name() -> None:
+    pictures, masks = (
+        [f"{name}.{end}" for name in ("a", "a_mask", "street-label")] for end in ("jpg", "png")
+    )
+    assert matched(pictures, masks).of == {
+        picture: [mask] for picture, mask in zip(pictures, masks, strict=True)
+    }
+    assert matched(["x/a.jpg", "b.jpg"], ["a_mask.png", "b.png"]).of["x/a.jpg"] == ["a_mask.png"]
+
+
+def test_accents_may_be_written_apart() -> None:
+    apart, together = unicodedata.normalize("NFD", "café"), unicodedata.normalize("NFC", "café")
+    pictures = [f"{apart}.jpg", "b.jpg"]
+    assert matched(pictures, [f"{together}.png", "b.png"]).lonely == []

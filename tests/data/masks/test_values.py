@@ -1,5 +1,6 @@
 """Masks whose values stand for classes."""
 
+import io
 import json
 import pickle
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from clipneuron.data.columns import Columns
 from clipneuron.data.masks.maps import BACKGROUND, MaskError
@@ -288,3 +290,14 @@ def test_real_masks() -> None:
     for row in stated:
         for name, area in json.loads(row["areas"]).items():
             assert listed[row["file"], name] == area
+
+
+def test_an_opacity_is_no_value() -> None:
+    values = Image.fromarray(np.array([[0, 1], [2, 2]], np.uint8))
+    names = value_names({"1": "cat", "2": "dog"})
+    buffer = io.BytesIO()
+    Image.merge("LA", (values, Image.new("L", values.size, 255))).save(buffer, "PNG")
+    found = label_map(buffer.getvalue(), "mask", names)
+    np.testing.assert_array_equal(
+        found.labels, label_map(encoded(np.asarray(values)), "mask", names).labels
+    )

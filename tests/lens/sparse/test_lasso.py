@@ -39,7 +39,7 @@ def test_examples() -> None:
     assert found.failed == 0
 
 
-@pytest.mark.parametrize("penalty", [0.02, 0.1, 0.3])
+@pytest.mark.parametrize("penalty", [0.05, 0.1, 0.3])
 @pytest.mark.parametrize(("texts", "embed", "shared"), [(30, 16, 0.0), (200, 24, 0.5)])
 def test_weights_are_scikit_learns(texts: int, embed: int, shared: float, penalty: float) -> None:
     targets, pool = problem(texts, embed, 6, seed=texts, shared=shared)
@@ -50,6 +50,20 @@ def test_weights_are_scikit_learns(texts: int, embed: int, shared: float, penalt
         )
         reference.fit(pool.T.double().numpy(), target.double().numpy())
         np.testing.assert_allclose(own, reference.coef_, atol=2e-4)
+
+
+@pytest.mark.parametrize("penalty", [2e-3, 1e-4, 1e-6])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_small_penalty_ends_before_a_sum_has_as_many_texts_as_dimensions(
+    seed: int, penalty: float
+) -> None:
+    """Texts of the support exceed the penalty by the rounding of float32, and were added again."""
+    targets, pool = problem(600, 64, 16, seed)
+    found = nonnegative_lasso(targets, pool, penalty)
+    for row in found.indices:
+        own = row[row != STOPPED].tolist()
+        assert len(set(own)) == len(own) == 60
+    assert (targets - dense(found, 600) @ pool).norm(dim=1).max() < 0.1
 
 
 @pytest.mark.parametrize("seed", range(3))

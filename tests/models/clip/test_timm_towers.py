@@ -52,6 +52,7 @@ TOWERS = {
     "layer scale": lambda: tiny_timm(init_values=0.3),
     "no bias of queries": lambda: tiny_timm(qkv_bias=False),
     "rectangle": lambda: tiny_timm(img_size=(16, 40)),
+    "patches of two sides": lambda: tiny_timm(patch_size=(16, 8)),
     "hybrid": hybrid,
     "deit3": lambda: tiny_timm(no_embed_class=True, init_values=0.3),
 }
@@ -78,6 +79,7 @@ def test_a_tower_computes_what_timm_does_and_its_effects_add_up(tower):
     whole += stem_effects(clip.weights, trace, normalize=False)
     whole += bias_effects(clip.weights, trace, normalize=False)
     torch.testing.assert_close(whole, expected, atol=1e-3, rtol=1e-3)
+    assert tuple(clip.visual.grid_size) == tuple(tower.patch_embed.grid_size)
     lens = SecondOrderLens(clip, 1)
     total = lens.effects(trace).sum(1)
     torch.testing.assert_close(total, lens.layer_effect(trace), atol=1e-3, rtol=1e-3)

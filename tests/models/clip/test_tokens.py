@@ -2,12 +2,13 @@
 
 import pytest
 import torch
+from open_clip.model import CustomTextCLIP
 
 from clipneuron.data.text_pools import pool_of
 from clipneuron.models.clip.model import load_clip
 from clipneuron.models.clip.tokens import Reading
 from clipneuron.sweep.inputs import about_classes, readable, unread
-from tests.samples.towers import tiny_clip
+from tests.samples.towers import tiny_clip, tiny_config
 from tests.samples.world import clip
 
 LONG = "a photo of a " + "very " * 20
@@ -50,6 +51,29 @@ def test_a_tokenizer_that_does_not_tell_its_counts_still_tells_that_a_text_is_fu
 
     other = load_clip(tiny_clip(layers=3, width=16, embed=12), tokenizer=tokenizer)
     assert other.reading(["x" * 20, "y" * 15]).cut == {"x" * 20: 17}
+
+
+def test_a_text_tower_of_hugging_faces_reads_any_number_of_tokens_up_to_its_own(tmp_path):
+    """open_clip's multilingual models read 77 of their 514."""
+    transformers = pytest.importorskip("transformers")
+    size = {"num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    transformers.XLMRobertaConfig(
+        vocab_size=300, hidden_size=16, max_position_embeddings=514, type_vocab_size=1, **size
+    ).save_pretrained(tmp_path)
+    texts = {"hf_model_name": str(tmp_path), "hf_model_pretrained": False, "hf_proj_type": "mlp"}
+    network = CustomTextCLIP(12, tiny_config()["vision_cfg"], texts)
+
+    def tokenizer(texts):
+        rows = [[0, *map(ord, text[:75]), 2] for text in texts]
+        return torch.tensor([row + [1] * (77 - len(row)) for row in rows])
+
+    clip = load_clip(network, tokenizer=tokenizer)
+    assert clip.encode_texts(["dog", "cat"]).shape == (2, 12)
+    assert clip.reading(["dog", "cat"]).context == 77
+    assert clip.reading(["x" * 80, "y" * 70]).cut == {"x" * 80: 78}
+    long = load_clip(network, tokenizer=lambda texts: torch.ones(len(texts), 600, dtype=torch.long))
+    with pytest.raises(ValueError, match="makes 600 tokens of a text and the text tower reads 514"):
+        long.encode_texts(["dog"])
 
 
 def test_a_model_without_a_text_tower_reads_everything():
