@@ -38,6 +38,23 @@ def check(recipe: Recipe) -> None:
             _check_some(classes)
     _light_captioner(asked)
     blocked_of(asked)
+    if asked.witness:
+        _check_witness(recipe)
+
+
+def _check_witness(recipe: Recipe) -> None:
+    from clipneuron.models.clip.checkpoints import check_named, named_in
+
+    model, pretrained = named_in(recipe.attack.witness)
+    check_named(model, pretrained)
+    if (model.replace("/", "-"), pretrained) == (
+        recipe.model.replace("/", "-"),
+        recipe.pretrained,
+    ):
+        raise ValueError(
+            f"the witness {recipe.attack.witness} is the very model that is attacked, and would see what fooled it: "
+            "name another with `attack.witness`"
+        )
 
 
 def classes_of(asked: Attack) -> tuple[str, ...]:
@@ -82,10 +99,10 @@ def witness_of(asked: Attack, classes: Sequence[str]) -> "Callable[[], Witness] 
     """Who suggests what the pictures show, as a loader; None for nobody."""
     if asked.witness:
         from clipneuron.attack.witness import OtherClip
+        from clipneuron.models.clip.checkpoints import named_in
         from clipneuron.models.clip.model import IMAGENET_TEMPLATES, load_clip
 
-        model, _, pretrained = asked.witness.partition(":")
-        loader = partial(load_clip, model, pretrained or None)
+        loader = partial(load_clip, *named_in(asked.witness))
         return partial(OtherClip.loaded, loader, tuple(classes), IMAGENET_TEMPLATES)
     return SceneTruth if asked.painter == "demo" else None
 
@@ -101,7 +118,12 @@ def witness_name(asked: Attack) -> str:
 
 def blocked_of(asked: Attack) -> frozenset[str]:
     """Words that no caption is asked for; raises ValueError."""
-    return frozenset(open_pool(asked.blocked).texts) if asked.blocked else frozenset()
+    words = frozenset(open_pool(asked.blocked).texts) if asked.blocked else frozenset()
+    if empty := sorted(word for word in words if not any(map(str.isalnum, word))):
+        raise ValueError(
+            f"`attack.blocked` {asked.blocked} has {empty[0]!r}, which is the name of nothing: expected a word per line"
+        )
+    return words
 
 
 def _light_captioner(asked: Attack) -> Captioner | None:

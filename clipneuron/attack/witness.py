@@ -82,7 +82,7 @@ class OtherClip:
     @torch.inference_mode()
     def _likeliest(self, pixels: Sequence[NDArray[np.uint8]]) -> Iterator[frozenset[str]]:
         """The names of the first classes of each picture."""
-        clip, top = self.clip, min(self.top, len(self.classes))
+        clip, top = self.clip, min(self.top, max(1, len(self.classes) - 1))
         for start in range(0, len(pixels), self.batch_size):
             batch = np.stack(pixels[start : start + self.batch_size])
             embeddings = clip.encode_images(

@@ -95,6 +95,11 @@ def joined(pictures: Collection, names: Sequence[str], ids: Sequence[str], what:
 
     Raises ValueError, which calls the two lists what `what` says, where they do not fit.
     """
+    if len(names) < 2:
+        raise ValueError(
+            f"{what}: the list has no more than {', '.join(names) or 'nothing'}, so that nothing can be taken for "
+            "another: name all classes, one per line"
+        )
     known = pc.unique(pictures.listing["label"]).drop_null().sort().to_pylist()
     shown = {label: pictures.label_names.get(label) for label in known}
     by_id = {label: _id(name) for label, name in shown.items()}

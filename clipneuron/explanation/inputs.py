@@ -246,10 +246,10 @@ def hypernyms_in(path: str) -> dict[str, tuple[str, ...]]:
 
 
 def _other_clip(spec: str, clip: "Clip") -> ClipWitness:
+    from clipneuron.models.clip.checkpoints import named_in
     from clipneuron.models.clip.model import load_clip
 
-    model, _, pretrained = spec.partition(":")
-    other = load_clip(model, pretrained or None)
+    other = load_clip(*named_in(spec))
     if other.digest == clip.digest:
         raise ValueError(
             f"the witness {spec} is the very model that is explained, and would find its own words true: name another "

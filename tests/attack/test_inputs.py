@@ -9,6 +9,7 @@ from clipneuron.config.attack import Attack
 from clipneuron.demo.grammar import GrammarCaptioner
 from clipneuron.demo.painter import ScenePainter, SceneTruth
 from clipneuron.demo.things import CLASSES
+from clipneuron.models.clip.checkpoints import named_in
 from clipneuron.models.language.http import HttpCaptioner
 from clipneuron.models.language.transformers import TransformersCaptioner
 from clipneuron.models.painting.painter import Order
@@ -48,6 +49,15 @@ def test_makers_are_found_by_their_names(tmp_path):
     assert "FLUX" in painter_of("flux", 10, False, "attack.painter").name
     (tmp_path / "words.txt").write_text("deer\nelk\n")
     assert blocked_of(Attack(blocked=str(tmp_path / "words.txt"))) == {"deer", "elk"}
+    (tmp_path / "words.txt").write_text("deer\n---\n")
+    with pytest.raises(ValueError, match="'---', which is the name of nothing"):
+        blocked_of(Attack(blocked=str(tmp_path / "words.txt")))
+
+
+@pytest.mark.parametrize("spec", ["hf-hub:laion/CLIP-ViT-B-32", "local-dir:/a/b", "ViT-B-32"])
+def test_an_address_of_a_model_has_no_weights_of_its_own(spec):
+    assert named_in(spec) == (spec, None)
+    assert named_in("ViT-L-14:laion2b_s32b_b82k") == ("ViT-L-14", "laion2b_s32b_b82k")
 
 
 def test_nobody_to_attack_is_an_error():

@@ -258,6 +258,8 @@ def test_another_clip_sees_its_likeliest_classes(run):
     assert [row["shows_c1"] for row in rows] == [*horse, None, None]
     assert {row["shows_c2"] for row in rows} == {None}  # an automobile is not on its list
     assert {row["by"] for row in rows} == {tiny().name}
+    two = OtherClip(tiny(), classes[:2], templates).shows(classes[:2], [], images)
+    assert all(sum(row) == 1 for row in two), "one of two, or all would be seen in every picture"
     for top in (1, 2):
         small = OtherClip(tiny(), classes, templates, top=top, batch_size=2)
         said = small.shows(classes, [], images)

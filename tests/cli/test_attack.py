@@ -16,6 +16,7 @@ from clipneuron.attack.review import decisions as reviews
 from clipneuron.cli import main
 from clipneuron.store.errors import StoreError
 from clipneuron.store.store import Run, Store
+from tests.cli.user import settle
 
 pytestmark = pytest.mark.slow
 
@@ -149,17 +150,22 @@ def test_the_reviews_address_is_written_at_once_though_nobody_looks(store, monke
     assert f"review at {url}" in printed
 
 
-def test_another_clip_may_be_the_witness(store):
+def test_another_clip_may_be_the_witness(store, tmp_path, capsys):
     few = ["--pairs", "dog:deer", "--methods", "similar", "--repeats", "1"]
     placed = ["--captioner-memory", "0.1", "--painter-memory", "0.2"]
-    assert attack(store, *few, "--witness", "demo", *placed) == 0
+    assert attack(store, *few, "--witness", "demo", *placed) == 1
+    assert "the witness demo is the very model that is attacked" in capsys.readouterr().err
+    assert attack(store, *few, "--witness", "ViT-B-32:laoin2b", *placed) == 1
+    assert "'laoin2b' is neither a known tag nor a file" in capsys.readouterr().err
+    other = str(settle(tmp_path / "other") / "model")
+    assert attack(store, *few, "--witness", other, *placed) == 0
     run = Store(store).runs()[0]
     said = [
         set(run.read(stage, "screening")["by"].to_pylist())
         for stage in run.stages()
         if stage.startswith("screening")
     ]
-    assert {"demo"} in said
+    assert {"model"} in said
     assert {"scene-truth"} in said
 
 

@@ -113,8 +113,6 @@ def test_a_join_by_position_is_said_with_examples_to_the_last():
         "f10",
     ]
     assert [example.name for example in made.examples(found)][-1] == "n10"
-    only = pictures(["only"])
-    assert len(join(only, "one").examples(only)) == 1
 
 
 @pytest.mark.parametrize(
@@ -160,3 +158,8 @@ def test_names_that_agree_with_their_places_vouch_for_the_others():
     made = join(found, "bird", "cat", "television")
     assert made.how == "position"
     assert meant(made, found)["2.png"] == "television"
+
+
+def test_a_list_of_one_class_is_refused():
+    with pytest.raises(ValueError, match="no more than cat, so that nothing can be taken for"):
+        join(pictures(["cat"]), "cat")

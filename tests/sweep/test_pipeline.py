@@ -1,15 +1,25 @@
 """Making a pipeline asks the store a few times, however many stages it has; a run records what holds its results."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from clipneuron.attack.pipeline import AttackLine
+from clipneuron.data.collections import Picture
+from clipneuron.engine.stage import Named
 from clipneuron.evidence.results import EvidenceResults
+from clipneuron.models.clip.model import load_clip
+from clipneuron.readers.lenses import Lenses
+from clipneuron.readers.pictures import Batch
 from clipneuron.readers.sweep import Planned
 from clipneuron.store.objects.opening import open_objects
 from clipneuron.sweep.results import SweepResults
+from clipneuron.sweep.stages.calibrate import CalibrateStage
+from tests.samples.towers import tiny_clip
 from tests.samples.world import clip, quiet_runner, recipe_of, reproduction_of, store_in, sweep_of
 
 pytestmark = pytest.mark.slow
@@ -101,3 +111,23 @@ def test_a_collection_that_has_grown_gets_other_names_for_what_depends_on_all_of
     assert added == {run.stage("directions"), run.stage("descriptions")}
     newest, oldest = run.results(SweepResults)
     assert (newest.directions, oldest.directions) == (run.stage("directions"), "directions")
+
+
+def test_pictures_that_overflow_in_float16_are_told_before_means_are_kept() -> None:
+    network = tiny_clip(layers=3, width=16, embed=12)
+    with torch.no_grad():
+        mlp = network.visual.transformer.resblocks[0].mlp
+        mlp.c_fc.weight.mul_(1e3)
+        mlp.c_proj.weight.mul_(1e3)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 32, 32), dtype=np.uint8)
+    pictures = tuple(Picture(n, str(n), None, None, "", None, None, None) for n in range(2))
+    loaded = Batch(pictures, pictures, pixels, ())
+    for dtype in (torch.float32, torch.float16):
+        loader = partial(load_clip, network, dtype=dtype)
+        lenses = Lenses((0, 1), "equal", True)
+        worker = CalibrateStage(loader, None, lenses, 2, Named("plan")).build(None)
+        if dtype == torch.float32:
+            assert worker.process(loaded, lambda rows: None).tables["means"].num_rows
+            continue
+        with pytest.raises(ValueError, match="not finite on some picture: float16 ends at 65,504"):
+            worker.process(loaded, lambda rows: None)

@@ -68,6 +68,14 @@ def open_network(
     raise ValueError(_unknown(text))
 
 
+def named_in(spec: str) -> tuple[str, str | None]:
+    """The model that one word names, and its weights after a colon: `ViT-B-32:openai`, `hf-hub:OWNER/NAME`."""
+    if _is_address(spec):
+        return spec, None
+    model, _, pretrained = spec.partition(":")
+    return model, pretrained or None
+
+
 def check_named(model: str, pretrained: str | None) -> None:
     """Raises ValueError, before anything is fetched, where open_clip has no such architecture or weights for it.
 

@@ -78,6 +78,8 @@ class CalibrateWorker:
             del trace  # before the next batch passes: activations take gigabytes
             advance(len(pictures))
         advance(len(loaded.failures))
+        for layer, found in sums.items():
+            _check_finite(layer, found)
         return Output(_tables(sums), loaded.failures)
 
     @staticmethod
@@ -85,6 +87,16 @@ class CalibrateWorker:
         like, size = lens.weights.projection, len(lens.remainder_basis)
         empty = like.new_zeros(0, lens.weights.neurons, lens.paths), like.new_zeros(0, size)
         return Moments.of(*empty)
+
+
+def _check_finite(layer: int, sums: Moments) -> None:
+    """Raises ValueError: one picture that is no number would make all means, norms and directions none."""
+    if sums.coefficients.isfinite().all() and sums.remainders.isfinite().all():
+        return
+    raise ValueError(
+        f"effects of layer {layer} are not finite on some picture: float16 ends at 65,504, and activations of this "
+        "model may be larger; choose `recipe.dtype` bfloat16 or float32"
+    )
 
 
 def _tables(sums: dict[int, Moments]) -> dict[str, pa.Table]:
