@@ -22,6 +22,7 @@ from clipneuron.cli.options.parser import add_command
 from clipneuron.cli.run import engine, judged, show_notes
 from clipneuron.cli.units import progress_of, show_table
 from clipneuron.config import kinds
+from clipneuron.config.named import recipe_fields
 from clipneuron.config.segmentation import Segmentation
 from clipneuron.reports.printing import one_line, print
 from clipneuron.reports.quantities import counted
@@ -169,7 +170,7 @@ def _run_of(chosen: argparse.Namespace) -> "tuple[Run, Recipe]":
             f"sweep: `clipneuron run --recipe {chosen.recipe or 'demo'} --store {chosen.store}` makes one"
         )
     if chosen.recipe and not chosen.run:
-        chosen.run = chosen.recipe.rpartition("/")[2].partition(".")[0]
+        chosen.run = f"{recipe_fields(chosen.recipe)['name']}-"
     run = chosen_run(chosen)
     return run, recipe_of_run(run, given(chosen, "recipe") | nested_fields(chosen))
 

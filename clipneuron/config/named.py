@@ -114,8 +114,13 @@ def portable(name: str) -> str:
 
 def over(fields: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """The fields with the options in their place; those of each of the `SECTIONS` one by one."""
-    nested = {name: {**fields.get(name, {}), **options.get(name, {})} for name in SECTIONS}
+    nested = {name: _merged(fields.get(name, {}), options.get(name, {})) for name in SECTIONS}
     return {**fields, **options, **nested}
+
+
+def _merged(section: Any, options: Mapping[str, Any]) -> Any:
+    """The section with the options in its place; what is no section is left for the recipe to refuse."""
+    return {**section, **options} if isinstance(section, Mapping) else section
 
 
 def _from_file(path: Path) -> dict[str, Any]:

@@ -121,3 +121,11 @@ def test_a_file_that_is_no_recipe_is_refused(tmp_path, content):
     file.write_text(content)
     with pytest.raises(ValueError, match=r"mine\.json"):
         named_recipe(str(file), {})
+
+
+@pytest.mark.parametrize("section", ['"demo"', "null", "[]"])
+def test_a_section_that_is_none_is_refused_in_words(tmp_path, section):
+    file = tmp_path / "mine.json"
+    file.write_text(f'{{"model": "demo", "images": "demo", "attack": {section}}}')
+    with pytest.raises(ValueError, match="attack"):
+        named_recipe(str(file), {})

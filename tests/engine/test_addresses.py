@@ -42,6 +42,12 @@ def test_a_name_that_is_not_known() -> None:
         check_address("nobody.invalid:6379")
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_job_servers_address_is_refused_with_what_to_do(scheme: str) -> None:
+    with pytest.raises(ValueError, match=r"is the address of a job server: .*`clipneuron submit`"):
+        check_address(f"{scheme}://127.0.0.1:8265")
+
+
 def test_somebody_who_says_nothing_is_not_waited_for(listener: tuple[socket.socket, str]) -> None:
     began = time.monotonic()
     with pytest.raises(ValueError, match=r"no answer within 0\.2 s"):

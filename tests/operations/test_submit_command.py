@@ -112,6 +112,26 @@ def test_what_means_nothing_there_is_refused_before_anybody_is_asked(
     assert server.asked == 0
 
 
+@pytest.mark.parametrize("verb", ["segment", "concepts"])
+def test_single_pictures_are_looked_at_here(verb, capsys, server):
+    """They were in no order's name, so that a second picture was taken for the first."""
+    assert main(["submit", verb, "/a/cat.jpg", *DEMO, *HEAD]) == 1
+    assert "/a/cat.jpg is a picture of this machine" in capsys.readouterr().err
+    assert server.asked == 0
+
+
+def test_the_store_that_an_atlas_is_compared_with_makes_another_order():
+    words = ["atlas", *DEMO, "--to", "/site", "--against", "demo-1", "--against-store"]
+    assert ordered(*words, "s3://A").digest != ordered(*words, "s3://B").digest
+
+
+def test_a_deadline_that_passes_before_there_is_a_job_is_said(capsys, server):
+    server.lost = set(range(10_000))
+    words = ["--no-checks", "--deadline", "1s"]
+    assert main(["submit", "run", *DEMO, *HEAD, *words]) == 124
+    assert "the deadline is over" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("verb", "option", "value"),
     [

@@ -14,7 +14,7 @@ from clipneuron.engine.pipeline import Pipeline
 from clipneuron.engine.ray_data import RayData
 from clipneuron.engine.runner import RunIncompleteError, Runner
 from clipneuron.operations.usage import prices
-from clipneuron.operations.usage.accounts import usage_of
+from clipneuron.operations.usage.accounts import Amounts, RunUsage, StageUsage, usage_of
 from clipneuron.operations.usage.forecasts import Foretold, record
 from clipneuron.operations.usage.prices import Prices
 from clipneuron.store.records import Usage
@@ -212,3 +212,16 @@ def test_a_damaged_marker_is_named_and_the_rest_is_counted(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "0001.json" in out
     assert usage_of(run).total.shards == 3
+    assert main(["usage", run.url, "--json"]) == 1
+    said = capsys.readouterr()
+    assert json.loads(said.out)
+    assert "0001.json" in said.err
+
+
+def test_pictures_of_a_run_are_those_that_were_swept():
+    stages = [
+        StageUsage(name, kind, "images", Amounts(rows=rows))
+        for name, kind, rows in (("effects", "effects", 10), ("concepts-a", "concepts", 1000))
+    ]
+    assert RunUsage("demo-1", tuple(stages)).pictures == 10
+    assert RunUsage("demo-1", tuple(stages[1:])).pictures == 1000

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from clipneuron.cli.options.flags import recipe_of
 from clipneuron.cli.options.parser import add_command
-from clipneuron.cli.options.values import one_of, whole
+from clipneuron.cli.options.values import from_zero, one_of
 from clipneuron.reports.printing import print
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def add_commands(commands: Any) -> None:
     )
     parser.add_argument(
         "--history",
-        type=whole,
+        type=from_zero,
         metavar="N",
         help="finished jobs that Kubernetes keeps (default: 3)",
     )

@@ -66,17 +66,26 @@ class Verb(NamedTuple):
         return ("clip", "gen") if self.paints(recipe) else ("clip",)
 
 
+def _check_bulk(chosen: argparse.Namespace) -> None:
+    """Raises ValueError for single pictures, which are looked at where they are."""
+    if chosen.pictures:
+        raise ValueError(
+            f"{chosen.pictures[0]} is a picture of this machine: `clipneuron {chosen.verb}` looks at single pictures "
+            "here, and a job works on whole collections"
+        )
+
+
 VERBS = {
     "run": Verb(run.add_commands),
     "reproduce": Verb(reproduce.add_commands),
     "attack": Verb(attack.add_commands, lambda _: True),
-    "segment": Verb(segment.add_commands),
-    "concepts": Verb(concepts.add_commands),
+    "segment": Verb(segment.add_commands, check=_check_bulk),
+    "concepts": Verb(concepts.add_commands, check=_check_bulk),
     "explain": Verb(explain.add_commands, lambda recipe: bool(recipe.explanation.painter)),
     "atlas": Verb(atlas.add_commands, check=atlas.check_elsewhere),
 }
 
-ASKED = ("until", "extend", "grow", "prompts", "site", "against")
+ASKED = ("until", "extend", "grow", "prompts", "site", "against", "against_store")
 """Options that make an order another one, besides the recipe's and the store."""
 
 
@@ -119,14 +128,19 @@ def submit(chosen: argparse.Namespace) -> int:
     if chosen.form:
         return _write_script(chosen, order)
     from clipneuron.engine.jobs import RayJobs
-    from clipneuron.operations.submit.submission import Submission
+    from clipneuron.operations.submit.following import DeadlineError
+    from clipneuron.operations.submit.submission import TIMED_OUT, Submission
 
     server = RayJobs(chosen.address)
     patience = waiting(chosen)
     submission = Submission(server, order, patience, say, pass_on_now, chosen.job_retries)
-    if not chosen.no_checks and submission.is_new(chosen.again):
-        _look_around(chosen, recipe, submission)
-    return followed(submission, chosen)
+    try:
+        if not chosen.no_checks and submission.is_new(chosen.again):
+            _look_around(chosen, recipe, submission)
+        return followed(submission, chosen)
+    except DeadlineError:
+        say("the deadline is over, and no job was followed: the same command goes on")
+        return TIMED_OUT
 
 
 def followed(submission: "Submission", chosen: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -66,7 +67,8 @@ def usage(chosen: argparse.Namespace) -> int:
             show_table(_beside(found))
         print(_summary(found, prices))
     for problem in found.damaged:
-        print(f"damaged: {problem} (its shard is left out)")
+        where = sys.stderr if chosen.json else sys.stdout
+        print(f"damaged: {problem} (its shard is left out)", file=where)
     return 1 if found.damaged else 0
 
 

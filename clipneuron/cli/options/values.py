@@ -36,6 +36,14 @@ def positive(text: str) -> int:
     return found
 
 
+def from_zero(text: str) -> int:
+    """A count, or none."""
+    found = whole(text)
+    if found < 0:
+        raise argparse.ArgumentTypeError(f"{text} is too few: expected 0 or more")
+    return found
+
+
 def above_zero(text: str) -> float:
     """A finite number above 0."""
     found = number(text)

@@ -72,10 +72,10 @@ def retry_failed(chosen: argparse.Namespace) -> int:
     if chosen.dry_run:
         print("this was a dry run; nothing was changed")
         return 0
-    retry.forget_failures()
     # The means of the first part stay, so what failed there is no reason to stop once more.
     share = max(chosen.max_failed_share, retry.failed_share)
     with engine(chosen, progress_of(chosen), run, max_failed_share=share) as runner:
+        retry.forget_failures()
         done, reports = again.run(runner)
     show_table(stages_table(reports))
     conclude(again, done, chosen.show)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from clipneuron.cli.options.flags import add_run_name, runs_of
 from clipneuron.cli.options.parser import add_command
-from clipneuron.cli.options.values import number
+from clipneuron.cli.options.values import above_zero
 from clipneuron.cli.units import show_table
 from clipneuron.reports.markup import terminal
 from clipneuron.reports.printing import print
@@ -30,6 +30,8 @@ examples:
       wait in a script (an error, status 1, is waited for as well)
 """
 WATCH_SECONDS = 10.0
+_LONGEST = 86_400.0
+"""Seconds between two looks."""
 DAMAGED, INCOMPLETE = 1, 3
 
 
@@ -40,7 +42,7 @@ def add_commands(commands: Any) -> None:
     add_run_name(parser, otherwise="a line per run")
     parser.add_argument(
         "--watch",
-        type=number,
+        type=above_zero,
         nargs="?",
         const=WATCH_SECONDS,
         metavar="SECONDS",
@@ -53,7 +55,7 @@ def status(chosen: argparse.Namespace) -> int:
     found = _look(chosen)
     try:
         while chosen.watch and not all(item.complete for item in found):
-            time.sleep(chosen.watch)
+            time.sleep(min(chosen.watch, _LONGEST))
             found = _look(chosen)
     except KeyboardInterrupt:
         pass

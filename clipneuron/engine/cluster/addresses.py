@@ -19,9 +19,14 @@ def named_address(asked: str) -> str:
 def check_address(asked: str) -> None:
     """Raises ValueError within ten seconds where nobody answers at the address as a Ray cluster does.
 
-    An address of another kind than host:port is left to Ray.
+    An address of another kind than host:port is left to Ray, but for that of a job server, which takes jobs alone.
     """
     address = _resolved(named_address(asked))
+    if address.startswith(("http://", "https://")):
+        raise ValueError(
+            f"{address} is the address of a job server: give `cluster.address` as host:port (Ray's own is 6379) or "
+            "auto, or hand the whole command over with `clipneuron submit`"
+        )
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not (colon and port.isdigit()) or "://" in host:
         return

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from clipneuron.engine.jobs import JobServer, LostError, client_ray
-from clipneuron.operations.submit.following import Following, Patience
+from clipneuron.operations.submit.following import DeadlineError, Following, Patience
 from clipneuron.operations.submit.inspection import (
     Findings,
     Node,
@@ -25,7 +25,7 @@ LEAST_FREE = 2**30
 def problems(server: JobServer, order: Order, wanted: Wanted, patience: Patience) -> list[str]:
     """A sentence for everything that would fail, or be other than here, if the order were given now.
 
-    Raises LostError where the server goes away.
+    Raises LostError where the server goes away, GoneError and DeadlineError.
     """
     found = list(_of_ray(server.ray_version(), client_ray()))
     findings, log = _looked(server, order, wanted, patience)
@@ -42,7 +42,12 @@ def _looked(
     command = order.running("check", [wanted.model_dump_json()])
     server.submit(name, command, {**order.notes, "verb": "check"}, order.environment)
     written: list[str] = []
-    Following(server, name, written.append, patience).end()
+    try:
+        Following(server, name, written.append, patience).end()
+    except DeadlineError:
+        with suppress(LostError):
+            server.stop(name)
+        raise
     with suppress(LostError):  # it only tidies the list
         server.forget(name)
     return reported("".join(written)), "".join(written)

@@ -12,11 +12,11 @@ _LAST_ATTEMPTS = 4
 """At the end of the log of a job that is over."""
 
 
-class GoneError(Exception):
+class GoneError(ConnectionError):
     """A cluster answers that does not know the job: the one that ran it is no more."""
 
 
-class DeadlineError(Exception):
+class DeadlineError(TimeoutError):
     """The time is over that a job was given."""
 
 

@@ -90,9 +90,10 @@ class RunUsage:
 
     @property
     def pictures(self) -> int:
-        """The run's pictures: the most that any stage has worked on, since stages see the same ones."""
-        counts = [stage.amounts.rows for stage in self.stages if stage.unit == "images"]
-        return max(counts, default=0)
+        """The run's pictures: those that were swept, or else the most that any stage has worked on."""
+        stages = [stage for stage in self.stages if stage.unit == "images"]
+        swept = [stage for stage in stages if stage.kind == "effects"]
+        return max((stage.amounts.rows for stage in swept or stages), default=0)
 
 
 def usage_of(run: Run) -> RunUsage:
