@@ -8,7 +8,6 @@ touched.
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -60,10 +59,7 @@ class _Record:
 
 def check(objects: Objects) -> None:
     """Raises ValueError for a place that holds other things than an atlas, and StoreError."""
-    if objects.size(RECORD) is not None:
-        _record_of(objects)
-    elif there := next(objects.list(""), None):
-        raise ValueError(f"{objects.url} has {there} and no {RECORD}, so it is no atlas, {_LEFT}")
+    _record_of(objects)
 
 
 def publish(
@@ -73,7 +69,6 @@ def publish(
 
     `advance` is called with how many more files are done. Raises ValueError as `check`, and StoreError.
     """
-    check(objects)
     before = _recorded(objects)
     record, sizes = _Record(objects, run.name, dict(before)), dict[str, int]()
     written = 0
@@ -155,18 +150,25 @@ def _batches(files: Iterator[File]) -> Iterator[list[File]]:
 
 
 def _recorded(objects: Objects) -> dict[str, str]:
-    """What is recorded and still there, by a listing; nothing where there is no site yet."""
-    with suppress(ObjectMissingError):
-        files = _record_of(objects)
-        there = {*objects.list("")}
-        return {path: digest for path, digest in files.items() if path in there}
-    return {}
+    """What is recorded and still there, by a listing; raises as `check`."""
+    if not (files := _record_of(objects)):
+        return {}
+    there = {*objects.list("")}
+    return {path: digest for path, digest in files.items() if path in there}
 
 
 def _record_of(objects: Objects) -> dict[str, str]:
-    """The files of an atlas with their digests; ValueError where what is called so is another program's or damaged."""
+    """The files of an atlas with their digests, none of an empty place; ValueError where others' files are there."""
     try:
-        files = json.loads(objects.get(RECORD))["files"]
+        data = objects.get(RECORD)
+    except ObjectMissingError:
+        if there := next(objects.list(""), None):
+            raise ValueError(
+                f"{objects.url} has {there} and no {RECORD}, so it is no atlas, {_LEFT}"
+            ) from None
+        return {}
+    try:
+        files = json.loads(data)["files"]
         if isinstance(files, dict) and all(isinstance(each, str) for each in files.values()):
             return files
     except (ValueError, LookupError, TypeError):

@@ -72,8 +72,8 @@ class MeanEffect:
 
     def basis(self, lens: SecondOrderLens, size: int) -> Float[Tensor, "coordinate embed"]:
         """Where that many coordinates of `in_one_space` land in the joint space."""
-        narrow = size == self.axes.shape[1]
-        return lens.narrowed(self.axes).remainder_basis if narrow else lens.remainder_basis
+        whole = lens.remainder_basis
+        return self.axes.to(whole).mT @ whole if size == self.axes.shape[1] else whole
 
 
 @dataclass(frozen=True)
@@ -207,11 +207,14 @@ def remainders(
     own = [("layer", "==", layer)]
     table = run.read(stage, "remainders", shards=swept, filters=own).sort_by("index")
     sizes = tensor(pc.list_value_length(table["coordinates"]))
+    along_axes = sizes < sizes.max()
+    if not along_axes.any():  # gigabytes of a large collection, which are not copied
+        return tensor(table["index"]), Remainders(tensor(table["coordinates"]), along_axes)
     found = torch.zeros(len(sizes), int(sizes.max()))
     for size in set(sizes.tolist()):
         same = sizes == size
         found[same, :size] = tensor(table["coordinates"].filter(pa.array(same.numpy())))
-    return tensor(table["index"]), Remainders(found, sizes < found.shape[1])
+    return tensor(table["index"]), Remainders(found, along_axes)
 
 
 @dataclass(frozen=True)

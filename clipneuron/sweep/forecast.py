@@ -157,7 +157,8 @@ def ahead(sweep: Sweep, pictures: int, sample: Sample) -> list[Ahead]:
 
 def _to_do(sweep: Sweep, run: Run, pictures: int) -> tuple[int, int]:
     """Texts to encode, and pictures of a first pass over so many new ones: a run that grows keeps its means."""
-    texts, encoded = sweep.texts(), run.done(sweep.texts().name)
+    texts = sweep.texts()
+    encoded = run.done(texts.name)
     new = sum(shard.rows for shard in texts.shards(run) if shard.name not in encoded)
     known = bool(sweep.extends) and bool(run.done("calibrate"))
     return new, 0 if known else calibrated(sweep, pictures)

@@ -1,5 +1,6 @@
 """The pixels of mask files: values that stand for classes, or one class and nothing else."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,8 @@ from clipneuron.data.masks.maps import BACKGROUND, LabelMap, MaskError
 from clipneuron.data.masks.names import LARGEST, ValueNames
 from clipneuron.models.clip.preprocessing.contents import PictureError
 from clipneuron.models.clip.preprocessing.files import opened
+
+Values = Shaped[np.ndarray, "height width *colours"]
 
 _FEW = 32
 """Below this greatest value, a mask with three values or more is one of classes, not a blurred one."""
@@ -92,34 +95,41 @@ def has_voc_palette(data: bytes) -> bool:
 class _Read(NamedTuple):
     """A picture as Pillow reads it."""
 
-    values: Shaped[np.ndarray, "height width *colours"]
-    """Grey, red, green and blue, or places in a palette; never an opacity."""
+    values: Values
     mode: str
     format: str
-    opacity: UInt8[np.ndarray, "height width"] | None
-    grey: UInt8[np.ndarray, "height width"] | None
-    """The colours of places in a palette, where all of them are grey."""
 
 
-def _read(data: bytes, name: str) -> _Read:
+def _read(data: bytes, name: str, values: Callable[[Image.Image], Values]) -> _Read:
     try:
         with opened(data, name) as image:
             image.load()
-            return _Read(
-                np.asarray(_without_opacity(image)),
-                image.mode,
-                image.format or "",
-                _opacity(image),
-                _palette_in_grey(image),
-            )
+            return _Read(values(image), image.mode, image.format or "")
     except PictureError as error:
         raise MaskError(error.status, error.reason) from error
 
 
-def _without_opacity(image: Image.Image) -> Image.Image:
+def _colours(image: Image.Image) -> Values:
+    """Grey, red, green and blue, or places in a palette; never an opacity."""
     if image.mode in ("LA", "La", "PA"):
-        return image.getchannel(0)
-    return image.convert("RGB") if image.mode in ("RGBA", "RGBa", "CMYK") else image
+        return np.asarray(image.getchannel(0))
+    return np.asarray(image.convert("RGB") if image.mode in ("RGBA", "RGBa", "CMYK") else image)
+
+
+def _brightness(image: Image.Image) -> Values:
+    """How much each pixel is of the one class: what is not transparent where that varies, otherwise what is bright.
+
+    Of colours in a palette, whose order is that of classes, the later ones are more of it.
+    """
+    opacity = _opacity(image)
+    if opacity is not None and opacity.min() < opacity.max():
+        return opacity
+    if image.mode in ("P", "PA"):
+        shown = np.asarray(image.convert("RGB"))
+        if (shown == shown[..., :1]).all():
+            return shown[..., 0]
+    values = _colours(image)
+    return values.max(-1) if values.ndim == 3 else values
 
 
 def _opacity(image: Image.Image) -> UInt8[np.ndarray, "height width"] | None:
@@ -129,16 +139,9 @@ def _opacity(image: Image.Image) -> UInt8[np.ndarray, "height width"] | None:
     return np.asarray(image.convert("RGBA").getchannel("A"))
 
 
-def _palette_in_grey(image: Image.Image) -> UInt8[np.ndarray, "height width"] | None:
-    if image.mode not in ("P", "PA"):
-        return None
-    colours = np.asarray(image.convert("RGB"))
-    return colours[..., 0] if (colours == colours[..., :1]).all() else None
-
-
 def _values(data: bytes, name: str) -> Int32[np.ndarray, "height width"]:
     """A value per pixel, from 0 on."""
-    read = _read(data, name)
+    read = _read(data, name, _colours)
     if read.format in _LOSSY:
         raise MaskError(
             "other_values",
@@ -177,16 +180,7 @@ def _by_colour(
 
 
 def _grey(data: bytes, name: str) -> Shaped[np.ndarray, "height width"]:
-    """How much each pixel is of the one class: what is not transparent where that varies, otherwise what is bright.
-
-    Of colours in a palette, whose order is that of classes, the later ones are more of it.
-    """
-    read = _read(data, name)
-    if read.opacity is not None and read.opacity.min() < read.opacity.max():
-        return read.opacity
-    values = read.values if read.grey is None else read.grey
-    if values.ndim == 3:
-        values = values.max(-1)
+    values = _read(data, name, _brightness).values
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise MaskError("other_values", f"{name}: it holds values that are NaN or infinite")
     return values

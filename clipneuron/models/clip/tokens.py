@@ -54,7 +54,7 @@ def tokenize(
     read = tokens.shape[1]
     if read != context and (_is_fixed(network) or read > context > 0):
         raise ValueError(
-            f"the tokenizer makes {tokens.shape[1]} tokens of a text and the text tower reads "
+            f"the tokenizer makes {read} tokens of a text and the text tower reads "
             f"{context}: make the tokenizer with context_length={context}"
         )
     return tokens
